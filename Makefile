@@ -1,0 +1,82 @@
+# Needs python3 (3.11 or newer), pip, git and make; everything else comes from requirements.lock into .venv.
+# `uv` is used where it is on the PATH (seconds instead of half a minute), never needed.
+
+VENV   := .venv
+PY     := $(VENV)/bin/python
+READY  := $(VENV)/.ready
+PYTHON ?= python3
+ARGS   ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+export PIP_NO_INPUT := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev test faults bench lint format gen lock wheels clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: $(READY) ## Make .venv with pawl in it (fast when nothing changed)
+
+# A stamp rather than a phony recipe: make itself sees that nothing changed.
+# --no-deps, --no-build-isolation: the lock holds every dependency and the build backend, so nothing un-hashed is fetched.
+$(READY): requirements.lock pyproject.toml clients/python/pyproject.toml
+	@test -x $(PY) || PYTHON="$(PYTHON)" VENV="$(VENV)" sh deploy/venv.sh
+	@echo "installing the locked packages into $(VENV)"
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv pip install --quiet --python $(PY) --require-hashes -r requirements.lock && \
+	  uv pip install --quiet --python $(PY) --no-deps --no-build-isolation -e clients/python -e . ; \
+	else \
+	  $(PY) -m pip install --quiet --require-hashes -r requirements.lock && \
+	  $(PY) -m pip install --quiet --no-deps --no-build-isolation -e clients/python -e . ; \
+	fi
+	@touch $@
+
+demo: setup ## Do Pawl's main job for real, show what happened and stop
+	@$(PY) deploy/demo/demo.py $(ARGS)
+
+dev: setup ## Keep the whole of Pawl up on this machine
+	@$(VENV)/bin/pawl dev $(ARGS)
+
+test: setup ## Run every test, on SQLite and on PostgreSQL (ARGS=... goes to pytest)
+	@$(PY) -m pytest -q $(ARGS)
+
+faults: setup ## Run the tests that kill, cut and duplicate
+	@$(PY) -m pytest -q tests/faults $(ARGS)
+
+bench: setup ## Measure, beside the floor of the same run
+	@$(PY) -m tests.bench $(ARGS)
+
+lint: setup ## Style, types, import contracts, the proto files, staleness of generated code
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+	@$(PY) proto/generate.py --lint
+	@$(PY) proto/generate.py --check
+
+format: setup ## Write the style that lint asks for
+	@$(VENV)/bin/ruff check --fix-only .
+	@$(VENV)/bin/ruff format .
+	@$(PY) proto/generate.py --format
+
+gen: setup ## Make all generated code and the OpenAPI document from proto/
+	@$(PY) proto/generate.py
+
+# uv does the resolving, in a throw-away environment. Names and hashes only: no index, no host, no path.
+lock: ## Resolve requirements.lock anew
+	@set -e; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
+	PYTHON="$(PYTHON)" VENV="$$work/venv" sh deploy/venv.sh; \
+	"$$work/venv/bin/python" -m pip install --quiet uv; \
+	"$$work/venv/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-annotate --no-emit-package pawl-sdk --group dev \
+	  --output-file "$$work/lock" $(ARGS) pyproject.toml; \
+	{ echo "# Made by 'make lock'; the reasons for pins are in pyproject.toml, [tool.uv]."; cat "$$work/lock"; } > requirements.lock
+
+wheels: setup ## Build both wheels into dist/
+	@$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist ./clients/python .
+
+clean: ## Remove what was built or measured; .venv stays
+	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -path ./$(VENV) -prune -o -type d -name __pycache__ -print0 | xargs -0 rm -rf

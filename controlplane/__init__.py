@@ -1,0 +1,1 @@
+"""The control plane: domain <- store <- engine <- (loops | api) <- wiring, never upwards."""
