@@ -1,0 +1,1 @@
+"""Use cases: load, decide (domain), save, in one transaction."""
