@@ -11,15 +11,13 @@ much code in one function, start functions (they run before any deadline holds),
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
-ABI: Final = 1
-METADATA_SECTION: Final = "pawl.plugin.v1"
+from pawl.plugin_metadata import METADATA_SECTION, Metadata, MetadataInvalid, encode_metadata, parse_metadata
+
 DEFAULT_ENTRY: Final = "execute_task"
 PAGE_BYTES: Final = 65536
 
@@ -29,12 +27,15 @@ MAX_BODY_BYTES: Final = 256 << 10
 MAX_LOCALS: Final = 2000
 """Of one function, for the same reason; the largest seen in real modules is 952."""
 MAX_FUNCTIONS: Final = 100_000
+MAX_LOCAL_GROUPS: Final = 1_000_000
+"""Of the whole module: with the counts below it bounds what a walk costs (about a second)."""
 MAX_TYPES: Final = 10_000
+MAX_IMPORTS: Final = 1000
+MAX_EXPORTS: Final = 10_000
 MAX_TABLES: Final = 16
 MAX_TABLE_ELEMENTS: Final = 100_000
 MAX_MEMORY_PAGES: Final = 16_384
 MAX_CUSTOM_BYTES: Final = 1 << 20
-MAX_METADATA_BYTES: Final = 64 << 10
 MAX_LISTED: Final = 8
 """How many offenders an error names."""
 
@@ -75,35 +76,6 @@ class FunctionType:
 
     def __str__(self) -> str:
         return f"({', '.join(self.parameters)}) -> ({', '.join(self.results)})"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A function that a task may run."""
-
-    name: str
-    input_content_type: str = ""
-    input_schema: Any = None
-    output_content_type: str = ""
-    output_schema: Any = None
-    durable: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Metadata:
-    """What a plugin says about itself. Capabilities and limits are requests: an operator's grant decides."""
-
-    name: str
-    version: str
-    description: str = ""
-    entries: tuple[Entry, ...] = ()
-    capabilities: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    limits: Mapping[str, float] = field(default_factory=dict)
-    build: Mapping[str, Any] = field(default_factory=dict)
-
-    def entry(self, name: str) -> Entry | None:
-        """The entry of that name, if the plugin describes it."""
-        return next((entry for entry in self.entries if entry.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +216,7 @@ class _Found:
     memories: int = 0
     memory_pages: int = 0
     bodies: int = 0
+    local_groups: int = 0
     custom_bytes: int = 0
     metadata: bytes | None = None
 
@@ -257,7 +230,7 @@ def validate(module: bytes, entry: str | None = DEFAULT_ENTRY) -> Module:
         exports[name] = _function_type(found, index)
     if found.bodies != len(found.functions):
         raise _malformed(f"{len(found.functions)} functions are declared and {found.bodies} bodies follow")
-    metadata = None if found.metadata is None else parse_metadata(found.metadata)
+    metadata = _metadata(found)
     wasi = any(source == WASI_MODULE for source, _, _ in found.imports)
     accepted = Module(len(module), imports, exports, wasi, found.memory_pages, metadata)
     if entry is not None:
@@ -347,7 +320,7 @@ def _value_type(reader: _Reader) -> str:
 
 
 def _read_imports(reader: _Reader, found: _Found) -> None:
-    for _ in range(reader.unsigned()):
+    for _ in range(_bounded(reader, MAX_IMPORTS)):
         source, name, kind = reader.name(), reader.name(), reader.byte()
         if kind != 0:
             what = {1: "table", 2: "memory", 3: "global", 4: "tag"}.get(kind, f"kind {kind}")
@@ -408,7 +381,7 @@ def _read_memories(reader: _Reader, found: _Found) -> None:
 
 def _read_exports(reader: _Reader, found: _Found) -> None:
     names: set[str] = set()
-    for _ in range(reader.unsigned()):
+    for _ in range(_bounded(reader, MAX_EXPORTS)):
         name, kind, index = reader.name(), reader.byte(), reader.unsigned()
         if name in names:
             raise _malformed(f"exports {name!r} twice")
@@ -436,7 +409,9 @@ def _read_code(reader: _Reader, found: _Found) -> None:
                 f"function {first + index} has {size} bytes of code; at most {MAX_BODY_BYTES} are taken",
             )
         body, local = reader.part(size), 0
-        for _ in range(body.unsigned()):
+        groups = body.unsigned()
+        found.local_groups += groups
+        for _ in range(groups if found.local_groups <= MAX_LOCAL_GROUPS else 0):
             local += body.unsigned()
             if local > MAX_LOCALS:
                 raise ModuleRefused(
@@ -444,6 +419,8 @@ def _read_code(reader: _Reader, found: _Found) -> None:
                     f"function {first + index} has more than {MAX_LOCALS} local variables",
                 )
             _value_type(body)
+    if found.local_groups > MAX_LOCAL_GROUPS:
+        raise ModuleRefused(Reason.TOO_LARGE, f"more than {MAX_LOCAL_GROUPS} groups of local variables")
 
 
 _SECTIONS: Final[Mapping[int, Callable[[_Reader, _Found], None]]] = {
@@ -494,92 +471,13 @@ def _check_imports(found: _Found) -> tuple[str, ...]:
     return tuple(f"{source}::{name}" for source, name, _ in found.imports)
 
 
-# Metadata ----------------------------------------------------------------------------------------------------------
-
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,62}")
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
-
-
-def _invalid(where: str, message: str) -> ModuleRefused:
-    return ModuleRefused(Reason.METADATA_INVALID, f"metadata: {where}: {message}")
-
-
-def _get(source: Mapping[str, Any], key: str, kind: type, where: str, default: Any) -> Any:
-    value = source.get(key, default)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise _invalid(f"{where}{key}", f"must be {_JSON_NAMES[kind]}")
-    return value
-
-
-_JSON_NAMES: Final = {str: "a string", int: "an integer", list: "a list", dict: "an object", bool: "true or false"}
-
-
-def parse_metadata(content: bytes) -> Metadata:
-    """The metadata out of the section's bytes; ModuleRefused(METADATA_INVALID) names the field."""
-    if len(content) > MAX_METADATA_BYTES:
-        raise _invalid(METADATA_SECTION, f"{len(content)} bytes; at most {MAX_METADATA_BYTES} are taken")
+def _metadata(found: _Found) -> Metadata | None:
+    if found.metadata is None:
+        return None
     try:
-        source = json.loads(content.decode())
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise _invalid(METADATA_SECTION, f"not JSON in UTF-8: {error}") from None
-    if not isinstance(source, dict):
-        raise _invalid(METADATA_SECTION, "must be a JSON object")
-    abi = _get(source, "abi", int, "", None)
-    if abi != ABI:
-        raise _invalid("abi", f"{abi} is not known; this Pawl speaks {ABI}")
-    name, version = _get(source, "name", str, "", None), _get(source, "version", str, "", None)
-    if not _NAME.fullmatch(name) or _UUID.fullmatch(name):
-        raise _invalid("name", f"{name!r} must match {_NAME.pattern} and not look like a UUID")
-    if not _VERSION.fullmatch(version):
-        raise _invalid("version", f"{version!r} must match {_VERSION.pattern}")
-    return Metadata(
-        name=name,
-        version=version,
-        description=_get(source, "description", str, "", ""),
-        entries=_entries(_get(source, "entries", list, "", [])),
-        capabilities=_capabilities(_get(source, "capabilities", dict, "", {})),
-        limits=_limits_asked(_get(source, "limits", dict, "", {})),
-        build=_get(source, "build", dict, "", {}),
-    )
-
-
-def _entries(listed: Sequence[Any]) -> tuple[Entry, ...]:
-    entries: list[Entry] = []
-    for index, item in enumerate(listed):
-        where = f"entries[{index}]"
-        if not isinstance(item, dict):
-            raise _invalid(where, "must be an object")
-        name = _get(item, "name", str, f"{where}.", None)
-        if any(entry.name == name for entry in entries):
-            raise _invalid(f"{where}.name", f"{name!r} stands twice")
-        given = _get(item, "input", dict, f"{where}.", {})
-        result = _get(item, "output", dict, f"{where}.", {})
-        entries.append(
-            Entry(
-                name=name,
-                input_content_type=_get(given, "content_type", str, f"{where}.input.", ""),
-                input_schema=given.get("schema"),
-                output_content_type=_get(result, "content_type", str, f"{where}.output.", ""),
-                output_schema=result.get("schema"),
-                durable=_get(item, "durable", bool, f"{where}.", False),
-            )
-        )
-    return tuple(entries)
-
-
-def _capabilities(source: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
-    for key, value in source.items():
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise _invalid(f"capabilities.{key}", "must be a list of strings")
-    return {key: tuple(value) for key, value in source.items()}
-
-
-def _limits_asked(source: Mapping[str, Any]) -> Mapping[str, float]:
-    for key, value in source.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
-            raise _invalid(f"limits.{key}", "must be a number that is not negative")
-    return dict(source)
+        return parse_metadata(found.metadata)
+    except MetadataInvalid as error:
+        raise ModuleRefused(Reason.METADATA_INVALID, str(error)) from None
 
 
 def _check_described_entries(module: Module, metadata: Metadata) -> None:
@@ -595,18 +493,15 @@ def _check_described_entries(module: Module, metadata: Metadata) -> None:
 
 def metadata_of(module: bytes) -> Metadata | None:
     """What a module says about itself, or None if it says nothing. Refuses what `validate` refuses on the way."""
-    found = _walk(module)
-    return None if found.metadata is None else parse_metadata(found.metadata)
+    return _metadata(_walk(module))
 
 
 def with_metadata(module: bytes, metadata: Mapping[str, Any]) -> bytes:
     """The module with this metadata as its section, in place of any it had. The digest changes with it."""
     try:
-        content = json.dumps(metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise _invalid(METADATA_SECTION, f"cannot be written as JSON: {error}") from None
-    encoded = content.encode()
-    parse_metadata(encoded)
+        encoded = encode_metadata(metadata)
+    except MetadataInvalid as error:
+        raise ModuleRefused(Reason.METADATA_INVALID, str(error)) from None
     _walk(module)
     name = METADATA_SECTION.encode()
     section = _leb(len(name)) + name + encoded
