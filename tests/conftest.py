@@ -1,0 +1,43 @@
+"""What every test may ask for: a database of its own, on SQLite and on a real PostgreSQL."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.postgres import NoPostgres, Postgres, find
+
+# Examples run beside other tests on small machines: how long one takes says nothing.
+settings.register_profile("pawl", deadline=None)
+settings.load_profile("pawl")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The server of this run, started by the first test that asks for it."""
+    try:
+        server = Postgres(find())
+    except NoPostgres as reason:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must not skip: {reason}")
+        pytest.skip(str(reason))
+    with server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """An empty database on PostgreSQL, for this test alone."""
+    with postgres.database() as name:
+        yield postgres.url(name)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database, for this test alone: the test runs once on each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/pawl.db"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
