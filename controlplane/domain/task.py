@@ -1,0 +1,569 @@
+"""Tasks: the states, the transitions as data, and the one function that applies them.
+
+Theory of operation. A task is in exactly one status; a transition is an input (somebody asked, an agent reported, time
+passed); `TRANSITIONS` says for each status which inputs are legal and where they lead, and nothing else decides that.
+`apply` returns the task after the transition and the effects that the caller must store in the same transaction. An
+illegal pair raises and changes nothing. Whether a failure is retried is not decided here but in `retry.py`, which turns
+a failure into `Retry` or `Fail`; the table only knows both.
+
+Who moves a task on:
+
+- PENDING: the dispatcher, once its time has come (a timer makes it ready) and an agent with its labels has a slot.
+- LOCKED: the same claim that locked it, in the same transaction or the next.
+- BLOCKED: the end of the nodes it waits for.
+- DISPATCHED, RUNNING: the agent that holds it, by the newest token; when its lease is over, the reaper.
+- SUSPENDED: a timer, an event or a child.
+- PAUSED: a person.
+- WAITING_RETRY: a timer.
+- SKIPPED, FAILED, CANCELLED, SUCCEEDED: final; only a person, by an explicit restart, which starts a new epoch.
+- TIMED_OUT is a status of instances alone: the task itself is then WAITING_RETRY or FAILED.
+
+Fencing. `token` grows with every placement. A result counts if it carries the newest token and none has been counted
+for that token (`result_token`). So a late result of a lost placement still counts until the task is placed anew, a
+repeated one never does, and one with an older token raises `Fenced`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+from controlplane.domain.errors import Fenced, IllegalTransition
+
+
+class Status(IntEnum):
+    """Where a task or an instance is. The numbers are part of the contract."""
+
+    PENDING = 1
+    LOCKED = 2
+    BLOCKED = 3
+    DISPATCHED = 5
+    RUNNING = 10
+    TIMED_OUT = 20
+    SUSPENDED = 25
+    PAUSED = 30
+    WAITING_RETRY = 35
+    SKIPPED = 40
+    FAILED = 90
+    CANCELLED = 99
+    SUCCEEDED = 100
+
+
+FINAL = frozenset({Status.SKIPPED, Status.FAILED, Status.CANCELLED, Status.SUCCEEDED})
+ON_AGENT = frozenset({Status.DISPATCHED, Status.RUNNING})
+
+
+class Cause(IntEnum):
+    """Why a placement is made."""
+
+    FIRST = 1
+    RETRY = 2
+    RESUME = 3
+    MOVED = 4
+
+
+class DeadReason(IntEnum):
+    """Why a failed task is a dead letter."""
+
+    NONE = 0
+    RETRIES_EXHAUSTED = 1
+    NOT_RETRYABLE = 2
+    AGENT_LOST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The narrow truth about a task. Instants are microseconds UTC."""
+
+    id: str
+    namespace_id: str
+    job_id: str
+    job_revision: int
+    requirement_id: int
+    schedule_id: str | None
+    status: Status
+    priority: int
+    scheduled_at: int
+    max_retries: int
+    created_at: int
+    updated_at: int
+    attempt: int = 0
+    epoch: int = 1
+    token: int = 0
+    result_token: int = 0
+    stalled: int = 0
+    cause: Cause = Cause.FIRST
+    cancel_requested: bool = False
+    dead_reason: DeadReason = DeadReason.NONE
+    agent_id: str | None = None
+    instance_id: str | None = None
+    wake_at: int | None = None
+    started_at: int | None = None
+    finished_at: int | None = None
+    version: int = 1
+
+    @property
+    def is_final(self) -> bool:
+        """Whether only an explicit restart moves it on."""
+        return self.status in FINAL
+
+
+# --- transitions -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """An input to the state machine. `by` and `why` are recorded when a person, or a loss, is behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said(Transition):
+    """Something extraordinary: recorded with who and why."""
+
+    by: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reported(Transition):
+    """Something an agent says about the placement with this token, at an instant of the control plane's clock."""
+
+    token: int
+    at: int
+    started_at: int | None = None
+
+
+class Lock(Transition):
+    """A dispatcher claims the task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch(Transition):
+    """The claimed task is handed to an agent: a new instance, a new token."""
+
+    agent_id: str
+    instance_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release(Transition):
+    """The placement was never begun (not delivered, or refused): no attempt, no loss."""
+
+    token: int
+
+
+class Start(Reported):
+    """The program runs."""
+
+
+class Succeed(Reported):
+    """The attempt succeeded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fail(Reported):
+    """The attempt failed, and there is no other."""
+
+    dead_reason: DeadReason = DeadReason.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Retry(Reported):
+    """The attempt failed; the next is due at `wake_at`."""
+
+    wake_at: int = 0
+
+
+class Confirm(Reported):
+    """The attempt was stopped because somebody cancelled the task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lose(Said):
+    """The agent of the placement is lost, and the task may be placed anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp(Said):
+    """The agent of the placement is lost once too often."""
+
+
+class Wake(Transition):
+    """The time of the next attempt has come."""
+
+
+class RetryNow(Said):
+    """A person does not want to wait for the next attempt."""
+
+
+class Cancel(Said):
+    """Nobody has it: it ends at once."""
+
+
+class RequestCancel(Said):
+    """An agent has it: it ends when the agent confirms or the lease is over."""
+
+
+class Skip(Said):
+    """It is decided not to run it."""
+
+
+class Pause(Said):
+    """A person holds it."""
+
+
+class Unpause(Said):
+    """A person lets it go."""
+
+
+class Unblock(Transition):
+    """What it waited for has ended."""
+
+
+class Suspend(Reported):
+    """A durable task waits and leaves its agent."""
+
+
+class Resume(Transition):
+    """What a suspended task waits for has come."""
+
+
+class Restart(Said):
+    """A person runs a finished task again: a new epoch."""
+
+
+_LATE: Mapping[type[Transition], Status] = {
+    Succeed: Status.SUCCEEDED,
+    Fail: Status.FAILED,
+    Retry: Status.WAITING_RETRY,
+    Confirm: Status.CANCELLED,
+}
+
+TRANSITIONS: Mapping[Status, Mapping[type[Transition], Status]] = {
+    Status.PENDING: {
+        Lock: Status.LOCKED,
+        Cancel: Status.CANCELLED,
+        Skip: Status.SKIPPED,
+        Pause: Status.PAUSED,
+        **_LATE,
+    },
+    Status.LOCKED: {Dispatch: Status.DISPATCHED, Release: Status.PENDING, Cancel: Status.CANCELLED},
+    Status.BLOCKED: {
+        Unblock: Status.PENDING,
+        Cancel: Status.CANCELLED,
+        Skip: Status.SKIPPED,
+        Pause: Status.PAUSED,
+    },
+    Status.DISPATCHED: {
+        Start: Status.RUNNING,
+        Release: Status.PENDING,
+        Lose: Status.PENDING,
+        GiveUp: Status.FAILED,
+        RequestCancel: Status.DISPATCHED,
+        Cancel: Status.CANCELLED,
+        Suspend: Status.SUSPENDED,
+        **_LATE,
+    },
+    Status.RUNNING: {
+        Lose: Status.PENDING,
+        GiveUp: Status.FAILED,
+        RequestCancel: Status.RUNNING,
+        Cancel: Status.CANCELLED,
+        Suspend: Status.SUSPENDED,
+        **_LATE,
+    },
+    Status.SUSPENDED: {Resume: Status.PENDING, Cancel: Status.CANCELLED},
+    Status.PAUSED: {Unpause: Status.PENDING, Cancel: Status.CANCELLED, Skip: Status.SKIPPED},
+    Status.WAITING_RETRY: {
+        Wake: Status.PENDING,
+        RetryNow: Status.PENDING,
+        Cancel: Status.CANCELLED,
+        Skip: Status.SKIPPED,
+        Pause: Status.PAUSED,
+        **_LATE,
+    },
+    Status.SKIPPED: {Restart: Status.PENDING},
+    Status.FAILED: {Restart: Status.PENDING},
+    Status.CANCELLED: {Restart: Status.PENDING},
+    Status.SUCCEEDED: {Restart: Status.PENDING},
+}
+
+# --- effects -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MakeReady:
+    """The task waits for an agent from this instant on; a later instant is a timer's business first."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unready:
+    """The task no longer waits: its ready row or timer goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Look at the task again at this instant."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A new instance with this token is on this agent."""
+
+    agent_id: str
+    instance_id: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndInstance:
+    """The instance with this token has ended like this."""
+
+    token: int
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class StopOnAgent:
+    """The agent is to stop the instance with this token."""
+
+    token: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Keep who did this and why."""
+
+    transition: str
+    from_status: Status
+    to_status: Status
+    by: str
+    why: str
+
+
+Effect = MakeReady | Unready | SetTimer | Place | EndInstance | StopOnAgent | Record
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The task after a transition, and what must be stored with it."""
+
+    task: Task
+    effects: tuple[Effect, ...]
+
+
+def create(task: Task, now: int) -> Step:
+    """The first step of a new task in PENDING: it is ready, or a timer makes it so."""
+    return Step(task, (_wait_for_agent(task, now),))
+
+
+def apply(task: Task, transition: Transition, now: int) -> Step:
+    """The task after the transition, and its effects.
+
+    Raises IllegalTransition when the table has no such pair, Fenced when a report carries another token than the
+    newest or repeats one that was counted. In both cases nothing has changed.
+    """
+    target = TRANSITIONS.get(task.status, {}).get(type(transition))
+    if isinstance(transition, Reported):
+        _check_token(task, transition)
+    if target is None:
+        raise IllegalTransition(
+            f"task {task.id} is {task.status.name}: {type(transition).__name__} is not possible",
+            facts={"task_id": task.id, "status": task.status.name, "transition": type(transition).__name__},
+        )
+    moved = replace(task, status=target, updated_at=now, version=task.version + 1)
+    step = _CONSEQUENCES[type(transition)](moved, transition, now, task)
+    if isinstance(transition, Said) and (transition.by or transition.why):
+        record = Record(type(transition).__name__, task.status, step.task.status, transition.by, transition.why)
+        return Step(step.task, (*step.effects, record))
+    return step
+
+
+def _check_token(task: Task, report: Reported) -> None:
+    # A start repeated after a reconnect is harmless; a result counts once per token.
+    newest = report.token == task.token
+    counted = report.token == task.result_token
+    if not newest or counted or (isinstance(report, Start) and task.status is Status.PENDING):
+        raise Fenced(
+            f"task {task.id} has token {task.token}; token {report.token} has no say any more",
+            facts={"task_id": task.id, "token": str(report.token), "newest_token": str(task.token)},
+        )
+
+
+def _wait_for_agent(task: Task, now: int) -> Effect:
+    return SetTimer(task.scheduled_at) if task.scheduled_at > now else MakeReady(now)
+
+
+def _lock(task: Task, _: Transition, __: int, ___: Task) -> Step:
+    return Step(task, (Unready(),))
+
+
+def _dispatch(task: Task, transition: Transition, _: int, __: Task) -> Step:
+    assert isinstance(transition, Dispatch)
+    moved = task.cause in (Cause.MOVED, Cause.RESUME)
+    placed = replace(
+        task,
+        token=task.token + 1,
+        attempt=task.attempt if moved and task.attempt else task.attempt + 1,
+        agent_id=transition.agent_id,
+        instance_id=transition.instance_id,
+    )
+    return Step(placed, (Place(transition.agent_id, transition.instance_id, placed.token),))
+
+
+def _release(task: Task, transition: Transition, now: int, before: Task) -> Step:
+    assert isinstance(transition, Release)
+    if before.status is Status.LOCKED:
+        return Step(task, (MakeReady(now),))
+    _check_token(before, Reported(token=transition.token, at=now))
+    end = EndInstance(transition.token, Status.CANCELLED)
+    if task.cancel_requested:
+        return Step(replace(task, status=Status.CANCELLED, finished_at=now, result_token=transition.token), (end,))
+    # A placement that never began used its token but is no attempt: the next one repeats this attempt's number.
+    again = replace(task, cause=Cause.MOVED, result_token=transition.token)
+    return Step(again, (end, MakeReady(now)))
+
+
+def _start(task: Task, transition: Transition, _: int, __: Task) -> Step:
+    assert isinstance(transition, Start)
+    started = transition.started_at or transition.at
+    return Step(replace(task, started_at=task.started_at or started), ())
+
+
+def _result(task: Task, report: Reported, before: Task, **changes: object) -> Task:
+    started = before.started_at or report.started_at
+    return replace(task, started_at=started, result_token=report.token, wake_at=None, **changes)  # type: ignore[arg-type]  # fields by name
+
+
+def _waiting_effects(before: Task) -> tuple[Effect, ...]:
+    """A late result finds the task waiting again: what made it wait goes."""
+    return (Unready(),) if before.status in (Status.PENDING, Status.WAITING_RETRY) else ()
+
+
+def _succeed(task: Task, transition: Transition, _: int, before: Task) -> Step:
+    assert isinstance(transition, Succeed)
+    done = _result(task, transition, before, finished_at=transition.at)
+    return Step(done, (*_waiting_effects(before), EndInstance(transition.token, Status.SUCCEEDED)))
+
+
+def _fail(task: Task, transition: Transition, _: int, before: Task) -> Step:
+    assert isinstance(transition, Fail)
+    done = _result(task, transition, before, finished_at=transition.at, dead_reason=transition.dead_reason)
+    return Step(done, (*_waiting_effects(before), EndInstance(transition.token, Status.FAILED)))
+
+
+def _retry(task: Task, transition: Transition, _: int, before: Task) -> Step:
+    assert isinstance(transition, Retry)
+    end = EndInstance(transition.token, Status.FAILED)
+    waiting = replace(_result(task, transition, before, cause=Cause.RETRY), wake_at=transition.wake_at)
+    return Step(waiting, (*_waiting_effects(before), end, SetTimer(transition.wake_at)))
+
+
+def _confirm(task: Task, transition: Transition, _: int, before: Task) -> Step:
+    assert isinstance(transition, Confirm)
+    done = _result(task, transition, before, finished_at=transition.at)
+    return Step(done, (*_waiting_effects(before), EndInstance(transition.token, Status.CANCELLED)))
+
+
+def _lose(task: Task, _: Transition, now: int, __: Task) -> Step:
+    end = EndInstance(task.token, Status.FAILED)
+    if task.cancel_requested:
+        return Step(replace(task, status=Status.CANCELLED, finished_at=now), (end,))
+    return Step(replace(task, cause=Cause.MOVED, stalled=task.stalled + 1), (end, MakeReady(now)))
+
+
+def _give_up(task: Task, _: Transition, now: int, __: Task) -> Step:
+    lost = replace(task, stalled=task.stalled + 1, dead_reason=DeadReason.AGENT_LOST, finished_at=now)
+    return Step(lost, (EndInstance(task.token, Status.FAILED),))
+
+
+def _pend(task: Task, _: Transition, now: int, __: Task) -> Step:
+    pending = replace(task, wake_at=None)
+    return Step(pending, (_wait_for_agent(pending, now),))
+
+
+def _retry_now(task: Task, _: Transition, now: int, __: Task) -> Step:
+    return Step(replace(task, wake_at=None), (Unready(), MakeReady(now)))
+
+
+def _end_waiting(task: Task, _: Transition, now: int, before: Task) -> Step:
+    """Cancel and Skip. A cancel on an agent ends the instance as well: its lease is over or nobody can confirm."""
+    ended = replace(task, finished_at=now, wake_at=None, cancel_requested=task.status is Status.CANCELLED)
+    if before.status in ON_AGENT:
+        return Step(ended, (EndInstance(task.token, Status.CANCELLED), StopOnAgent(task.token, "cancelled")))
+    return Step(ended, (Unready(),))
+
+
+def _request_cancel(task: Task, transition: Transition, _: int, __: Task) -> Step:
+    assert isinstance(transition, RequestCancel)
+    return Step(replace(task, cancel_requested=True), (StopOnAgent(task.token, transition.why),))
+
+
+def _hold(task: Task, _: Transition, __: int, ___: Task) -> Step:
+    return Step(replace(task, wake_at=None), (Unready(),))
+
+
+def _suspend(task: Task, transition: Transition, _: int, before: Task) -> Step:
+    assert isinstance(transition, Suspend)
+    parked = _result(task, transition, before, cause=Cause.RESUME)
+    return Step(parked, (EndInstance(transition.token, Status.SUSPENDED),))
+
+
+def _restart(task: Task, _: Transition, now: int, __: Task) -> Step:
+    fresh = replace(
+        task,
+        epoch=task.epoch + 1,
+        attempt=0,
+        stalled=0,
+        cause=Cause.FIRST,
+        cancel_requested=False,
+        dead_reason=DeadReason.NONE,
+        started_at=None,
+        finished_at=None,
+        # Nothing that still arrives from the epoch before may end this one.
+        result_token=task.token,
+    )
+    return Step(fresh, (MakeReady(now),))
+
+
+_CONSEQUENCES = {
+    Lock: _lock,
+    Dispatch: _dispatch,
+    Release: _release,
+    Start: _start,
+    Succeed: _succeed,
+    Fail: _fail,
+    Retry: _retry,
+    Confirm: _confirm,
+    Lose: _lose,
+    GiveUp: _give_up,
+    Wake: _pend,
+    RetryNow: _retry_now,
+    Cancel: _end_waiting,
+    RequestCancel: _request_cancel,
+    Skip: _end_waiting,
+    Pause: _hold,
+    Unpause: _pend,
+    Unblock: _pend,
+    Suspend: _suspend,
+    Resume: _pend,
+    Restart: _restart,
+}
+
+
+def diagram() -> str:
+    """The state diagram in Mermaid, drawn from the table: pairs of states with the transitions between them."""
+    lines = ["stateDiagram-v2", "    [*] --> PENDING: create"]
+    for status, moves in TRANSITIONS.items():
+        targets: dict[Status, list[str]] = {}
+        for transition, target in moves.items():
+            targets.setdefault(target, []).append(transition.__name__)
+        lines += [f"    {status.name} --> {target.name}: {', '.join(names)}" for target, names in targets.items()]
+    lines += [f"    {status.name} --> [*]" for status in sorted(FINAL)]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,404 @@
+"""The tables, once, for both databases. What differs between the two stands in `dialect.py`.
+
+Rules of the house: instants are BIGINT microseconds UTC; ids are 16 bytes; statuses are the numbers of the contract;
+maps are JSON text that nothing searches; every invariant that one row can state is a CHECK. On PostgreSQL the tables
+that grow are partitioned by the month in the owner's UUIDv7, so a row's partition follows from its id and every hot
+statement carries it. There are no foreign keys: parents are only deleted softly or together with their children, and
+a check per row would cost more than the whole statement.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from controlplane.store.dialect import Id
+
+metadata = MetaData()
+
+OPEN_STATUSES = "(2, 5, 10)"
+FINAL_STATUSES = "(40, 90, 99, 100)"
+
+namespace = Table(
+    "sched_namespace",
+    metadata,
+    Column("id", String(63), primary_key=True),
+    Column("description", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+job = Table(
+    "sched_job",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("namespace_id", String(63), nullable=False),
+    Column("name", String(63), nullable=False),
+    Column("status", SmallInteger, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger),
+    CheckConstraint("status IN (1, 2)", name="ck_sched_job_status"),
+)
+# Deletes are soft and free the name, so only living jobs compete for it.
+Index(
+    "uq_sched_job_name",
+    job.c.namespace_id,
+    job.c.name,
+    unique=True,
+    sqlite_where=text("deleted_at IS NULL"),
+    postgresql_where=text("deleted_at IS NULL"),
+)
+Index("idx_sched_job_created_at", job.c.namespace_id, job.c.created_at)
+
+job_revision = Table(
+    "sched_job_revision",
+    metadata,
+    Column("job_id", Id, primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("requirement_id", Integer, nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+requirement = Table(
+    "sched_requirement",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("namespace_id", String(63), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("spec", Text, nullable=False),
+    UniqueConstraint("namespace_id", "digest", name="uq_sched_requirement_digest"),
+)
+
+task = Table(
+    "sched_task",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("namespace_id", String(63), nullable=False),
+    Column("job_id", Id, nullable=False),
+    Column("job_revision", Integer, nullable=False),
+    Column("requirement_id", Integer, nullable=False),
+    Column("schedule_id", Id),
+    Column("status", SmallInteger, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("scheduled_at", BigInteger, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("max_retries", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("token", Integer, nullable=False),
+    Column("result_token", Integer, nullable=False),
+    Column("stalled", Integer, nullable=False),
+    Column("cause", SmallInteger, nullable=False),
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("dead_reason", SmallInteger, nullable=False),
+    Column("agent_id", String(63)),
+    Column("instance_id", Id),
+    Column("wake_at", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("finished_at", BigInteger),
+    Column("version", Integer, nullable=False),
+    CheckConstraint(f"(status IN {FINAL_STATUSES}) = (finished_at IS NOT NULL)", name="ck_sched_task_finished"),
+    CheckConstraint("(status = 35) = (wake_at IS NOT NULL)", name="ck_sched_task_wake"),
+    CheckConstraint("status NOT IN (5, 10) OR instance_id IS NOT NULL", name="ck_sched_task_placed"),
+    CheckConstraint("result_token <= token", name="ck_sched_task_token"),
+    postgresql_partition_by="RANGE (id)",
+)
+Index("idx_sched_task_status", task.c.namespace_id, task.c.status, task.c.id)
+Index("idx_sched_task_scheduled_at", task.c.namespace_id, task.c.scheduled_at)
+Index("idx_sched_task_job_id", task.c.job_id, task.c.id)
+Index(
+    "idx_sched_task_schedule_id",
+    task.c.schedule_id,
+    task.c.id,
+    sqlite_where=text("schedule_id IS NOT NULL"),
+    postgresql_where=text("schedule_id IS NOT NULL"),
+)
+# What the sweep for unfinished cancellations reads: a handful of rows at any time.
+Index(
+    "idx_sched_task_cancelling",
+    task.c.agent_id,
+    sqlite_where=text("cancel_requested AND status IN (5, 10)"),
+    postgresql_where=text("cancel_requested AND status IN (5, 10)"),
+)
+
+task_data = Table(
+    "sched_task_data",
+    metadata,
+    Column("task_id", Id, primary_key=True),
+    Column("parameters", LargeBinary),
+    Column("parameters_type", String(255)),
+    Column("environment", Text, nullable=False),
+    Column("tags", Text, nullable=False),
+    Column("timeout", Double),
+    Column("cancel_reason", Text, nullable=False),
+    Column("traceparent", String(64), nullable=False),
+    Column("output", LargeBinary),
+    Column("output_type", String(255)),
+    Column("error_code", String(64)),
+    Column("error_message", Text),
+    Column("error_retryable", Boolean),
+    postgresql_partition_by="RANGE (task_id)",
+)
+
+task_tag = Table(
+    "sched_task_tag",
+    metadata,
+    Column("task_id", Id, primary_key=True),
+    Column("key", String(63), primary_key=True),
+    Column("value", String(255), nullable=False),
+    Column("namespace_id", String(63), nullable=False),
+    postgresql_partition_by="RANGE (task_id)",
+)
+Index("idx_sched_task_tag_value", task_tag.c.namespace_id, task_tag.c.key, task_tag.c.value, task_tag.c.task_id)
+
+task_transition = Table(
+    "sched_task_transition",
+    metadata,
+    Column("task_id", Id, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("transition", String(32), nullable=False),
+    Column("from_status", SmallInteger, nullable=False),
+    Column("to_status", SmallInteger, nullable=False),
+    Column("subject", String(255), nullable=False),
+    Column("reason", Text, nullable=False),
+    postgresql_partition_by="RANGE (task_id)",
+)
+
+task_instance = Table(
+    "sched_task_instance",
+    metadata,
+    Column("task_id", Id, primary_key=True),
+    Column("token", Integer, primary_key=True),
+    Column("id", Id, nullable=False),
+    Column("namespace_id", String(63), nullable=False),
+    Column("job_id", Id, nullable=False),
+    Column("agent_id", String(63), nullable=False),
+    Column("agent_namespace_id", String(63), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("cause", SmallInteger, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("status", SmallInteger, nullable=False),
+    Column("lease", BigInteger, nullable=False),
+    Column("timeout", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("finished_at", BigInteger),
+    Column("exit_code", Integer),
+    Column("signal", SmallInteger),
+    Column("late_result", Boolean, nullable=False),
+    Column("report", LargeBinary),
+    Column("output", LargeBinary),
+    Column("output_type", String(255)),
+    Column("progress", Double),
+    Column("progress_message", Text),
+    CheckConstraint("(status IN (5, 10)) = (finished_at IS NULL)", name="ck_sched_task_instance_finished"),
+    CheckConstraint("token >= 1", name="ck_sched_task_instance_token"),
+    postgresql_partition_by="RANGE (task_id)",
+)
+Index("idx_sched_task_instance_id", task_instance.c.id)
+Index("idx_sched_task_instance_task_id", task_instance.c.task_id)
+Index("idx_sched_task_instance_status", task_instance.c.namespace_id, task_instance.c.status, task_instance.c.id)
+Index("idx_sched_task_instance_job_id", task_instance.c.job_id, task_instance.c.id)
+# What the reaper and a reconnecting agent read: only placements that are open.
+Index(
+    "idx_sched_task_instance_open",
+    task_instance.c.agent_namespace_id,
+    task_instance.c.agent_id,
+    sqlite_where=text("status IN (5, 10)"),
+    postgresql_where=text("status IN (5, 10)"),
+)
+
+# What waits for an agent: narrow, short-lived rows that the claim deletes.
+ready = Table(
+    "sched_ready",
+    metadata,
+    Column("task_id", Id, primary_key=True),
+    Column("requirement_id", Integer, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("ready_at", BigInteger, nullable=False),
+)
+Index("idx_sched_ready_claim", ready.c.requirement_id, ready.c.priority.desc(), ready.c.ready_at, ready.c.task_id)
+
+# What becomes ready when its time comes: scheduled tasks and retries.
+timer = Table(
+    "sched_timer",
+    metadata,
+    Column("task_id", Id, primary_key=True),
+    Column("due_at", BigInteger, nullable=False),
+)
+Index("idx_sched_timer_due_at", timer.c.due_at)
+
+schedule = Table(
+    "sched_schedule",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("namespace_id", String(63), nullable=False),
+    Column("name", String(63), nullable=False),
+    Column("job_id", Id, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("status", SmallInteger, nullable=False),
+    Column("timezone", String(63), nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("parameters", LargeBinary),
+    Column("parameters_type", String(255)),
+    Column("next_fire_at", BigInteger),
+    Column("last_fire_at", BigInteger),
+    Column("fire_count", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger),
+    CheckConstraint("status IN (1, 2, 3, 4)", name="ck_sched_schedule_status"),
+    CheckConstraint("status = 1 OR next_fire_at IS NULL", name="ck_sched_schedule_next_fire"),
+)
+Index(
+    "uq_sched_schedule_name",
+    schedule.c.namespace_id,
+    schedule.c.name,
+    unique=True,
+    sqlite_where=text("deleted_at IS NULL"),
+    postgresql_where=text("deleted_at IS NULL"),
+)
+Index("idx_sched_schedule_job_id", schedule.c.job_id)
+Index(
+    "idx_sched_schedule_next_fire_at",
+    schedule.c.next_fire_at,
+    sqlite_where=text("next_fire_at IS NOT NULL"),
+    postgresql_where=text("next_fire_at IS NOT NULL"),
+)
+
+# One row per slot that was dealt with: the primary key is what makes a fire happen once.
+fire = Table(
+    "sched_fire",
+    metadata,
+    Column("schedule_id", Id, primary_key=True),
+    Column("fire_time", BigInteger, primary_key=True),
+    Column("task_id", Id),
+    Column("reason", Text),
+    Column("handled_at", BigInteger, nullable=False),
+    CheckConstraint("(task_id IS NULL) <> (reason IS NULL)", name="ck_sched_fire_outcome"),
+)
+
+agent = Table(
+    "sched_agent",
+    metadata,
+    Column("namespace_id", String(63), primary_key=True),
+    Column("id", String(63), primary_key=True),
+    Column("state_id", String(64), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("status", SmallInteger, nullable=False),
+    Column("labels", Text, nullable=False),
+    Column("declared_labels", Text, nullable=False),
+    Column("serves", Text, nullable=False),
+    Column("executors", Text, nullable=False),
+    Column("slots", Integer, nullable=False),
+    Column("hostname", String(255), nullable=False),
+    Column("agent_version", String(63), nullable=False),
+    Column("protocol_version", Integer, nullable=False),
+    Column("session_id", String(64), nullable=False),
+    Column("replica_id", String(64), nullable=False),
+    Column("metrics", Text, nullable=False),
+    Column("connected_at", BigInteger, nullable=False),
+    Column("last_beat_at", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    CheckConstraint("status IN (1, 2, 3, 4, 5)", name="ck_sched_agent_status"),
+)
+Index("idx_sched_agent_status", agent.c.status)
+
+plugin = Table(
+    "sched_plugin",
+    metadata,
+    Column("namespace_id", String(63), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("name", String(63)),
+    Column("plugin_version", String(63)),
+    Column("status", SmallInteger, nullable=False),
+    Column("reject_reason", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("entries", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    CheckConstraint("status IN (1, 2, 3)", name="ck_sched_plugin_status"),
+    UniqueConstraint("namespace_id", "name", "plugin_version", name="uq_sched_plugin_name"),
+)
+
+# Bytes by digest, in chunks of at most 1 MiB, counted by those who refer to them.
+blob = Table(
+    "sched_blob",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("holders", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+blob_chunk = Table(
+    "sched_blob_chunk",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)
+
+idempotency = Table(
+    "sched_idempotency",
+    metadata,
+    Column("namespace_id", String(63), primary_key=True),
+    Column("method", String(127), primary_key=True),
+    Column("request_id", String(128), primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("resource_id", String(127), nullable=False),
+    Column("refusal", Text),
+    Column("expires_at", BigInteger, nullable=False),
+)
+Index("idx_sched_idempotency_expires_at", idempotency.c.expires_at)
+
+# Who runs a loop: the token grows with every new holder.
+loop_lease = Table(
+    "sched_loop_lease",
+    metadata,
+    Column("name", String(63), primary_key=True),
+    Column("holder", String(64), nullable=False),
+    Column("token", Integer, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+
+# On SQLite these lie in a second file, so that chatter never waits for tasks nor they for it.
+log_metadata = MetaData()
+
+log_chunk = Table(
+    "sched_log_chunk",
+    log_metadata,
+    Column("task_id", Id, primary_key=True),
+    Column("token", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("instance_id", Id, nullable=False),
+    Column("lines", LargeBinary, nullable=False),
+    postgresql_partition_by="RANGE (task_id)",
+)
+
+PARTITIONED = (task, task_data, task_tag, task_transition, task_instance, log_chunk)
