@@ -14,6 +14,14 @@ settings.register_profile("pawl", deadline=None)
 settings.load_profile("pawl")
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """CI has all that tests may need, so a skip there is a test that silently stopped looking."""
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and terminal is not None and terminal.stats.get("skipped"):
+        terminal.write_line("CI refuses skips", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """The server of this run, started by the first test that asks for it."""
