@@ -251,8 +251,10 @@ def due(rule: Rule, next_fire_at: int, now: int) -> Due:
     One slot due: it fires, however late. Several: the newest fires, the others are missed with a reason, so that a
     control plane that slept makes one task and not a thousand. Slots outside the window are not the rule's."""
     last = now if rule.end_time is None else min(now, rule.end_time)
+    if rule.end_time is not None and next_fire_at > rule.end_time:  # the window was narrowed since it was stored
+        return Due([], [], 0, None)
     if next_fire_at > last:
-        return Due([], [], 0, next_fire_at if last == now else None)
+        return Due([], [], 0, next_fire_at)
     backlog = _backlog(trigger_of(rule), next_fire_at, last)
     *older, newest = backlog.newest
     return Due(
