@@ -1,7 +1,8 @@
 """Cron expressions: reading them, and the next instant at which one fires in a time zone.
 
-Pure: an instant comes in as microseconds UTC and goes out the same way; there is no clock here. What a schedule
-does with its slots (window, missed slots) is in `schedule.py`.
+Pure: an instant comes in as microseconds UTC and goes out the same way; there is no clock here, and the only thing
+read is the IANA database, once per zone, by zoneinfo. What a schedule does with its slots (window, missed slots) is in
+`schedule.py`.
 
 Forms
     5 fields  minute hour day-of-month month day-of-week
