@@ -102,7 +102,9 @@ def clock(connection: Connection) -> int | None:
     """The database's own clock, microseconds UTC; None where the database is this process."""
     if not is_postgres(connection):
         return None
-    return int(connection.execute(sa.text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")).scalar_one())
+    return int(
+        connection.execute(sa.text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")).scalar_one()
+    )
 
 
 def version(connection: Connection) -> str:

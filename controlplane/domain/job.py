@@ -1,0 +1,123 @@
+"""Jobs: what a revision says, and what it demands of an agent.
+
+A revision never changes once it is stored; a task refers to (job, revision) and keeps only its own overrides. Not here:
+the wire form (`api/translate.py`) and how the spec is stored (`store/jobs.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from controlplane.domain.retry import RetryPolicy
+
+
+class JobStatus(IntEnum):
+    """Whether a job makes new tasks."""
+
+    ENABLED = 1
+    DISABLED = 2
+
+
+class OnControlPlaneLost(IntEnum):
+    """What a running attempt does when its agent cannot reach the control plane."""
+
+    STOP = 1
+    CONTINUE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class WasmSpec:
+    """A plugin as the program; `plugin` is the digest, fixed when the revision was stored."""
+
+    plugin: str
+    entry: str = "execute_task"
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class JobConfig:
+    """How attempts are run. Durations in seconds, sizes in bytes; the defaults are those of the contract."""
+
+    executor: str = "process"
+    cmd: str = ""
+    args: tuple[str, ...] = ()
+    cwd: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    capture_output: bool = True
+    max_output_size: int = 1 << 20
+    timeout: float = 3600.0
+    max_retries: int = 0
+    retry_interval: float = 30.0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    wasm: WasmSpec | None = None
+    grace_seconds: float = 10.0
+    max_stalled: int = 3
+    lost_after_seconds: float = 60.0
+    on_control_plane_lost: OnControlPlaneLost = OnControlPlaneLost.STOP
+    priority: int = 500
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """The policy in the units of the middle (microseconds)."""
+        return RetryPolicy(self.max_retries, round(self.retry_interval * 1_000_000), self.max_stalled)
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """What one revision says."""
+
+    description: str
+    environment: Mapping[str, str]
+    config: JobConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as it stands. Instants are microseconds UTC."""
+
+    id: str
+    namespace_id: str
+    name: str
+    status: JobStatus
+    revision: int
+    version: int
+    created_at: int
+    updated_at: int
+    spec: JobSpec
+    requirement_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What a revision demands of an agent. Interned: equal demands share one id, so that agents match ids in memory."""
+
+    namespace_id: str
+    executor: str
+    labels: Mapping[str, str]
+
+    def canonical(self) -> str:
+        """The same text for the same demand."""
+        return json.dumps(
+            {"executor": self.executor, "labels": dict(sorted(self.labels.items()))}, separators=(",", ":")
+        )
+
+    def digest(self) -> str:
+        """The key under which it is interned in its namespace."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+
+def requirement_of(namespace_id: str, config: JobConfig) -> Requirement:
+    """What this configuration demands."""
+    return Requirement(namespace_id, config.executor, config.labels)
+
+
+def merge_environment(*layers: Mapping[str, str]) -> dict[str, str]:
+    """Later layers win: job < config < schedule < task. The agent adds its own below and Pawl's variables above."""
+    merged: dict[str, str] = {}
+    for layer in layers:
+        merged.update(layer)
+    return merged

@@ -1,0 +1,95 @@
+"""Doing something once per request id, whoever repeats it and whenever within a day.
+
+The key is written in the effect's transaction. A repeat finds it and reads the resource again; the same id with other
+content is refused. A refusal by the domain is an outcome as well: it is recorded after its transaction was rolled back,
+so that a repeat gets the same answer. What could not be decided (the database was gone) is recorded nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from controlplane.domain import errors
+from controlplane.domain.errors import AlreadyExists, PawlError
+from controlplane.domain.idempotency import IdempotencyKey
+from controlplane.engine.context import Engine
+from controlplane.store import idempotency
+from controlplane.store.idempotency import Outcome
+
+R = TypeVar("R")
+
+# Refusals that say something about the state when the call was made. The others may end differently when repeated.
+_OUTCOMES = (errors.NotFound, errors.AlreadyExists, errors.IllegalTransition, errors.EtagMismatch)
+
+
+async def once(
+    engine: Engine,
+    key: IdempotencyKey | None,
+    effect: Callable[[Connection, int], tuple[str, R]],
+    reread: Callable[[Connection, str], R],
+) -> R:
+    """Run `effect(connection, now)` in a transaction unless the key was used; then `reread(connection, resource_id)`.
+
+    `effect` answers (resource id, result). Raises what the effect or the first call was refused with, AlreadyExists
+    with reason REQUEST_ID_REUSED when the id was used for something else, and the reread's NotFound when the resource
+    is gone since.
+    """
+
+    def transaction(connection: Connection) -> R:
+        now = engine.clock.now()
+        if key is not None:
+            outcome = idempotency.find_many(connection, [key], now).get(key)
+            if outcome is not None:
+                raise_refusal(key, outcome)
+                return reread(connection, outcome.resource_id)
+        resource_id, result = effect(connection, now)
+        if key is not None:
+            idempotency.insert_many(connection, [(key, resource_id, None)], now)
+        return result
+
+    try:
+        return await engine.store.write(transaction)
+    except IntegrityError:
+        # A rival took the key or the name between our look and our write: once more, with the rival's row in sight.
+        return await engine.store.write(transaction)
+    except _OUTCOMES as refusal:
+        if key is not None and refusal.reason != "REQUEST_ID_REUSED":
+            await engine.store.write(record_refusal, key, refusal, engine.clock.now())
+        raise
+
+
+def raise_refusal(key: IdempotencyKey, outcome: Outcome) -> None:
+    """Raise if the first call was refused, or if it was another call."""
+    if outcome.fingerprint != key.fingerprint:
+        raise AlreadyExists(
+            f"request id {key.request_id!r} was used for another {key.method} within the last day",
+            reason="REQUEST_ID_REUSED",
+            facts={"request_id": key.request_id},
+        )
+    if outcome.refusal is not None:
+        raise decode_refusal(outcome.refusal)
+
+
+def record_refusal(connection: Connection, key: IdempotencyKey, refusal: PawlError, now: int) -> None:
+    """Keep a refusal as the outcome of its key, unless a repeat has already been recorded."""
+    if key not in idempotency.find_many(connection, [key], now):
+        idempotency.insert_many(connection, [(key, "", encode_refusal(refusal))], now)
+
+
+def encode_refusal(refusal: PawlError) -> str:
+    """A refusal as JSON."""
+    violations = [(one.field, one.problem) for one in refusal.violations]
+    fields = [type(refusal).__name__, refusal.message, refusal.reason, violations, refusal.facts]
+    return msgspec.json.encode(fields).decode()
+
+
+def decode_refusal(text: str) -> PawlError:
+    """The refusal again."""
+    kind, message, reason, violations, facts = msgspec.json.decode(text)
+    error: type[PawlError] = getattr(errors, kind)
+    return error(message, reason=reason, violations=[errors.Violation(*one) for one in violations], facts=facts)

@@ -1,0 +1,67 @@
+"""The exclusive lock beside a SQLite file: one server per file, and a second one is told who has it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from pathlib import Path
+
+from controlplane.domain.errors import Unavailable
+
+# Locks on these do not reach the other machine, and neither does SQLite's own.
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "glusterfs", "ceph", "afs"}
+)
+
+
+class FileLock:
+    """Held by an open descriptor, so it goes with the process however that ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Raises Unavailable naming the holder, or the file system if it cannot carry a lock."""
+        kind = file_system(self._path.parent)
+        if kind in NETWORK_FILE_SYSTEMS:
+            raise Unavailable(
+                f"{self._path.parent} is on {kind}: SQLite needs a local file system; use PostgreSQL there"
+            )
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip() or "another process"
+            os.close(descriptor)
+            database = str(self._path).removesuffix(".lock")
+            raise Unavailable(
+                f"{database} is in use by {holder}; stop that server, or give this one another --database"
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Let the file go. Calling it twice is harmless."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def file_system(path: Path) -> str:
+    """The type of the file system that holds this path; empty where the system does not tell."""
+    try:
+        mounts = Path("/proc/mounts").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    best, kind = "", ""
+    real = str(path.resolve())
+    for line in mounts.splitlines():
+        fields = line.split()
+        point = fields[1].replace("\\040", " ")
+        inside = real == point or real.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, kind = point, fields[2]
+    return kind

@@ -1,0 +1,154 @@
+"""Jobs and their revisions, and the requirements they share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row
+
+from controlplane.domain.ids import is_id
+from controlplane.domain.job import Job, JobSpec, JobStatus, Requirement
+from controlplane.store import dialect
+from controlplane.store.tables import job, job_revision, requirement
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(JobSpec).decode
+
+_JOB = sa.select(job, job_revision.c.spec, job_revision.c.requirement_id).join(
+    job_revision, sa.and_(job_revision.c.job_id == job.c.id, job_revision.c.revision == job.c.revision)
+)
+
+
+def by_key(namespace_id: str, key: str) -> sa.ColumnElement[bool]:
+    """Id or name, inside a namespace, alive."""
+    match = job.c.id == key.lower() if is_id(key) else job.c.name == key
+    return sa.and_(job.c.namespace_id == namespace_id, job.c.deleted_at.is_(None), match)
+
+
+def find(connection: Connection, namespace_id: str, key: str, *, lock: bool = False) -> Job | None:
+    """The job with this id or name, or None."""
+    statement = _JOB.where(by_key(namespace_id, key))
+    row = connection.execute(statement.with_for_update(of=job) if lock else statement).one_or_none()
+    return None if row is None else of_row(row)
+
+
+def find_many(connection: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Job]:
+    """Jobs by (namespace, id or name); those that do not exist are left out."""
+    wanted = set(keys)
+    found: dict[tuple[str, str], Job] = {}
+    for namespace_id in {namespace for namespace, _ in wanted}:
+        ids = {key.lower() for space, key in wanted if space == namespace_id and is_id(key)}
+        names = {key for space, key in wanted if space == namespace_id and not is_id(key)}
+        statement = _JOB.where(
+            job.c.namespace_id == namespace_id,
+            job.c.deleted_at.is_(None),
+            sa.or_(job.c.id.in_(ids), job.c.name.in_(names)),
+        )
+        jobs = [of_row(row) for row in connection.execute(statement)]
+        by_id, by_name = {one.id: one for one in jobs}, {one.name: one for one in jobs}
+        for space, key in wanted:
+            one = (by_id.get(key.lower()) if is_id(key) else by_name.get(key)) if space == namespace_id else None
+            if one is not None:
+                found[space, key] = one
+    return found
+
+
+def of_row(row: Row[Any]) -> Job:
+    """A row of jobs joined with their present revision."""
+    return Job(
+        id=row.id,
+        namespace_id=row.namespace_id,
+        name=row.name,
+        status=JobStatus(row.status),
+        revision=row.revision,
+        version=row.version,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        spec=_decode(row.spec),
+        requirement_id=row.requirement_id,
+    )
+
+
+def names(connection: Connection, ids: Iterable[str]) -> dict[str, str]:
+    """Names by id, of deleted jobs too."""
+    rows = connection.execute(sa.select(job.c.id, job.c.name).where(job.c.id.in_(set(ids))))
+    return {row.id: row.name for row in rows}
+
+
+def revisions(connection: Connection, pairs: Iterable[tuple[str, int]]) -> dict[tuple[str, int], JobSpec]:
+    """Specs by (job, revision). They never change: callers may keep them."""
+    wanted = set(pairs)
+    statement = sa.select(job_revision.c.job_id, job_revision.c.revision, job_revision.c.spec).where(
+        job_revision.c.job_id.in_({job_id for job_id, _ in wanted})
+    )
+    return {
+        (row.job_id, row.revision): _decode(row.spec)
+        for row in connection.execute(statement)
+        if (row.job_id, row.revision) in wanted
+    }
+
+
+def intern_requirement(connection: Connection, wanted: Requirement) -> int:
+    """The id of this demand, made if it is new."""
+    key = {"namespace_id": wanted.namespace_id, "digest": wanted.digest()}
+    connection.execute(dialect.insert_ignoring(connection, requirement).values(spec=wanted.canonical(), **key))
+    statement = sa.select(requirement.c.id).where(
+        requirement.c.namespace_id == key["namespace_id"], requirement.c.digest == key["digest"]
+    )
+    return int(connection.execute(statement).scalar_one())
+
+
+def requirements_after(connection: Connection, last: int) -> Sequence[tuple[int, Requirement]]:
+    """Demands with an id above `last`: they are only ever added."""
+    rows = connection.execute(sa.select(requirement).where(requirement.c.id > last).order_by(requirement.c.id))
+    found = []
+    for row in rows:
+        spec = msgspec.json.decode(row.spec)
+        found.append((int(row.id), Requirement(row.namespace_id, spec["executor"], spec["labels"])))
+    return found
+
+
+def insert(connection: Connection, new: Job) -> None:
+    """A new job with its first revision. Raises IntegrityError when the name is taken."""
+    connection.execute(job.insert().values(**_row(new)))
+    insert_revision(connection, new)
+
+
+def insert_revision(connection: Connection, new: Job) -> None:
+    """The revision that the job now has."""
+    connection.execute(
+        job_revision.insert().values(
+            job_id=new.id,
+            revision=new.revision,
+            requirement_id=new.requirement_id,
+            spec=_encode(new.spec).decode(),
+            created_at=new.updated_at,
+        )
+    )
+
+
+def update(connection: Connection, changed: Job) -> None:
+    """The row of a job whose version was raised by one."""
+    values = {key: value for key, value in _row(changed).items() if key not in ("id", "namespace_id", "created_at")}
+    connection.execute(job.update().where(job.c.id == changed.id).values(**values))
+
+
+def delete(connection: Connection, job_id: str, now: int) -> None:
+    """Softly: the name is free, what tasks refer to stays."""
+    connection.execute(job.update().where(job.c.id == job_id).values(deleted_at=now, updated_at=now))
+
+
+def _row(one: Job) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "namespace_id": one.namespace_id,
+        "name": one.name,
+        "status": int(one.status),
+        "revision": one.revision,
+        "version": one.version,
+        "created_at": one.created_at,
+        "updated_at": one.updated_at,
+    }

@@ -1,0 +1,49 @@
+"""Hints inside one process: "something about this key has changed".
+
+A hint may be lost, truth may not: every waiter looks again by itself after a while, and the query decides. So nothing
+here is remembered, and a replica that never hears a hint is only slower.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SWEEP_SECONDS = 1.0
+
+
+class Wakeups:
+    """Events by key. `task:<id>` for watchers; `ready`, `timers`, `schedules` for the loops."""
+
+    def __init__(self) -> None:
+        self._events: dict[str, set[asyncio.Event]] = {}
+
+    def hint(self, *keys: str) -> None:
+        """Wake whoever waits for these keys. From the loop's own thread."""
+        for key in keys:
+            for event in self._events.get(key, ()):
+                event.set()
+
+    @contextmanager
+    def listen(self, key: str) -> Iterator[asyncio.Event]:
+        """An event that is set by hints for this key; the listener clears it before it looks."""
+        event = asyncio.Event()
+        self._events.setdefault(key, set()).add(event)
+        try:
+            yield event
+        finally:
+            listeners = self._events[key]
+            listeners.discard(event)
+            if not listeners:
+                del self._events[key]
+
+
+async def wait(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for the event, at most so long. Whether it came."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
