@@ -1,0 +1,314 @@
+"""One run of a plugin, seen from the agent: what its process says, how much of it is taken, and how it ended.
+
+The process at the other end runs code that nobody here trusts. It is read through callbacks, so a run needs no task of
+its own, and never beyond its budgets: who sends more is killed. The end of a run is not what the process says but
+what has happened: its process reaped and every channel closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, cast
+
+import msgspec
+from pawl.plugin_metadata import Entry
+
+from agent.executors import wasm_messages as wire
+from agent.executors.base import Failure, LogStream, Outcome, Payload, Sink, Usage
+
+LINGER_SECONDS: Final = 5.0
+"""How long a channel may stay open after the process is gone, before the run ends without it."""
+STDERR_KEPT: Final = 4096
+LINE_OVERHEAD: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What is taken from a run."""
+
+    output_bytes: int
+    log_bytes: int
+    host_calls: int
+
+
+class WasmRun:
+    """The Running of the WASM executor."""
+
+    def __init__(
+        self,
+        begin: wire.Begin,
+        sink: Sink,
+        entry: Entry | None,
+        kill: Callable[[], None],
+        give_up: Callable[[], None],
+    ) -> None:
+        self._budget = Budget(begin.output_bytes, begin.log_bytes, begin.host_calls)
+        self._begin = begin
+        self._sink = sink
+        self._entry = entry
+        self._kill = kill
+        self._give_up = give_up
+        self._loop = asyncio.get_running_loop()
+        self._outcome: asyncio.Future[Outcome] = self._loop.create_future()
+        self._channel: asyncio.WriteTransport | None = None
+        self._open: set[asyncio.BaseTransport] = set()
+        self._linger: asyncio.TimerHandle | None = None
+        self._result: wire.Returned | wire.Failed | None = None
+        self._violation = ""
+        self._stopped = False
+        self._lost = False
+        self._exited: wire.Exited | None = None
+        self._stderr_tail = b""
+        self._frames = 0
+        self._logged = 0
+        self._began = self._loop.time()
+
+    # Running
+
+    async def wait(self) -> Outcome:
+        return await asyncio.shield(self._outcome)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Ask by the next heartbeat, then kill. A guest has no TERM: one that never asks is killed after the grace."""
+        self._stopped = True
+        if not self._outcome.done() and grace_seconds > 0:
+            if self._channel is not None and not self._channel.is_closing():
+                self._channel.write(wire.frame(wire.CancelRequested()))
+            await asyncio.wait([self._outcome], timeout=grace_seconds)
+        if not self._outcome.done():
+            self._kill()
+            await asyncio.wait([self._outcome], timeout=LINGER_SECONDS)
+        if not self._outcome.done():
+            self._give_up()
+            await asyncio.wait([self._outcome])
+
+    def on_end(self, callback: Callable[[], None]) -> None:
+        """Call back once the outcome is known."""
+        self._outcome.add_done_callback(lambda _: callback())
+
+    def abandon(self) -> None:
+        """The launch failed: nobody waits for this run."""
+        self._outcome.cancel()
+        self._close_channels()
+
+    # What the zygote tells
+
+    def exited(self, message: wire.Exited) -> None:
+        """The process is reaped."""
+        self._exited = message
+        self._ended()
+
+    def lost(self) -> None:
+        """The zygote is gone, and the process with it."""
+        self._lost = True
+        self._ended()
+
+    def _ended(self) -> None:
+        self._linger = self._loop.call_later(LINGER_SECONDS, self._finish)
+        self._finish_when_quiet()
+
+    # What the process tells
+
+    def channel_open(self, transport: asyncio.WriteTransport) -> None:
+        """The run channel is there: what the run needs goes first."""
+        self.opened(transport)
+        self._channel = transport
+        transport.write(wire.frame(self._begin))
+
+    def opened(self, transport: asyncio.BaseTransport) -> None:
+        self._open.add(transport)
+
+    def closed(self, transport: asyncio.BaseTransport) -> None:
+        self._open.discard(transport)
+        self._finish_when_quiet()
+
+    def frame_limit(self) -> int:
+        return self._budget.output_bytes + wire.MAX_SMALL_FRAME
+
+    def frame(self, body: bytes | memoryview) -> None:
+        """A frame arrived. One that is wrong, or one too many, ends the run."""
+        if self._violation or self._result is not None:
+            return
+        try:
+            message = msgspec.msgpack.decode(body, type=wire.FromGuest)
+        except msgspec.DecodeError as error:
+            self.violated(f"sent a frame that is none: {error}")
+            return
+        match message:
+            case wire.Log():
+                self._log(message, len(body))
+            case wire.Progress():
+                self._progress(message)
+            case wire.Returned(output=output) if len(output) > self._budget.output_bytes:
+                self.violated(f"sent an output of {len(output)} bytes")
+            case wire.Returned() | wire.Failed():
+                self._result = message
+
+    def violated(self, what: str) -> None:
+        """The process does not keep the rules that our own code in it keeps: something else is in control of it."""
+        if not self._violation:
+            self._violation = what
+            self._kill()
+
+    def _log(self, message: wire.Log, size: int) -> None:
+        # The process counts for itself; what it may send is bounded here all the same, twice over for the framing.
+        self._logged += size
+        if self._logged > 2 * self._budget.log_bytes + 4 * wire.MAX_SMALL_FRAME:
+            self.violated("sent more log lines than its limit")
+            return
+        fields = f" {message.fields}" if message.fields else ""
+        self._sink.log(LogStream.LOG, f"{message.level.upper()} {message.message}{fields}\n".encode())
+
+    def _progress(self, message: wire.Progress) -> None:
+        self._frames += 1
+        if self._frames > self._budget.host_calls or not 0 <= message.percent <= 100:
+            self.violated("sent a progress report that it may not")
+            return
+        self._sink.progress(message.percent, message.message)
+
+    def wrote(self, stream: LogStream, data: bytes) -> bool:
+        """Output of the process itself. False: no more is taken, close the pipe."""
+        if stream is LogStream.STDERR:
+            self._stderr_tail = (self._stderr_tail + data)[-STDERR_KEPT:]
+        self._logged += len(data) + LINE_OVERHEAD
+        self._sink.log(stream, data)
+        return self._logged <= self._budget.log_bytes
+
+    # The end
+
+    def _finish_when_quiet(self) -> None:
+        if (self._exited is not None or self._lost) and not self._open:
+            self._finish()
+
+    def _finish(self) -> None:
+        if not self._outcome.done():
+            self._outcome.set_result(self._judge())
+        if self._linger is not None:
+            self._linger.cancel()
+        self._close_channels()
+
+    def _close_channels(self) -> None:
+        for transport in tuple(self._open):
+            if isinstance(transport, asyncio.WriteTransport):
+                transport.abort()  # whatever is still to be written has no reader
+            else:
+                transport.close()
+
+    def _judge(self) -> Outcome:
+        exited, usage = self._exited, self._usage()
+        exit_code = None if exited is None else exited.exit_code
+        number = None if exited is None else exited.signal
+        if self._violation:
+            return Outcome(self._crash(f"its process {self._violation}", retryable=False), signal=number, usage=usage)
+        match self._result:
+            case wire.Returned(output=output, output_size=size):
+                truncated = size > len(output)
+                payload = Payload(output, self._content_type(output, truncated)) if size else None
+                return Outcome(None, 0, None, payload, size, truncated, usage)
+            case wire.Failed() as failed:
+                failure = Failure(failed.code, failed.message, failed.retryable, failed.retry_after_seconds)
+                return Outcome(failure, exit_code=failed.exit_code, usage=usage)
+        if self._lost:
+            failure = self._crash("the process that plugins are forked from ended", retryable=True)
+        elif number is not None:
+            failure = self._ended_by_signal(number)
+        else:
+            failure = self._crash("its process ended without a result", retryable=False)
+        return Outcome(failure, exit_code=exit_code, signal=number, usage=usage)
+
+    def _ended_by_signal(self, number: int) -> Failure:
+        name = str(number)
+        with suppress(ValueError):
+            name = signal.Signals(number).name
+        if self._stopped and number == signal.SIGKILL:
+            return Failure("STOPPED", "the plugin did not end by itself and was killed", retryable=False)
+        tail = self._stderr_tail.decode(errors="replace").lower()
+        if number == signal.SIGABRT and ("memory allocation of" in tail or "out of memory" in tail):
+            return Failure("PLUGIN_OUT_OF_MEMORY", f"the plugin needs more memory than it may have ({name})", False)
+        # KILL from elsewhere is the system's, most often for memory: another try elsewhere can succeed.
+        return self._crash(f"its process was ended by {name}", retryable=number == signal.SIGKILL)
+
+    def _crash(self, what: str, *, retryable: bool) -> Failure:
+        words = self._stderr_tail.decode(errors="replace").strip()
+        return Failure("PLUGIN_CRASH", f"the plugin crashed: {what}" + (f": {words}" if words else ""), retryable)
+
+    def _usage(self) -> Usage:
+        wall, exited = self._loop.time() - self._began, self._exited
+        if exited is None:
+            return Usage(wall_seconds=wall)
+        return Usage(wall, exited.user_cpu_seconds, exited.system_cpu_seconds, exited.peak_memory_bytes)
+
+    def _content_type(self, output: bytes, truncated: bool) -> str:
+        """The type the plugin's metadata declares, else what the bytes are. Half a JSON text is not JSON."""
+        try:
+            output.decode()
+        except UnicodeDecodeError:
+            text = False
+        else:
+            text = True
+        if truncated:
+            return "text/plain; charset=utf-8" if text else "application/octet-stream"
+        if self._entry is not None and self._entry.output_content_type:
+            return self._entry.output_content_type
+        try:
+            json.loads(output)
+        except (ValueError, RecursionError):
+            return "text/plain; charset=utf-8" if text else "application/octet-stream"
+        return "application/json"
+
+
+class FrameChannel(asyncio.Protocol):
+    """Cuts the bytes of a run channel into frames."""
+
+    def __init__(self, run: WasmRun) -> None:
+        self._run = run
+        self._buffer = bytearray()
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._run.channel_open(self._transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        at = 0
+        while len(self._buffer) - at >= wire.FRAME_HEAD:
+            length = int.from_bytes(self._buffer[at : at + wire.FRAME_HEAD], "big")
+            if length > self._run.frame_limit():
+                self._run.violated(f"announced a frame of {length} bytes")
+                self._buffer.clear()
+                return
+            end = at + wire.FRAME_HEAD + length
+            if len(self._buffer) < end:
+                break
+            self._run.frame(bytes(self._buffer[at + wire.FRAME_HEAD : end]))
+            at = end
+        del self._buffer[:at]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._run.closed(self._transport)
+
+
+class OutputPipe(asyncio.Protocol):
+    """Reads what the process writes to its stdout or stderr, as long as it is taken."""
+
+    def __init__(self, run: WasmRun, stream: LogStream) -> None:
+        self._run = run
+        self._stream = stream
+        self._transport: asyncio.BaseTransport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._run.opened(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._run.wrote(self._stream, data):
+            self._transport.close()  # the writer gets EPIPE and goes on without: neither side hangs or burns
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._run.closed(self._transport)

@@ -1,0 +1,360 @@
+"""The process that plugins are forked from: `python -m agent.executors.zygote <fd>`.
+
+It has Extism loaded and each plugin compiled, so that a run costs a fork and not a start. What makes that safe:
+
+- It never creates an instance of a plugin, so no guest code runs in it and no native state of one is inherited.
+- It never imports grpc and starts no thread, so a fork copies no lock that somebody holds.
+- It never compiles what it does not know to be harmless: a throw-away process compiles first, under limits; its result
+  comes back through the compiler's own cache on disk, from which the zygote loads.
+- It waits for nobody: one loop over the control channel and the ends of children.
+
+It ends when the control channel closes, and its children end with it. Deadlines are the agent's; this only kills when
+told. Not the place for anything about a run's data: that goes past the zygote, over the run's own channel.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+from base64 import b64encode
+from collections import OrderedDict, deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, NoReturn
+
+import extism
+import msgspec
+from extism.extism import CompiledPlugin
+
+from agent.executors import guest
+from agent.executors import wasm_messages as wire
+
+COMPILED_KEPT: Final = 16
+COMPILES_AT_ONCE: Final = 2
+COMPILE_WALL_SECONDS: Final = 60.0
+COMPILE_CPU_SECONDS: Final = 120
+COMPILE_DATA_BYTES: Final = 1 << 30
+COMPILE_WORDS: Final = 4096
+"""Of a compiler's complaint that are shown."""
+PAGE_BYTES: Final = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What decides a compiled plugin: the module and the limits that are fixed when it is loaded."""
+
+    digest: str
+    path: str
+    wasi: bool
+    pages: int
+
+
+@dataclass(slots=True)
+class Run:
+    """A run that waits for its plugin or has a process."""
+
+    launch: wire.Launch
+    descriptors: list[int]
+    pid: int = 0
+
+    @property
+    def build(self) -> Build:
+        launch = self.launch
+        return Build(launch.digest, launch.path, launch.wasi, launch.memory_bytes // PAGE_BYTES)
+
+    def close(self) -> None:
+        while self.descriptors:
+            os.close(self.descriptors.pop())
+
+
+@dataclass(slots=True)
+class Compile:
+    """A throw-away process that compiles."""
+
+    build: Build
+    words: int
+    deadline: float
+    timed_out: bool = False
+
+
+@dataclass(slots=True)
+class Zygote:
+    """The loop and what it keeps."""
+
+    control: socket.socket
+    runs: dict[int, Run] = field(default_factory=dict)
+    by_pid: dict[int, Run] = field(default_factory=dict)
+    compiled: OrderedDict[Build, CompiledPlugin] = field(default_factory=OrderedDict)
+    wanted: deque[Build] = field(default_factory=deque)
+    compiling: dict[int, Compile] = field(default_factory=dict)
+
+    def serve(self) -> None:
+        """Until the agent closes the control channel."""
+        wake, wake_writer = os.pipe()
+        os.set_blocking(wake, False)
+        os.set_blocking(wake_writer, False)
+        signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self.send(wire.Ready(extism.extism_version()))
+        gc.freeze()  # a collection in a child would copy every page it looks at
+        try:
+            while True:
+                ready, _, _ = select.select([self.control.fileno(), wake], [], [], self._patience())
+                if wake in ready:
+                    with suppress(BlockingIOError):
+                        os.read(wake, 65536)
+                    self._reap()
+                if self.control.fileno() in ready and not self._receive():
+                    return
+                self._stop_late_compiles()
+        except (BrokenPipeError, ConnectionResetError):
+            return
+        finally:
+            self._kill_all()
+
+    def send(self, message: wire.FromZygote) -> None:
+        # Blocking: the agent always reads, and a zygote that cannot tell it what happened has nothing better to do.
+        self.control.sendall(msgspec.msgpack.encode(message))
+
+    def _receive(self) -> bool:
+        data, descriptors, _, _ = socket.recv_fds(self.control, 65536, 8, socket.MSG_CMSG_CLOEXEC)
+        if not data:
+            return False
+        message = msgspec.msgpack.decode(data, type=wire.ToZygote)
+        if isinstance(message, wire.Kill):
+            self._kill(message.run)
+        else:
+            self._launch(Run(message, list(descriptors)))
+        return True
+
+    def _launch(self, run: Run) -> None:
+        self.runs[run.launch.run] = run
+        build = run.build
+        if build in self.compiled:
+            self.compiled.move_to_end(build)
+            self._fork(run)
+            return
+        under_way = build in self.wanted or any(one.build == build for one in self.compiling.values())
+        if not under_way:
+            self.wanted.append(build)
+            self._start_compiles()
+
+    def _kill(self, number: int) -> None:
+        run = self.runs.get(number)
+        if run is None:
+            return  # it ended meanwhile; its end is on the way
+        if run.pid:
+            os.kill(run.pid, signal.SIGKILL)  # a child of ours that is not reaped: the id cannot be another's
+        else:
+            self._refuse(run, "STOPPED", "stopped before it began", retryable=False)
+
+    def _refuse(self, run: Run, code: str, message: str, *, retryable: bool) -> None:
+        run.close()
+        del self.runs[run.launch.run]
+        self.send(wire.Refused(run.launch.run, code, message, retryable))
+
+    def _fork(self, run: Run) -> None:
+        compiled, parent = self.compiled[run.build], os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._refuse(run, "SPAWN_FAILED", f"no process for the plugin: {error}", retryable=True)
+            return
+        if pid == 0:
+            _become_guest(compiled, run, parent)
+        run.close()
+        run.pid = pid
+        self.by_pid[pid] = run
+        self.send(wire.Forked(run.launch.run, pid))
+
+    # Compiling
+
+    def _start_compiles(self) -> None:
+        while self.wanted and len(self.compiling) < COMPILES_AT_ONCE:
+            build = self.wanted.popleft()
+            words, writer = os.pipe()
+            try:
+                pid = _spawn_compile(build, writer)
+            except OSError as error:
+                os.close(words)
+                self._refuse_all(build, "SPAWN_FAILED", f"no process to compile the plugin: {error}", retryable=True)
+                continue
+            finally:
+                os.close(writer)
+            self.compiling[pid] = Compile(build, words, time.monotonic() + COMPILE_WALL_SECONDS)
+
+    def _patience(self) -> float | None:
+        if not self.compiling:
+            return None
+        return max(0.0, min(one.deadline for one in self.compiling.values()) - time.monotonic())
+
+    def _stop_late_compiles(self) -> None:
+        now = time.monotonic()
+        for pid, one in self.compiling.items():
+            if one.deadline <= now and not one.timed_out:
+                one.timed_out, one.deadline = True, now + COMPILE_WALL_SECONDS
+                os.kill(pid, signal.SIGKILL)
+
+    def _compile_ended(self, one: Compile, status: int) -> None:
+        words = _read_words(one.words)
+        if one.timed_out:
+            self._refuse_compile(one.build, f"compiling took more than {COMPILE_WALL_SECONDS:.0f} s")
+        elif os.WIFSIGNALED(status):
+            name = signal.Signals(os.WTERMSIG(status)).name
+            self._refuse_compile(one.build, f"the compiler was ended by {name}: {words or 'no words'}")
+        elif os.waitstatus_to_exitcode(status) != 0:
+            self._refuse_compile(one.build, words or "the compiler gave no reason")
+        else:
+            self._load(one.build)
+        self._start_compiles()
+
+    def _load(self, build: Build) -> None:
+        try:
+            self.compiled[build] = load(build)
+        except (OSError, extism.Error) as error:
+            self._refuse_compile(build, str(error))
+            return
+        for run in self._waiting(build):
+            self._fork(run)
+        while len(self.compiled) > COMPILED_KEPT:
+            self.compiled.popitem(last=False)
+
+    def _waiting(self, build: Build) -> list[Run]:
+        return [run for run in self.runs.values() if not run.pid and run.build == build]
+
+    def _refuse_compile(self, build: Build, message: str) -> None:
+        self._refuse_all(build, "PLUGIN_COMPILE_FAILED", f"the plugin does not compile: {message}", retryable=False)
+
+    def _refuse_all(self, build: Build, code: str, message: str, *, retryable: bool) -> None:
+        for run in self._waiting(build):
+            self._refuse(run, code, message, retryable=retryable)
+
+    # Ends
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if (one := self.compiling.pop(pid, None)) is not None:
+                self._compile_ended(one, status)
+            elif (run := self.by_pid.pop(pid, None)) is not None:
+                del self.runs[run.launch.run]
+                self.send(_exited(run.launch.run, status, usage))
+
+    def _kill_all(self) -> None:
+        for pid in (*self.by_pid, *self.compiling):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _exited(run: int, status: int, usage: resource.struct_rusage) -> wire.Exited:
+    by_signal = os.WIFSIGNALED(status)
+    return wire.Exited(
+        run=run,
+        exit_code=None if by_signal else os.WEXITSTATUS(status),
+        signal=os.WTERMSIG(status) if by_signal else None,
+        user_cpu_seconds=usage.ru_utime,
+        system_cpu_seconds=usage.ru_stime,
+        peak_memory_bytes=usage.ru_maxrss * 1024,
+    )
+
+
+def _become_guest(compiled: CompiledPlugin, run: Run, parent: int) -> NoReturn:
+    try:
+        channel, stderr, *rest = run.descriptors
+        guest.take_over(channel, stderr, rest[0] if rest else None, run.launch, parent)
+        guest.run(compiled)
+    except BaseException as error:  # the process ends below: its stderr is where the agent looks
+        os.write(2, f"{type(error).__name__}: {error}".encode())
+    finally:
+        os._exit(1)  # whatever happened: never back into the zygote's loop
+
+
+def _read_words(descriptor: int) -> str:
+    """What a compiler that has ended left in its pipe. Non-blocking, should something else still hold the other end."""
+    os.set_blocking(descriptor, False)
+    try:
+        return os.read(descriptor, COMPILE_WORDS).decode(errors="replace").strip()
+    except BlockingIOError:
+        return ""
+    finally:
+        os.close(descriptor)
+
+
+def load(build: Build) -> CompiledPlugin:
+    """The plugin, compiled or out of the cache. The manifest is ours alone: a module's bytes are never read as one."""
+    with open(build.path, "rb") as file:
+        module = file.read()
+    manifest = {
+        "wasm": [
+            {"name": "pawl", "data": b64encode(guest.SHIM.encode()).decode()},
+            {"name": "main", "data": b64encode(module).decode(), "hash": build.digest},
+        ],
+        "memory": {"max_pages": build.pages, "max_http_response_bytes": 0, "max_var_bytes": 1 << 20},
+        "allowed_hosts": [],
+    }
+    return CompiledPlugin(manifest, wasi=build.wasi, functions=guest.HOST_FUNCTIONS)
+
+
+# The throw-away compiler --------------------------------------------------------------------------------------------
+
+
+def _spawn_compile(build: Build, words: int) -> int:
+    # A fresh program and not a fork: compiling starts threads, and a fork would have only the memory of them.
+    argv = [sys.executable, "-m", "agent.executors.zygote", "compile", build.digest, build.path]
+    argv += [str(int(build.wasi)), str(build.pages), str(os.getpid())]
+    return os.posix_spawn(
+        sys.executable,
+        argv,
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_DUP2, words, 2),
+        ],
+    )
+
+
+def _compile(digest: str, path: str, wasi: str, pages: str, parent: str) -> int:
+    guest.die_with_parent(int(parent))
+    for which, value in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CPU, COMPILE_CPU_SECONDS),
+        (resource.RLIMIT_DATA, COMPILE_DATA_BYTES),
+    ):
+        hard = resource.getrlimit(which)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(which, (value, value))
+    try:
+        load(Build(digest, path, wasi == "1", int(pages)))
+    except (OSError, extism.Error) as error:
+        sys.stderr.write(str(error)[:COMPILE_WORDS])
+        return 1
+    return 0
+
+
+def main(argv: list[str]) -> int:
+    if argv[:1] == ["compile"]:
+        return _compile(*argv[1:])
+    control = socket.socket(fileno=int(argv[0]))
+    control.setblocking(True)
+    os.set_inheritable(control.fileno(), False)
+    Zygote(control).serve()
+    return 0
+
+
+if __name__ == "__main__":
+    status = main(sys.argv[1:])
+    sys.stderr.flush()
+    os._exit(status)  # no native clean-up: there is nothing to save, and threads of the runtime may still hold it
