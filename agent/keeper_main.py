@@ -1,0 +1,534 @@
+"""The keeper: parent, launcher and executioner of everything an agent runs.
+
+`python -m agent.keeper_main SOCKET_FD [LOCK_FD]`, started by `agent.keeper` and by nobody else. It is a process of its
+own because an agent can be killed, frozen or cut off, and what it started must still end: the keeper adopts every
+descendant (it is a subreaper), counts leases itself, and when its socket to the agent closes it kills all at once.
+
+Theory of operation. One thread, one loop, nothing that blocks. Each run is one session and one process group, led by
+the process that was started (the *main* process); its pid names the group. A run is over when the main process ended
+and nothing of it is left: the group's survivors are killed, and so are *strays*, descendants that moved to a group or
+session of their own. A stray becomes our child at the latest when its last ancestor inside the run dies; it is given
+back to its run by group, session or the mark in its environment. One that hides all three belongs to every run that
+lived when it was found, and ends with the last of these.
+
+A process is looked at as a zombie (waitid with WNOWAIT) before it is reaped, so that its number, and with it its
+group's, cannot yet mean somebody else when the group is killed.
+
+Messages are JSON lists over SOCK_SEQPACKET, descriptors beside them; a body over the packet limit comes in a memfd as
+the last descriptor. It imports light standard modules only: it has to start fast and stay small, being the process
+that every task is forked from.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import ctypes
+import errno
+import fcntl
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from agent.procfs import MARK, Children, boot_clock, mark_of, storage_bytes
+
+MAX_PACKET = 60_000
+MAX_FDS = 32
+MAX_CHILD_FD = 99
+_OWN_FDS = 200  # ours live above, so that a child's descriptor may be put on its number before the start
+_PR_SET_NAME = 15
+_PR_SET_CHILD_SUBREAPER = 36
+_LOOK_SECONDS = 0.1  # how often a run that does not end is looked at, beside every death
+_LEASE_LOOK_SECONDS = 1.0  # poll() does not count suspended time, leases do: never sleep longer while one is held
+_GIVE_UP_SECONDS = 10.0  # a process in uninterruptible sleep, or of a user we may not signal
+_LAST_KILL_SECONDS = 60.0
+_INHERITED_FLOOR = {resource.RLIMIT_DATA: 256 << 20, resource.RLIMIT_AS: 1 << 30, resource.RLIMIT_NOFILE: 64}
+
+
+class Run:
+    """One key: its group, its strays' numbers, and until when it may live."""
+
+    __slots__ = (
+        "began", "ended", "key", "kill_at", "killed_at", "lease_expired", "numbers", "peak", "pid", "read", "status",
+        "system", "term_at", "term_sent", "user", "written",
+    )  # fmt: skip
+
+    def __init__(self, key: str, pid: int, began: float) -> None:
+        self.key = key
+        self.pid = pid
+        self.numbers = {pid}
+        self.began = began
+        self.ended = 0.0
+        self.status: int | None = None
+        self.term_at: float | None = None
+        self.kill_at: float | None = None
+        self.killed_at: float | None = None
+        self.term_sent: set[int] | None = None
+        self.lease_expired = False
+        self.user = self.system = 0.0
+        self.peak = self.read = self.written = 0
+
+    def add(self, usage: resource.struct_rusage, storage: tuple[int, int]) -> None:
+        """Count what a reaped process of this run used."""
+        self.user += usage.ru_utime
+        self.system += usage.ru_stime
+        self.peak = max(self.peak, usage.ru_maxrss * 1024)
+        self.read += storage[0]
+        self.written += storage[1]
+
+
+class Keeper:
+    """The loop and its state."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._children = Children()
+        self._runs: dict[str, Run] = {}
+        self._mains: dict[int, Run] = {}
+        self._owner: dict[int, Run] = {}  # by number of group, session or stray
+        self._strays: dict[int, set[str]] = {}
+        self._closing: set[str] = set()  # main process ended, something may be left
+        self._outgoing: deque[bytes] = deque()
+        self._wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wake, wake_write = _lift(self._wake), _lift(wake_write)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        self._poll = select.poll()
+        self._poll.register(self._wake, select.POLLIN)
+        self._poll.register(self._socket.fileno(), select.POLLIN)
+
+    def run(self) -> None:
+        """Serve until the agent is gone, then end everything."""
+        try:
+            self._send("ready", os.getpid())
+            self._flush()
+            while True:
+                for fd, _ in self._poll.poll(self._timeout()):
+                    if fd == self._wake:
+                        _drain(self._wake)
+                    elif not self._receive():
+                        return
+                self._reap()
+                self._enforce()
+                self._flush()
+        except ConnectionError:
+            return
+        finally:
+            self._kill_all()
+
+    # -- messages
+
+    def _receive(self) -> bool:
+        """Take what has come; False when the agent is gone."""
+        for _ in range(16):  # and then look after the dead again
+            fds = array.array("i")
+            try:
+                data, ancillary, _, _ = self._socket.recvmsg(
+                    MAX_PACKET + 1024, socket.CMSG_LEN(MAX_FDS * fds.itemsize), socket.MSG_CMSG_CLOEXEC
+                )
+            except BlockingIOError:
+                return True
+            for _, _, body in ancillary:
+                fds.frombytes(body[: len(body) - len(body) % fds.itemsize])
+            if not data:
+                return False
+            self._handle(data, [_lift(fd) for fd in fds])
+        return True
+
+    def _handle(self, data: bytes, fds: list[int]) -> None:
+        try:
+            kind, *rest = json.loads(data)
+            if kind == "memfd":
+                kind, *rest = _read_memfd(fds.pop())
+            if kind == "start":
+                self._start(fds, *rest)
+            elif kind == "signal":
+                self._signal(*rest)
+            elif kind == "stop":
+                self._stop(*rest)
+            elif kind == "lease":
+                for key, term_at, kill_at in rest[0]:
+                    if (run := self._runs.get(key)) is not None:
+                        run.term_at, run.kill_at = term_at, _earliest(kill_at, run)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _send(self, *message: object) -> None:
+        self._outgoing.append(json.dumps(message).encode())
+
+    def _flush(self) -> None:
+        while self._outgoing:
+            try:
+                self._socket.send(self._outgoing[0])
+            except BlockingIOError:  # a frozen agent: its answers wait, its leases do not
+                self._poll.modify(self._socket.fileno(), select.POLLIN | select.POLLOUT)
+                return
+            self._outgoing.popleft()
+            if not self._outgoing:
+                self._poll.modify(self._socket.fileno(), select.POLLIN)
+
+    # -- starting
+
+    def _start(
+        self,
+        fds: list[int],
+        key: str,
+        mark: str,
+        argv: list[str],
+        env: dict[str, str],
+        cwd: str,
+        numbers: list[int],
+        rlimits: list[tuple[int, int]],
+        user: tuple[int, int, list[int]] | None,
+    ) -> None:
+        if key in self._runs:
+            self._send("failed", key, "key", errno.EEXIST, "a run of this key is alive")
+            return
+        env[MARK] = f"{mark}/{key}"
+        stage = "cwd"
+        began = time.monotonic()
+        try:
+            os.close(os.open(cwd, os.O_PATH | os.O_DIRECTORY))
+            stage = "exec"
+            with _placed(fds, numbers), _soft_limits(rlimits):
+                pid = self._spawn(argv, env, cwd, fds, numbers, user)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            code = error.errno if isinstance(error, OSError) and error.errno else errno.EINVAL
+            if isinstance(error, OSError) and error.filename == cwd:
+                stage = "cwd"  # it exists, and the task's user may not enter it
+            self._send("failed", key, stage, code, str(error))
+            return
+        for which, value in rlimits:
+            with contextlib.suppress(OSError):  # it may have ended already
+                hard = resource.prlimit(pid, which)[1]
+                value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+                resource.prlimit(pid, which, (value, value))
+        run = Run(key, pid, began)
+        self._runs[key] = self._mains[pid] = self._owner[pid] = run
+        self._send("started", key, pid)
+
+    @staticmethod
+    def _spawn(
+        argv: list[str],
+        env: dict[str, str],
+        cwd: str,
+        fds: list[int],
+        numbers: list[int],
+        user: tuple[int, int, list[int]] | None,
+    ) -> int:
+        standard = [subprocess.DEVNULL] * 3
+        for fd, number in zip(fds, numbers, strict=True):
+            if number < 3:
+                standard[number] = fd
+        uid, gid, groups = user if user is not None else (None, None, None)
+        process = subprocess.Popen(
+            argv,
+            env=env,
+            cwd=cwd,
+            stdin=standard[0],
+            stdout=standard[1],
+            stderr=standard[2],
+            pass_fds=[number for number in numbers if number >= 3],
+            start_new_session=True,
+            user=uid,
+            group=gid,
+            extra_groups=groups,
+        )
+        process.returncode = 0  # reaped by our loop: keeps the object from waiting for the pid when it is dropped
+        return process.pid
+
+    # -- ending
+
+    def _signal(self, key: str, number: int) -> None:
+        run = self._runs.get(key)
+        if run is not None:
+            if number == signal.SIGKILL:
+                self._kill(run)
+            else:
+                _signal_group(run.pid, number)
+
+    def _stop(self, key: str, kill_at: float) -> None:
+        run = self._runs.get(key)
+        if run is None:
+            return
+        run.kill_at = kill_at if run.kill_at is None else min(kill_at, run.kill_at)
+        self._terminate(run)
+        if boot_clock() >= kill_at:
+            self._kill(run)
+
+    def _terminate(self, run: Run) -> None:
+        """TERM to the group, once; strays get theirs as they show up."""
+        if run.term_sent is None:
+            run.term_sent = set()
+            _signal_group(run.pid, signal.SIGTERM)
+        _signal_group(run.pid, signal.SIGCONT)  # a stopped process would take its TERM only after the grace
+
+    def _kill(self, run: Run) -> None:
+        if run.killed_at is None:
+            run.killed_at = time.monotonic()
+        _signal_group(run.pid, signal.SIGKILL)
+        if run.status is not None:
+            self._closing.add(run.key)
+
+    def _enforce(self) -> None:
+        """Leases and graces that ran out, and what is left of ended runs."""
+        now = boot_clock()
+        for run in self._runs.values():
+            if run.kill_at is not None and now >= run.kill_at and run.killed_at is None:
+                run.lease_expired = run.lease_expired or run.term_sent is None
+                self._kill(run)
+            elif run.term_at is not None and now >= run.term_at and run.term_sent is None:
+                run.lease_expired = True
+                self._terminate(run)
+        if self._closing:
+            self._find_strays()
+            for key in list(self._closing):
+                self._settle(self._runs[key])
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if dead is None:
+                return
+            self._collect(dead.si_pid)
+
+    def _collect(self, pid: int) -> None:
+        """Reap one zombie, and give what it used to its run."""
+        main = self._mains.get(pid)
+        run = main or self._owner_of(pid)
+        storage = storage_bytes(pid) if run is not None else (0, 0)
+        if main is not None and main.term_sent is None:
+            self._kill(main)  # ended by itself: what it left behind ends now
+        _, status, usage = os.wait4(pid, 0)
+        self._strays.pop(pid, None)
+        if run is not None:
+            run.add(usage, storage)
+        if main is not None:
+            del self._mains[pid]
+            main.status, main.ended = status, time.monotonic()
+            self._closing.add(main.key)
+
+    def _owner_of(self, pid: int) -> Run | None:
+        with contextlib.suppress(ProcessLookupError):
+            for number in (pid, os.getpgid(pid), os.getsid(pid)):
+                if (run := self._owner.get(number)) is not None:
+                    return run
+        return None
+
+    def _find_strays(self) -> None:
+        """Note the adopted children that are in no run's group."""
+        for pid in self._children.list():
+            if pid in self._mains or pid in self._strays:
+                continue
+            try:
+                group = os.getpgid(pid)
+            except ProcessLookupError:
+                continue
+            if (leader := self._owner.get(group)) is not None and leader.pid == group:
+                continue  # an orphan that stayed in its group dies with the group
+            run = self._owner_of(pid)
+            if run is None and (found := mark_of(pid)) is not None:
+                run = self._runs.get(found[1])
+            self._strays[pid] = {run.key} if run is not None else set(self._runs)
+            if run is not None:
+                run.numbers.add(pid)
+                self._owner.setdefault(pid, run)
+
+    def _settle(self, run: Run) -> None:
+        """Push a run whose main process ended towards nothing left; report it when it is so."""
+        killing = run.term_sent is None or run.killed_at is not None or run.kill_at is None
+        mine = False
+        for pid, owners in list(self._strays.items()):
+            if run.key in owners and len(owners) == 1:
+                mine = True
+                if killing:
+                    _signal_stray(pid, signal.SIGKILL)
+                elif run.term_sent is not None and pid not in run.term_sent:
+                    run.term_sent.add(pid)
+                    _signal_stray(pid, signal.SIGTERM)
+        left = mine or _signal_group(run.pid, signal.SIGKILL if killing else 0)
+        over = run.killed_at is not None and time.monotonic() - max(run.killed_at, run.ended) > _GIVE_UP_SECONDS
+        if not left or over:
+            self._forget(run, survivors=left)
+
+    def _forget(self, run: Run, *, survivors: bool) -> None:
+        del self._runs[run.key]
+        self._closing.discard(run.key)
+        for number in run.numbers:
+            if self._owner.get(number) is run:
+                del self._owner[number]
+        for pid, owners in list(self._strays.items()):
+            owners.discard(run.key)
+            if not owners:
+                _signal_stray(pid, signal.SIGKILL)
+        wall = run.ended - run.began
+        self._send(
+            "gone", run.key, run.status, run.user, run.system, run.peak, run.read, run.written, wall,
+            run.lease_expired, survivors,
+        )  # fmt: skip
+
+    def _timeout(self) -> float | None:
+        """Milliseconds until something is due."""
+        wait: float | None = _LOOK_SECONDS if self._closing else None
+        now = boot_clock()
+        for run in self._runs.values():
+            due = [
+                at
+                for at, done in ((run.term_at, run.term_sent is not None), (run.kill_at, run.killed_at is not None))
+                if at is not None and not done
+            ]
+            if due:
+                left = max(0.0, min(_LEASE_LOOK_SECONDS, min(due) - now))
+                wait = left if wait is None else min(wait, left)
+        return None if wait is None else wait * 1000 + 1
+
+    def _kill_all(self) -> None:
+        """Kill every descendant and reap it. Each death may give us the next generation."""
+        for run in self._runs.values():
+            _signal_group(run.pid, signal.SIGKILL)
+        deadline = time.monotonic() + _LAST_KILL_SECONDS
+        while time.monotonic() < deadline:
+            for pid in self._children.list():
+                _signal_stray(pid, signal.SIGKILL)
+            try:
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            except ChildProcessError:
+                return
+            select.select([self._wake], [], [], 0.02)
+            _drain(self._wake)
+
+
+def _earliest(kill_at: float | None, run: Run) -> float | None:
+    """A renewed lease does not lengthen the grace of a run that is being stopped."""
+    if run.term_sent is None or run.kill_at is None:
+        return kill_at
+    return run.kill_at if kill_at is None else min(kill_at, run.kill_at)
+
+
+def _signal_group(group: int, number: int) -> bool:
+    """Signal a group; False when nobody is in it."""
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _signal_stray(pid: int, number: int) -> None:
+    """Signal a child of ours, and its group if it leads one."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if os.getpgid(pid) == pid:
+            os.killpg(pid, number)
+        else:
+            os.kill(pid, number)
+
+
+@contextlib.contextmanager
+def _placed(fds: list[int], numbers: list[int]) -> Iterator[None]:
+    """Have the descriptors on the numbers that the child shall know them by."""
+    if len(fds) != len(numbers) or any(not 0 <= number <= MAX_CHILD_FD for number in numbers):
+        raise ValueError(f"descriptors {numbers} do not fit the {len(fds)} that were sent")
+    placed = [(fd, number) for fd, number in zip(fds, numbers, strict=True) if number >= 3]
+    try:
+        for fd, number in placed:
+            os.dup2(fd, number, inheritable=False)
+        yield
+    finally:
+        for _, number in placed:
+            with contextlib.suppress(OSError):
+                os.close(number)
+
+
+@contextlib.contextmanager
+def _soft_limits(rlimits: list[tuple[int, int]]) -> Iterator[None]:
+    """Lower our own soft limits during the start, so that the child never runs a moment without its own.
+
+    Neither a wrapper (a millisecond) nor a fork hook is needed. Limits that would hinder ourselves are left out here,
+    they reach the child a moment after its start; the hard limits always do.
+    """
+    before = []
+    try:
+        for which, value in rlimits:
+            soft, hard = resource.getrlimit(which)
+            fits = hard == resource.RLIM_INFINITY or value <= hard
+            if fits and value >= _INHERITED_FLOOR.get(which, 0):
+                resource.setrlimit(which, (value, hard))
+                before.append((which, soft, hard))
+        yield
+    finally:
+        for which, soft, hard in before:
+            resource.setrlimit(which, (soft, hard))
+
+
+def _read_memfd(fd: int) -> Any:
+    with open(fd, "rb") as file:  # closes it
+        file.seek(0)
+        return json.loads(file.read())
+
+
+def _lift(fd: int) -> int:
+    """Move a descriptor out of the numbers that children use."""
+    lifted = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _OWN_FDS)
+    os.close(fd)
+    return lifted
+
+
+def _drain(fd: int) -> None:
+    with contextlib.suppress(BlockingIOError):
+        while len(os.read(fd, 4096)) == 4096:
+            pass
+
+
+def _take_over_signals() -> None:
+    """Only the socket ends a keeper; and what it starts begins with the default of every signal.
+
+    Handlers, not SIG_IGN: an ignored signal stays ignored through exec, a handled one does not.
+    """
+
+    def nothing(number: int, frame: object) -> None:
+        """Wakes the loop through the wake-up descriptor."""
+
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        if signal.getsignal(number) is signal.SIG_IGN and number != signal.SIGPIPE:
+            signal.signal(number, signal.SIG_DFL)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1,
+                   signal.SIGUSR2, signal.SIGALRM):  # fmt: skip
+        signal.signal(number, nothing)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def main() -> None:
+    """Take the inherited descriptors and serve."""
+    _take_over_signals()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        sys.exit(f"keeper: cannot adopt orphans: {os.strerror(ctypes.get_errno())}")
+    libc.prctl(_PR_SET_NAME, b"pawl-keeper", 0, 0, 0)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < 2 * _OWN_FDS:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(2 * _OWN_FDS, hard), hard))
+    descriptors = [_lift(int(number)) for number in sys.argv[1:]]  # the second is the lock: held, never used
+    connection = socket.socket(fileno=descriptors[0])
+    connection.setblocking(False)
+    with connection:
+        Keeper(connection).run()
+
+
+if __name__ == "__main__":
+    main()
