@@ -81,7 +81,7 @@ COMPARISON = EQUALITY | {Op.LT, Op.LTE, Op.GT, Op.GTE}
 TEXTUAL = COMPARISON | {Op.CONTAINS, Op.STARTS_WITH, Op.ENDS_WITH}
 TAGGED = frozenset({Op.EQ, Op.IN})
 
-_DEFAULT_OPERATORS = {kind: COMPARISON for kind in Kind} | {
+_DEFAULT_OPERATORS = dict.fromkeys(Kind, COMPARISON) | {
     Kind.TEXT: TEXTUAL,
     Kind.BOOL: EQUALITY,
     Kind.TAGS: TAGGED,
@@ -181,7 +181,7 @@ def parse_filter(value: object, noun: Queryable, path: str = "filter") -> AnyOf:
     if value is None or value == [] or value == {}:
         return EVERYTHING
     if isinstance(value, Mapping):
-        alternatives = (_all_of(value, noun, path),)
+        alternatives: tuple[AllOf, ...] = (_all_of(value, noun, path),)
     elif isinstance(value, list | tuple):
         if len(value) > MAX_ALTERNATIVES:
             raise Invalid.field(path, f"has {len(value)} alternatives, at most {MAX_ALTERNATIVES} are allowed")
@@ -310,10 +310,14 @@ def _text(value: object, place: str) -> str:
         raise Invalid.field(place, "must be text")
     if len(value) > MAX_TEXT:
         raise Invalid.field(place, f"has {len(value)} characters, at most {MAX_TEXT} are allowed")
-    # PostgreSQL stores neither, so nothing could ever match.
-    if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
+    if not is_storable(value):
         raise Invalid.field(place, "must not contain NUL or half a surrogate pair")
     return value
+
+
+def is_storable(text: str) -> bool:
+    """Whether a database can hold this text at all: PostgreSQL refuses a statement that only mentions such a one."""
+    return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 _DIGITS = re.compile(r"[+-]?[0-9]{1,20}")
@@ -407,7 +411,7 @@ def parse_order(
         raise Invalid.field("order_by", f"has {len(words)} terms, at most {MAX_ORDER_TERMS} are allowed")
     terms: list[OrderTerm] = []
     for word in words:
-        known = noun.find(word.lstrip("-+") if word[1:2] not in ("-", "+") else word)
+        known = noun.find(word[1:] if word[0] in "-+" else word)
         if known is None or known.kind is Kind.TAGS:
             existing = [one.name for one in noun.fields if one.kind is not Kind.TAGS]
             raise _unknown("order_by", f"{word[:100]!r} is nothing that a {noun.noun} can be ordered by", existing)

@@ -22,7 +22,7 @@ from hashlib import blake2b
 from hmac import compare_digest
 
 from controlplane.domain.errors import Invalid, Violation
-from controlplane.domain.filter import INT64, AnyOf, Kind, OrderTerm, Scalar
+from controlplane.domain.filter import INT64, AnyOf, Kind, OrderTerm, Scalar, is_storable
 from controlplane.domain.ids import is_id
 
 DEFAULT_SIZE = 20
@@ -143,7 +143,7 @@ def _fits(value: object, kind: Kind) -> bool:
         case Kind.ID:
             return isinstance(value, str) and is_id(value)
         case Kind.TEXT:
-            return isinstance(value, str) and "\0" not in value and value.isprintable() | (value.encode() is not None)
+            return isinstance(value, str) and is_storable(value)
         case Kind.BOOL:
             return isinstance(value, bool)
         case Kind.FLOAT:

@@ -51,6 +51,11 @@ def is_postgres(connection: Connection | Engine) -> bool:
     return connection.dialect.name == "postgresql"
 
 
+def bytewise(connection: Connection, text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """Text that is compared and ordered by its bytes, as SQLite does. PostgreSQL would ask the database's locale."""
+    return text.collate("C") if is_postgres(connection) else text
+
+
 def configure_sqlite(engine: Engine, *, writer: bool) -> None:
     """WAL with full synchronisation: acknowledged means durable. Writers take the lock when they begin.
 
