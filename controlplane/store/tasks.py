@@ -1,0 +1,530 @@
+"""Tasks, their data and tags, and everything a step of the state machine writes, in batches.
+
+`save_many` is the only writer of `sched_task.status`; it writes the status and what follows from it (ready row, timer,
+instance, record) in the caller's transaction. Rows are locked in the order of their ids, so that two batches never wait
+for each other in a circle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row
+
+from controlplane.domain.errors import Fenced
+from controlplane.domain.task import (
+    Cause,
+    DeadReason,
+    EndInstance,
+    MakeReady,
+    Place,
+    Record,
+    SetTimer,
+    Status,
+    Step,
+    Task,
+    Unready,
+)
+from controlplane.store import dialect
+from controlplane.store.tables import log_chunk, ready, task, task_data, task_instance, task_tag, task_transition, timer
+
+_COLUMNS = [column for column in task.columns]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskData:
+    """The user's side of a task, written once and read when it is placed or shown."""
+
+    parameters: bytes | None = None
+    parameters_type: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    timeout: float | None = None
+    cancel_reason: str = ""
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceEnd:
+    """How a placement ended, as reported or as concluded."""
+
+    status: Status
+    finished_at: int
+    started_at: int | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    error_retryable: bool | None = None
+    metrics: str | None = None
+    output: bytes | None = None
+    output_type: str | None = None
+    output_size: int = 0
+    output_truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Under which terms a placement is made: the agent's home namespace, the lease and the timeout, microseconds."""
+
+    agent_namespace_id: str
+    lease: int
+    timeout: int
+
+
+def of_row(row: Row[Any]) -> Task:
+    """A row of sched_task."""
+    return Task(
+        id=row.id,
+        namespace_id=row.namespace_id,
+        job_id=row.job_id,
+        job_revision=row.job_revision,
+        requirement_id=row.requirement_id,
+        schedule_id=row.schedule_id,
+        status=Status(row.status),
+        priority=row.priority,
+        scheduled_at=row.scheduled_at,
+        max_retries=row.max_retries,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        attempt=row.attempt,
+        epoch=row.epoch,
+        token=row.token,
+        result_token=row.result_token,
+        stalled=row.stalled,
+        cause=Cause(row.cause),
+        cancel_requested=row.cancel_requested,
+        dead_reason=DeadReason(row.dead_reason),
+        agent_id=row.agent_id,
+        instance_id=row.instance_id,
+        wake_at=row.wake_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        version=row.version,
+    )
+
+
+def find(connection: Connection, namespace_id: str, task_id: str, *, lock: bool = False) -> Task | None:
+    """The task with this id in this namespace, or None."""
+    statement = sa.select(task).where(task.c.id == task_id, task.c.namespace_id == namespace_id)
+    row = connection.execute(dialect.for_update(statement) if lock else statement).one_or_none()
+    return None if row is None else of_row(row)
+
+
+def load_many(connection: Connection, ids: Iterable[str], *, skip_locked: bool = False) -> dict[str, Task]:
+    """Tasks by id, locked in the order of their ids."""
+    wanted = sorted(set(ids))
+    if not wanted:
+        return {}
+    statement = sa.select(task).where(task.c.id.in_(wanted)).order_by(task.c.id)
+    rows = connection.execute(dialect.for_update(statement, skip_locked=skip_locked))
+    return {row.id: of_row(row) for row in rows}
+
+
+def data_of(connection: Connection, ids: Iterable[str]) -> dict[str, TaskData]:
+    """The users' side of these tasks."""
+    rows = connection.execute(sa.select(task_data).where(task_data.c.task_id.in_(set(ids))))
+    return {
+        row.task_id: TaskData(
+            parameters=None if row.parameters is None else bytes(row.parameters),
+            parameters_type=row.parameters_type,
+            environment=msgspec.json.decode(row.environment),
+            tags=msgspec.json.decode(row.tags),
+            timeout=row.timeout,
+            cancel_reason=row.cancel_reason,
+            traceparent=row.traceparent,
+        )
+        for row in rows
+    }
+
+
+def insert_many(connection: Connection, new: Sequence[tuple[Step, TaskData]]) -> None:
+    """New tasks with their data, tags, and their ready rows or timers."""
+    if not new:
+        return
+    connection.execute(task.insert(), [_task_row(step.task) for step, _ in new])
+    connection.execute(task_data.insert(), [_data_row(step.task.id, data) for step, data in new])
+    tags = [row for step, data in new for row in _tag_rows(step.task, data.tags)]
+    if tags:
+        connection.execute(task_tag.insert(), tags)
+    _store_waiting(connection, [step for step, _ in new])
+
+
+def save_many(
+    connection: Connection,
+    steps: Sequence[tuple[Task, Step]],
+    *,
+    ends: Mapping[tuple[str, int], InstanceEnd] | None = None,
+    terms: Mapping[str, Terms] | None = None,
+) -> None:
+    """Tasks after a step, each with the state before it, and everything the steps' effects ask for.
+
+    `ends` gives what is known of placements that ended, by (task, token); `terms` those of new placements, by task.
+    Raises Fenced if a row is no longer what it was when it was loaded: the caller repeats the transaction.
+    """
+    if not steps:
+        return
+    _update_tasks(connection, steps)
+    after = [step for _, step in steps]
+    leaving = [step.task.id for step in after if any(isinstance(effect, Unready) for effect in step.effects)]
+    if leaving:
+        connection.execute(ready.delete().where(ready.c.task_id.in_(leaving)))
+        connection.execute(timer.delete().where(timer.c.task_id.in_(leaving)))
+    _store_waiting(connection, after)
+    _end_instances(connection, after, ends or {})
+    _place(connection, after, terms or {})
+    records = [
+        _record_row(step.task, effect) for step in after for effect in step.effects if isinstance(effect, Record)
+    ]
+    if records:
+        connection.execute(task_transition.insert(), records)
+
+
+_UPDATE = (
+    task.update()
+    .where(task.c.id == sa.bindparam("b_id"), task.c.version == sa.bindparam("b_version"))
+    .values(
+        {
+            column.name: sa.bindparam(column.name)
+            for column in _COLUMNS
+            if column.name
+            in {
+                "status",
+                "priority",
+                "scheduled_at",
+                "attempt",
+                "epoch",
+                "token",
+                "result_token",
+                "stalled",
+                "cause",
+                "cancel_requested",
+                "dead_reason",
+                "agent_id",
+                "instance_id",
+                "wake_at",
+                "updated_at",
+                "started_at",
+                "finished_at",
+                "version",
+            }
+        }
+    )
+)
+
+
+def _update_tasks(connection: Connection, steps: Sequence[tuple[Task, Step]]) -> None:
+    rows = []
+    for before, step in steps:
+        row = _task_row(step.task)
+        row["b_id"], row["b_version"] = before.id, before.version
+        rows.append(row)
+    changed = connection.execute(_UPDATE, rows).rowcount
+    if changed != len(steps):
+        raise Fenced("a task changed under this transaction")
+
+
+def _store_waiting(connection: Connection, steps: Sequence[Step]) -> None:
+    ready_rows, timer_rows = [], []
+    for step in steps:
+        for effect in step.effects:
+            if isinstance(effect, MakeReady):
+                one = step.task
+                ready_rows.append(
+                    {
+                        "task_id": one.id,
+                        "requirement_id": one.requirement_id,
+                        "priority": one.priority,
+                        "ready_at": effect.at,
+                    }
+                )
+            elif isinstance(effect, SetTimer):
+                timer_rows.append({"task_id": step.task.id, "due_at": effect.at})
+    if ready_rows:
+        connection.execute(ready.insert(), ready_rows)
+    if timer_rows:
+        connection.execute(timer.insert(), timer_rows)
+
+
+_END = (
+    task_instance.update()
+    .where(
+        task_instance.c.task_id == sa.bindparam("b_task_id"),
+        task_instance.c.token == sa.bindparam("b_token"),
+    )
+    .values(
+        {
+            name: sa.bindparam(name)
+            for name in (
+                "status",
+                "finished_at",
+                "exit_code",
+                "signal",
+                "error_code",
+                "error_message",
+                "error_retryable",
+                "metrics",
+                "output",
+                "output_type",
+                "output_size",
+                "output_truncated",
+            )
+        }
+        # A report that says when the program started corrects what a folded start left open.
+        | {"started_at": sa.func.coalesce(sa.bindparam("started_at", type_=sa.BigInteger), task_instance.c.started_at)}
+    )
+)
+
+
+def _end_instances(
+    connection: Connection, steps: Sequence[Step], ends: Mapping[tuple[str, int], InstanceEnd]
+) -> None:
+    rows = []
+    for step in steps:
+        for effect in step.effects:
+            if isinstance(effect, EndInstance):
+                end = ends.get((step.task.id, effect.token)) or InstanceEnd(effect.status, step.task.updated_at)
+                rows.append(_end_row(step.task.id, effect.token, end))
+    if rows:
+        connection.execute(_END, rows)
+
+
+def _end_row(task_id: str, token: int, end: InstanceEnd) -> dict[str, Any]:
+    row = asdict(end)
+    row["status"] = int(end.status)
+    row["b_task_id"], row["b_token"] = task_id, token
+    return row
+
+
+def record_late(connection: Connection, task_id: str, token: int, end: InstanceEnd) -> None:
+    """Keep a result that came too late as evidence on its instance; nothing else changes."""
+    values = {key: value for key, value in asdict(end).items() if key not in ("status", "finished_at", "started_at")}
+    connection.execute(
+        task_instance.update()
+        .where(
+            task_instance.c.task_id == task_id,
+            task_instance.c.token == token,
+            task_instance.c.late_result.is_(False),
+            task_instance.c.finished_at.is_not(None),
+        )
+        .values(late_result=True, **values)
+    )
+
+
+def _place(connection: Connection, steps: Sequence[Step], terms: Mapping[str, Terms]) -> None:
+    rows = []
+    for step in steps:
+        for effect in step.effects:
+            if isinstance(effect, Place):
+                one, under = step.task, terms[step.task.id]
+                rows.append(
+                    {
+                        "task_id": one.id,
+                        "token": effect.token,
+                        "id": effect.instance_id,
+                        "namespace_id": one.namespace_id,
+                        "job_id": one.job_id,
+                        "agent_id": effect.agent_id,
+                        "agent_namespace_id": under.agent_namespace_id,
+                        "attempt": one.attempt,
+                        "cause": int(one.cause),
+                        "epoch": one.epoch,
+                        "status": int(Status.DISPATCHED),
+                        "lease": under.lease,
+                        "timeout": under.timeout,
+                        "created_at": one.updated_at,
+                        "late_result": False,
+                        "output_size": 0,
+                        "output_truncated": False,
+                    }
+                )
+    if rows:
+        connection.execute(task_instance.insert(), rows)
+
+
+_START = (
+    task_instance.update()
+    .where(task_instance.c.task_id == sa.bindparam("b_task_id"), task_instance.c.token == sa.bindparam("b_token"))
+    .values(status=int(Status.RUNNING), started_at=sa.bindparam("started_at"))
+)
+
+
+def start_instances(connection: Connection, started: Sequence[tuple[str, int, int]]) -> None:
+    """Instances that run now: (task, token, started at)."""
+    rows = [{"b_task_id": task_id, "b_token": token, "started_at": at} for task_id, token, at in started]
+    if rows:
+        connection.execute(_START, rows)
+
+
+def ready_ids(connection: Connection, requirement_ids: Iterable[int], limit: int) -> list[str]:
+    """Up to `limit` tasks that wait for an agent with one of these requirements, the highest priority and then the
+    oldest first. Their ready rows are locked; replicas that look at the same time skip each other's.
+    """
+    first = (
+        sa.select(ready.c.task_id)
+        .where(ready.c.requirement_id.in_(list(requirement_ids)))
+        .order_by(ready.c.priority.desc(), ready.c.ready_at, ready.c.task_id)
+        .limit(limit)
+    )
+    return list(connection.execute(dialect.for_update(first, skip_locked=True)).scalars())
+
+
+def ready_requirements(connection: Connection) -> set[int]:
+    """Requirements that something waits for."""
+    return set(connection.execute(sa.select(ready.c.requirement_id).distinct()).scalars())
+
+
+def due_ids(connection: Connection, now: int, limit: int) -> list[str]:
+    """Up to `limit` tasks whose timers are due, locked like ready rows."""
+    due = sa.select(timer.c.task_id).where(timer.c.due_at <= now).order_by(timer.c.due_at).limit(limit)
+    return list(connection.execute(dialect.for_update(due, skip_locked=True)).scalars())
+
+
+def delete_timers(connection: Connection, ids: Iterable[str]) -> None:
+    """Timers that were dealt with."""
+    connection.execute(timer.delete().where(timer.c.task_id.in_(list(ids))))
+
+
+def next_timer(connection: Connection) -> int | None:
+    """When the next timer is due."""
+    found: int | None = connection.execute(sa.select(sa.func.min(timer.c.due_at))).scalar_one()
+    return found
+
+
+def update_data(connection: Connection, task_id: str, data: TaskData) -> None:
+    """New values for the user's side of a task."""
+    values = _data_row(task_id, data)
+    del values["task_id"]
+    connection.execute(task_data.update().where(task_data.c.task_id == task_id).values(**values))
+
+
+def update_tags(connection: Connection, one: Task, tags: Mapping[str, str]) -> None:
+    """New tags for a task."""
+    connection.execute(task_tag.delete().where(task_tag.c.task_id == one.id))
+    rows = _tag_rows(one, tags)
+    if rows:
+        connection.execute(task_tag.insert(), rows)
+
+
+def set_cancel_reason(connection: Connection, task_id: str, reason: str) -> None:
+    """Why somebody asked to cancel it."""
+    connection.execute(task_data.update().where(task_data.c.task_id == task_id).values(cancel_reason=reason))
+
+
+def unfinished_of_job(connection: Connection, job_id: str, limit: int | None = None) -> list[str]:
+    """Ids of a job's tasks that have not ended."""
+    statement = sa.select(task.c.id).where(task.c.job_id == job_id, task.c.finished_at.is_(None)).limit(limit)
+    return list(connection.execute(statement).scalars())
+
+
+def unfinished_of_namespace(connection: Connection, namespace_id: str, limit: int | None = None) -> list[str]:
+    """Ids of a namespace's tasks that have not ended."""
+    statement = sa.select(task.c.id).where(task.c.namespace_id == namespace_id, task.c.finished_at.is_(None))
+    return list(connection.execute(statement.limit(limit)).scalars())
+
+
+def transitions_of(connection: Connection, task_id: str) -> Sequence[Row[Any]]:
+    """The recorded transitions of a task, oldest first."""
+    statement = sa.select(task_transition).where(task_transition.c.task_id == task_id)
+    return connection.execute(statement.order_by(task_transition.c.version)).all()
+
+
+def last_ended_instance(connection: Connection, one: Task) -> Row[Any] | None:
+    """The newest placement of the task's epoch that has ended with something to show."""
+    statement = (
+        sa.select(task_instance)
+        .where(
+            task_instance.c.task_id == one.id,
+            task_instance.c.epoch == one.epoch,
+            task_instance.c.finished_at.is_not(None),
+        )
+        .order_by(task_instance.c.token.desc())
+        .limit(1)
+    )
+    return connection.execute(statement).one_or_none()
+
+
+def delete(connection: Connection, task_id: str) -> None:
+    """A task with its data, tags, records and instances. Its logs lie elsewhere: `logs.delete`."""
+    for table, key in (
+        (task_data, task_data.c.task_id),
+        (task_tag, task_tag.c.task_id),
+        (task_transition, task_transition.c.task_id),
+        (task_instance, task_instance.c.task_id),
+        (ready, ready.c.task_id),
+        (timer, timer.c.task_id),
+        (task, task.c.id),
+    ):
+        connection.execute(table.delete().where(key == task_id))
+
+
+def delete_logs(connection: Connection, task_id: str) -> None:
+    """A task's logs."""
+    connection.execute(log_chunk.delete().where(log_chunk.c.task_id == task_id))
+
+
+def _task_row(one: Task) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "namespace_id": one.namespace_id,
+        "job_id": one.job_id,
+        "job_revision": one.job_revision,
+        "requirement_id": one.requirement_id,
+        "schedule_id": one.schedule_id,
+        "status": int(one.status),
+        "priority": one.priority,
+        "scheduled_at": one.scheduled_at,
+        "attempt": one.attempt,
+        "max_retries": one.max_retries,
+        "epoch": one.epoch,
+        "token": one.token,
+        "result_token": one.result_token,
+        "stalled": one.stalled,
+        "cause": int(one.cause),
+        "cancel_requested": one.cancel_requested,
+        "dead_reason": int(one.dead_reason),
+        "agent_id": one.agent_id,
+        "instance_id": one.instance_id,
+        "wake_at": one.wake_at,
+        "created_at": one.created_at,
+        "updated_at": one.updated_at,
+        "started_at": one.started_at,
+        "finished_at": one.finished_at,
+        "version": one.version,
+    }
+
+
+def _data_row(task_id: str, data: TaskData) -> dict[str, Any]:
+    return {
+        "task_id": task_id,
+        "parameters": data.parameters,
+        "parameters_type": data.parameters_type,
+        "environment": msgspec.json.encode(data.environment).decode(),
+        "tags": msgspec.json.encode(data.tags).decode(),
+        "timeout": data.timeout,
+        "cancel_reason": data.cancel_reason,
+        "traceparent": data.traceparent,
+    }
+
+
+def _tag_rows(one: Task, tags: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [
+        {"task_id": one.id, "key": key, "value": value, "namespace_id": one.namespace_id} for key, value in tags.items()
+    ]
+
+
+def _record_row(one: Task, record: Record) -> dict[str, Any]:
+    return {
+        "task_id": one.id,
+        "version": one.version,
+        "at": one.updated_at,
+        "transition": record.transition,
+        "from_status": int(record.from_status),
+        "to_status": int(record.to_status),
+        "subject": record.by,
+        "reason": record.why,
+    }
