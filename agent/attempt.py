@@ -1,0 +1,332 @@
+"""One attempt, from its assignment to its result: timeout, cancel, lease and status.
+
+An executor only launches, waits and stops; everything that is the same for all of them is decided here. Whatever ends a
+run first decides its status: its own end, a cancel, the timeout, or a lease that ran out. What the program left behind
+(exit code, signal, output, usage) is reported in every case. Talks to nobody: the agent gives it a host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from pawl.link import LARGEST_ITEM_BYTES, Result, boot_clock
+from pawl.v1 import agent_pb2, job_pb2, task_pb2, types_pb2
+
+from agent.executors.base import (
+    Executor,
+    Failure,
+    LaunchError,
+    Limits,
+    LogStream,
+    Outcome,
+    Payload,
+    Running,
+    Work,
+)
+from agent.logs import InstanceLog
+
+DEFAULT_EXECUTOR: Final = "process"
+DEFAULT_GRACE_SECONDS: Final = 10.0
+DEFAULT_LEASE_SECONDS: Final = 60.0
+DEFAULT_OUTPUT_BYTES: Final = 1 << 20
+LARGEST_OUTPUT_BYTES: Final = LARGEST_ITEM_BYTES - (64 << 10)
+"""A result travels in one message of the stream; what surrounds the output needs a little room."""
+LOG_BYTES: Final = 10 << 20
+LONGEST_BEAT_SECONDS: Final = 5.0
+PROGRESS_SECONDS: Final = 0.2
+"""At most one progress report in this time; the newest replaces those that wait."""
+
+Status = task_pb2.Task
+
+log = logging.getLogger("pawl.agent.attempt")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why a run is stopped, and what its result says then."""
+
+    status: task_pb2.Task.Status
+    failure: Failure
+
+
+class Host(Protocol):
+    """What an attempt needs of its agent."""
+
+    def spawn_stop(self, attempt: Attempt, grace_seconds: float) -> None:
+        """Run `attempt.end_run` beside whatever else is going on."""
+        ...
+
+    def program_started(self, attempt: Attempt) -> None:
+        """The program runs and has done so for a while."""
+        ...
+
+    def progressed(self, attempt: Attempt, progress: task_pb2.Progress) -> None:
+        """The run said how far it is."""
+        ...
+
+    @property
+    def started_after_seconds(self) -> float:
+        """How long a start may be held back, so that short runs are reported by their end alone."""
+        ...
+
+
+class Attempt:
+    """One placement of one attempt. `run` is called once; the rest may be called at any time."""
+
+    def __init__(self, item: agent_pb2.Assign.Item, executor: Executor | None, host: Host, output: InstanceLog) -> None:
+        config = item.config
+        self.ref = item.instance
+        self.key = (item.instance.instance_id, item.instance.token)
+        self.executor_name = config.executor or DEFAULT_EXECUTOR
+        self.output = output
+        self.work = work_of(item)
+        self.grace_seconds = self.work.grace_seconds
+        self.timeout_seconds = item.timeout_seconds
+        self.lease_seconds = item.lease_seconds or DEFAULT_LEASE_SECONDS
+        self.bound_to_lease = config.on_control_plane_lost != job_pb2.JobConfig.CONTINUE
+        self.term_at = math.inf
+        self.started_at: float | None = None
+        self.start_said = False
+        self.discarded = False
+        self._executor = executor
+        self._host = host
+        self._verdict: Verdict | None = None
+        self._running: Running | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._progress: task_pb2.Progress | None = None
+        self._progress_timer: asyncio.TimerHandle | None = None
+        self._progress_at = -math.inf
+        self._over = False
+
+    # Leases. Unit u, TERM and KILL are the contract's: u = min(5, lost_after / 4).
+
+    @property
+    def beat_seconds(self) -> float:
+        """How often the agent has to beat for this lease."""
+        return min(LONGEST_BEAT_SECONDS, self.lease_seconds / 4)
+
+    def renew(self, from_instant: float) -> tuple[float, float] | None:
+        """Count the lease from an instant; the instants of TERM and KILL, None if it is bound to no lease."""
+        if not self.bound_to_lease:
+            return None
+        kill_at = from_instant + self.lease_seconds - self.beat_seconds
+        self.term_at = kill_at - min(self.grace_seconds, self.lease_seconds / 4)
+        return self.term_at, kill_at
+
+    def lease_over(self) -> None:
+        """The control plane is out of reach: stop before the work is placed elsewhere."""
+        message = (
+            f"stopped because the control plane was out of reach and the lease of {self.lease_seconds:g} s ran out"
+        )
+        verdict = Verdict(Status.FAILED, Failure("LEASE_EXPIRED", message))
+        self.stop(verdict, min(self.grace_seconds, self.lease_seconds / 4))
+
+    # Ending it.
+
+    def cancel(self, reason: str) -> None:
+        """Somebody asked to cancel the task."""
+        failure = Failure("CANCELLED", reason or "cancelled", retryable=False)
+        self.stop(Verdict(Status.CANCELLED, failure), self.grace_seconds)
+
+    def supersede(self) -> None:
+        """It is not this agent's any more."""
+        failure = Failure("SUPERSEDED", "the control plane gave this work to somebody else", retryable=False)
+        self.stop(Verdict(Status.CANCELLED, failure), self.grace_seconds)
+
+    def discard(self, grace_seconds: float) -> None:
+        """The agent stops: end the run and report nothing, so that it is placed anew at no cost to its retries."""
+        self.discarded = True
+        failure = Failure("AGENT_STOPPED", "the agent was stopped")
+        self.stop(Verdict(Status.CANCELLED, failure), grace_seconds)
+
+    def stop(self, verdict: Verdict, grace_seconds: float) -> None:
+        """End the run. The first verdict counts; a later call can only shorten the grace."""
+        if self._over:
+            return
+        first = self._verdict is None
+        if first:
+            self._verdict = verdict
+        if self._running is not None:
+            self._host.spawn_stop(self, grace_seconds)
+        elif first and self._task is not None:
+            self._task.cancel()  # still being launched: a plugin may be on its way
+
+    async def end_run(self, grace_seconds: float) -> None:
+        """Stop what runs and return when it is gone."""
+        if self._running is not None:
+            await self._running.stop(grace_seconds)
+
+    async def run(self) -> Result:
+        """The attempt's life. Raises CancelledError only if the agent itself is torn down."""
+        self._task = asyncio.current_task()
+        try:
+            outcome = await self._outcome()
+        finally:
+            self._over = True
+            self._disarm()
+        return self._result(outcome)
+
+    async def _outcome(self) -> Outcome:
+        if self._verdict is not None:
+            return Outcome(failure=self._verdict.failure)
+        if self._executor is None:
+            message = f"this agent has no executor {self.executor_name!r}"
+            return Outcome(failure=Failure("EXECUTOR_NOT_FOUND", message))
+        try:
+            self._running = await self._executor.launch(self.work, self)
+        except LaunchError as error:
+            return Outcome(failure=error.failure)
+        except asyncio.CancelledError:
+            if self._verdict is None or self._task is None or self._task.uncancel() > 0:
+                raise
+            return Outcome(failure=self._verdict.failure)
+        except Exception as error:
+            log.exception("executor %s broke at the launch of %s", self.executor_name, self.ref.instance_id)
+            return Outcome(failure=Failure("EXECUTOR_BROKEN", f"executor {self.executor_name}: {error}"))
+        try:
+            return await self._running.wait()
+        except Exception as error:
+            log.exception("executor %s broke during the run of %s", self.executor_name, self.ref.instance_id)
+            return Outcome(failure=Failure("EXECUTOR_BROKEN", f"executor {self.executor_name}: {error}"))
+
+    # The executor's side: what a run says while it runs.
+
+    def log(self, stream: LogStream, data: bytes) -> None:
+        """Take some output."""
+        self.output.write(stream, data)
+
+    def progress(self, percent: float, message: str) -> None:
+        """Take a progress report; what comes too fast is replaced by the newest."""
+        if self._over or math.isnan(percent):
+            return
+        self._progress = task_pb2.Progress(percent=min(100.0, max(0.0, percent)), message=message)
+        if self._progress_timer is not None:
+            return
+        loop = asyncio.get_running_loop()
+        wait = self._progress_at + PROGRESS_SECONDS - loop.time()
+        if wait <= 0:
+            self._say_progress()
+        else:
+            self._progress_timer = loop.call_later(wait, self._say_progress)
+
+    def started(self) -> None:
+        """The program runs: its time counts from here."""
+        if self.started_at is not None or self._over:
+            return
+        self.started_at = boot_clock()
+        self._arm(min(self._host.started_after_seconds, self._timeout_left()))
+
+    def _say_progress(self) -> None:
+        self._progress_timer = None
+        self._progress_at = asyncio.get_running_loop().time()
+        if self._progress is not None:
+            self._host.progressed(self, self._progress)
+            self._progress = None
+
+    # One timer for both: first for the word that it runs, then for the timeout.
+
+    def _timeout_left(self) -> float:
+        if self.timeout_seconds <= 0 or self.started_at is None:
+            return math.inf
+        return self.started_at + self.timeout_seconds - boot_clock()
+
+    def _arm(self, seconds: float) -> None:
+        if seconds < math.inf:
+            # An hour at most: the loop's clock stands still while the machine sleeps.
+            self._timer = asyncio.get_running_loop().call_later(min(max(0.0, seconds), 3600.0), self._time)
+
+    def _time(self) -> None:
+        if self._timeout_left() <= 0:
+            message = f"ran longer than its timeout of {self.timeout_seconds:g} s"
+            self.stop(Verdict(Status.TIMED_OUT, Failure("TIMEOUT", message)), self.grace_seconds)
+            return
+        if not self.start_said:
+            self.start_said = True
+            self._host.program_started(self)
+        self._arm(self._timeout_left())
+
+    def _disarm(self) -> None:
+        for timer in (self._timer, self._progress_timer):
+            if timer is not None:
+                timer.cancel()
+
+    # The result.
+
+    def _result(self, outcome: Outcome) -> Result:
+        finished_at = boot_clock()
+        verdict = self._verdict
+        status, failure = Status.SUCCEEDED, None
+        if verdict is not None:
+            status, failure = verdict.status, verdict.failure
+        elif outcome.failure is not None:
+            status, failure = Status.FAILED, outcome.failure
+        usage = outcome.usage
+        item = agent_pb2.Finished.Item(
+            instance=self.ref,
+            status=status,
+            exit_code=outcome.exit_code,
+            signal=outcome.signal,
+            output_size=outcome.output_size,
+            output_truncated=outcome.output_truncated,
+            metrics=task_pb2.InstanceMetrics(
+                wall_seconds=usage.wall_seconds,
+                user_cpu_seconds=usage.user_cpu_seconds,
+                system_cpu_seconds=usage.system_cpu_seconds,
+                peak_memory_bytes=usage.peak_memory_bytes,
+                read_bytes=usage.read_bytes,
+                written_bytes=usage.written_bytes,
+            ),
+        )
+        if outcome.output is not None:
+            item.output.data = outcome.output.data
+            item.output.content_type = outcome.output.content_type
+        if failure is not None:
+            item.error.code, item.error.message, item.error.retryable = failure.code, failure.message, failure.retryable
+            if failure.retry_after_seconds is not None:
+                item.retry_after_seconds = failure.retry_after_seconds
+        return Result(item, finished_at, self.started_at)
+
+
+def work_of(item: agent_pb2.Assign.Item) -> Work:
+    """What an executor has to know of an assignment."""
+    config = item.config
+    wanted = config.max_output_size if config.HasField("max_output_size") else DEFAULT_OUTPUT_BYTES
+    return Work(
+        namespace_id=item.namespace_id,
+        task_id=item.instance.task_id,
+        instance_id=item.instance.instance_id,
+        token=item.instance.token,
+        attempt=item.attempt,
+        job_name=item.job_name,
+        executor=config.executor or DEFAULT_EXECUTOR,
+        settings=_settings_of(config),
+        environment=dict(item.environment),
+        parameters=_payload_of(item.parameters) if item.HasField("parameters") else None,
+        limits=Limits(output_bytes=min(wanted, LARGEST_OUTPUT_BYTES), log_bytes=LOG_BYTES),
+        grace_seconds=config.grace_seconds if config.HasField("grace_seconds") else DEFAULT_GRACE_SECONDS,
+        traceparent=item.traceparent,
+    )
+
+
+def _payload_of(payload: types_pb2.Payload) -> Payload:
+    return Payload(payload.data, payload.content_type or "application/json")
+
+
+def _settings_of(config: job_pb2.JobConfig) -> dict[str, object]:
+    if config.executor == "wasm":
+        wasm = config.wasm
+        settings: dict[str, object] = {"plugin": wasm.plugin.removeprefix("sha256:"), "config": dict(wasm.config)}
+        if wasm.entry:
+            settings["entry"] = wasm.entry
+        return settings
+    return {
+        "cmd": config.cmd,
+        "args": list(config.args),
+        "cwd": config.cwd,
+        "capture_output": config.capture_output if config.HasField("capture_output") else True,
+    }

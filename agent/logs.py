@@ -1,0 +1,335 @@
+"""Ships what runs print to the control plane: in order, in numbered chunks, within bounds, and never in a result's way.
+
+A run writes into its `InstanceLog` and never waits. One shipper for the whole agent gathers what is there into calls of
+at most 1 MiB and repeats a call until it is taken; the numbers make a repeat harmless. What does not fit into memory,
+or exceeds the log limit of the instance, is dropped, counted, and said in the log itself at the place where it is
+missing. Chunks live in memory: an agent that is killed loses the last ones, never a result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import grpc
+import grpc.aio
+from pawl.v1 import agent_pb2, task_pb2
+
+from agent.executors.base import LogStream
+
+CALL_BYTES: Final = 1 << 20
+CHUNK_BYTES: Final = 60 << 10
+"""The control plane stores chunks of up to 64 KiB; this leaves room for what surrounds the lines."""
+LINE_OVERHEAD: Final = 24
+PART_BYTES: Final = 32 << 10
+"""A line longer than this is shipped in parts."""
+BUFFER_BYTES: Final = 1 << 20
+TOTAL_BYTES: Final = 32 << 20
+GATHER_SECONDS: Final = 0.2
+"""How long lines are gathered before they leave, while nobody waits for them."""
+CALL_SECONDS: Final = 10.0
+FIRST_BACKOFF_SECONDS: Final = 0.2
+LAST_BACKOFF_SECONDS: Final = 5.0
+_REFUSALS: Final = frozenset(
+    {
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.PERMISSION_DENIED,
+    }
+)
+_STREAMS: Final = {
+    LogStream.STDOUT: task_pb2.LogEntry.STDOUT,
+    LogStream.STDERR: task_pb2.LogEntry.STDERR,
+    LogStream.LOG: task_pb2.LogEntry.LOG,
+}
+
+Append = Callable[[agent_pb2.AppendLogsRequest], Awaitable[object]]
+
+log = logging.getLogger("pawl.agent.logs")
+
+
+class InstanceLog:
+    """The log of one instance, from its first line until its last chunk is stored or given up."""
+
+    __slots__ = (
+        "_dropped_bytes", "_dropped_over_limit", "_gone", "_lines", "_number", "_ref", "_room", "_shipper", "_size",
+        "_stored", "_tails", "_waiter", "closed",
+    )  # fmt: skip
+
+    def __init__(self, shipper: LogShipper, ref: agent_pb2.InstanceRef, limit_bytes: int) -> None:
+        self._shipper = shipper
+        self._ref = ref
+        self._room = limit_bytes
+        self._lines: deque[tuple[LogStream, int, bytes]] = deque()
+        self._tails: dict[LogStream, bytes] = {}
+        self._size = 0
+        self._number = 0
+        self._stored = 0
+        self._dropped_bytes = 0
+        self._dropped_over_limit = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._gone = False
+        self.closed = False
+
+    def write(self, stream: LogStream, data: bytes) -> None:
+        """Take some output, whole lines or not."""
+        if self.closed or not data:
+            return
+        buffer = min(BUFFER_BYTES - self._size, self._shipper.room)
+        kept = max(0, min(len(data), self._room, buffer))
+        if kept and self._dropped_bytes:
+            self._say_dropped()
+        if kept:
+            self._room -= kept
+            self._take(stream, data[:kept] if kept < len(data) else data)
+        if kept < len(data):
+            self._dropped_bytes += len(data) - kept
+            self._dropped_over_limit = self._dropped_over_limit or self._room == 0
+        self._shipper.wake()
+
+    def say(self, text: str) -> None:
+        """A line of Pawl's own; it counts against no limit."""
+        self._append(LogStream.LOG, time.time_ns(), f"{text}\n".encode())
+        self._shipper.wake()
+
+    async def close(self, wait_seconds: float) -> None:
+        """Nothing more comes. Wait until all of it is stored, but not longer than this."""
+        self.closed = True
+        self._close_tails()
+        if self._dropped_bytes:
+            self._say_dropped()
+        if self._gone or (self._stored == self._number and not self._lines):
+            self._release()
+            return
+        self._waiter = asyncio.get_running_loop().create_future()
+        self._shipper.hurry()
+        if wait_seconds > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_seconds):
+                    await self._waiter
+
+    def _take(self, stream: LogStream, data: bytes) -> None:
+        now = time.time_ns()
+        tail = self._tails.pop(stream, None)
+        if tail is not None:
+            self._resize(-len(tail))
+            data = tail + data
+        end = data.rfind(b"\n") + 1
+        if end:
+            for line in data[: end - 1].split(b"\n"):
+                self._append_parts(stream, now, line + b"\n")
+        rest = data[end:]
+        if len(rest) > PART_BYTES:
+            cut = _whole_characters(rest)
+            self._append_parts(stream, now, rest[:cut])
+            rest = rest[cut:]
+        if rest:
+            self._tails[stream] = rest
+            self._resize(len(rest))
+
+    def _append_parts(self, stream: LogStream, now: int, line: bytes) -> None:
+        while len(line) > PART_BYTES:
+            cut = _whole_characters(line[:PART_BYTES])
+            self._append(stream, now, line[:cut])
+            line = line[cut:]
+        if line:
+            self._append(stream, now, line)
+
+    def _append(self, stream: LogStream, now: int, line: bytes) -> None:
+        self._lines.append((stream, now, line))
+        self._resize(len(line) + LINE_OVERHEAD)
+
+    def _resize(self, by: int) -> None:
+        self._size += by
+        self._shipper.room -= by
+
+    def _close_tails(self) -> None:
+        """Parts of lines leave too: somebody may be following. Only the end of all may cut a character."""
+        now = time.time_ns()
+        tails, self._tails = self._tails, {}
+        for stream, tail in tails.items():
+            self._resize(-len(tail))
+            cut = len(tail) if self.closed else _whole_characters(tail)
+            self._append(stream, now, tail[:cut])
+            if cut < len(tail):
+                self._tails[stream] = tail[cut:]
+                self._resize(len(tail) - cut)
+
+    def _say_dropped(self) -> None:
+        why = "the log limit of this instance is reached" if self._dropped_over_limit else "it came faster than it left"
+        self.say(f"[pawl] {self._dropped_bytes} bytes of output are missing here: {why}")
+        self._dropped_bytes = 0
+
+    # The shipper's side.
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to ship."""
+        return bool(self._lines or any(len(tail) > 3 or tail.isascii() for tail in self._tails.values()))
+
+    def take_chunk(self, room: int) -> tuple[agent_pb2.AppendLogsRequest.Chunk | None, int]:
+        """The next chunk that fits into so many bytes, and its size."""
+        if not self._lines and self._tails:
+            self._close_tails()
+        limit = min(room, CHUNK_BYTES)
+        chunk = agent_pb2.AppendLogsRequest.Chunk(instance=self._ref, number=self._number + 1)
+        size = 0
+        while self._lines:
+            stream, time_ns, data = self._lines[0]
+            step = len(data) + LINE_OVERHEAD
+            if size + step > limit:
+                break
+            line = chunk.lines.add(stream=_STREAMS[stream], data=data)
+            line.time.seconds, line.time.nanos = divmod(time_ns, 1_000_000_000)
+            size += step
+            self._lines.popleft()
+        if not size:
+            return None, 0
+        self._number += 1
+        self._size -= size
+        return chunk, size
+
+    def settled(self) -> None:
+        """What was taken is stored."""
+        self._stored = self._number
+        if self.closed and not self.waiting:
+            self._release()
+
+    def give_up(self) -> None:
+        """The control plane wants no more of it."""
+        self._gone = True
+        self._lines.clear()
+        self._tails.clear()
+        self._shipper.room += self._size
+        self._size = 0
+        self._room = 0
+        self._release()
+
+    def _release(self) -> None:
+        self._shipper.forget(self)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class LogShipper:
+    """Ships the logs of all instances of an agent, one call at a time."""
+
+    def __init__(self, append: Append, agent_id: str, namespace_id: str) -> None:
+        self._append = append
+        self._agent_id = agent_id
+        self._namespace_id = namespace_id
+        self._logs: dict[tuple[str, int], InstanceLog] = {}
+        self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self.room = TOTAL_BYTES
+
+    def open(self, ref: agent_pb2.InstanceRef, limit_bytes: int) -> InstanceLog:
+        """A log for an instance."""
+        opened = self._logs[ref.instance_id, ref.token] = InstanceLog(self, ref, limit_bytes)
+        return opened
+
+    def wake(self) -> None:
+        """There is something to ship."""
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def hurry(self) -> None:
+        """Somebody waits for it."""
+        self._hurry.set()
+        self._wake.set()
+
+    def forget(self, instance_log: InstanceLog) -> None:
+        """Nothing more will come of this one."""
+        key = (instance_log._ref.instance_id, instance_log._ref.token)
+        if self._logs.get(key) is instance_log:
+            del self._logs[key]
+
+    async def run(self) -> None:
+        """Ship for ever; cancelled by whoever runs the agent."""
+        while True:
+            await self._wake.wait()
+            if not self._hurry.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(GATHER_SECONDS):
+                        await self._hurry.wait()
+            self._wake.clear()
+            self._hurry.clear()
+            while True:
+                request, logs, size = self._gather()
+                if not logs:
+                    break
+                await self._deliver(request, logs)
+                self.room += size
+
+    def _gather(self) -> tuple[agent_pb2.AppendLogsRequest, list[InstanceLog], int]:
+        """One call's worth, from the instances in turn."""
+        request = agent_pb2.AppendLogsRequest(agent_id=self._agent_id, namespace_id=self._namespace_id)
+        taken: list[InstanceLog] = []
+        size = 0
+        waiting = deque(log for log in self._logs.values() if log.waiting)
+        while waiting and size < CALL_BYTES - CHUNK_BYTES:
+            instance_log = waiting.popleft()
+            chunk, chunk_size = instance_log.take_chunk(CALL_BYTES - size)
+            if chunk is None:
+                continue
+            size += chunk_size
+            request.chunks.append(chunk)
+            if instance_log not in taken:
+                taken.append(instance_log)
+            if instance_log.waiting:
+                waiting.append(instance_log)
+        # The next call begins with others.
+        for instance_log in taken:
+            key = (instance_log._ref.instance_id, instance_log._ref.token)
+            if key in self._logs:
+                self._logs[key] = self._logs.pop(key)
+        return request, taken, size
+
+    async def _deliver(self, request: agent_pb2.AppendLogsRequest, logs: list[InstanceLog]) -> None:
+        """Repeat a call until it is taken. One that is refused is asked again for each instance alone."""
+        backoff = FIRST_BACKOFF_SECONDS
+        while True:
+            try:
+                await self._append(request)
+            except grpc.aio.AioRpcError as error:
+                if error.code() in _REFUSALS:
+                    await self._refused(request, logs, error)
+                    return
+                log.debug("logs wait: %s: %s", error.code().name, error.details())
+                await asyncio.sleep(backoff)
+                backoff = min(backoff * 2, LAST_BACKOFF_SECONDS)
+            else:
+                for instance_log in logs:
+                    instance_log.settled()
+                return
+
+    async def _refused(
+        self, request: agent_pb2.AppendLogsRequest, logs: list[InstanceLog], error: grpc.aio.AioRpcError
+    ) -> None:
+        if len(logs) == 1:
+            log.warning("the log of %s is not wanted: %s", logs[0]._ref.instance_id, error.details())
+            logs[0].give_up()
+            return
+        for instance_log in logs:
+            alone = agent_pb2.AppendLogsRequest(agent_id=self._agent_id, namespace_id=self._namespace_id)
+            alone.chunks.extend(chunk for chunk in request.chunks if chunk.instance == instance_log._ref)
+            await self._deliver(alone, [instance_log])
+
+
+def _whole_characters(data: bytes) -> int:
+    """How much of it ends with a whole UTF-8 character; all of it if it is no UTF-8 anyway."""
+    for back in range(1, min(4, len(data)) + 1):
+        byte = data[-back]
+        if byte < 0x80:
+            break
+        if byte >= 0xC0:
+            length = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return len(data) - back if back < length and back < len(data) else len(data)
+    return len(data)
