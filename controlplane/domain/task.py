@@ -557,6 +557,25 @@ _CONSEQUENCES = {
 }
 
 
+def edit(task: Task, now: int, *, priority: int | None = None, scheduled_at: int | None = None) -> Step:
+    """A person gives a task that is not on an agent another priority or time. Raises IllegalTransition."""
+    if task.status not in (Status.PENDING, Status.BLOCKED, Status.WAITING_RETRY, Status.PAUSED):
+        raise IllegalTransition(
+            f"task {task.id} is {task.status.name}: it can be changed in PENDING, BLOCKED, WAITING_RETRY and PAUSED",
+            facts={"task_id": task.id, "status": task.status.name},
+        )
+    edited = replace(
+        task,
+        priority=task.priority if priority is None else priority,
+        scheduled_at=task.scheduled_at if scheduled_at is None else scheduled_at,
+        updated_at=now,
+        version=task.version + 1,
+    )
+    if task.status is not Status.PENDING:
+        return Step(edited, ())
+    return Step(edited, (Unready(), _wait_for_agent(edited, now)))
+
+
 def diagram() -> str:
     """The state diagram in Mermaid, drawn from the table: pairs of states with the transitions between them."""
     lines = ["stateDiagram-v2", "    [*] --> PENDING: create"]

@@ -24,6 +24,41 @@ class Clock:
         return time.time_ns() // 1000 + self.offset
 
 
+class Rate:
+    """How many a second, over the last minute: a ring of seconds, so that counting costs nothing."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._seconds = [0] * 60
+        self._last = int(time.monotonic())
+
+    def add(self, count: int) -> None:
+        """Count so many now."""
+        self._turn()
+        self.total += count
+        self._seconds[self._last % 60] += count
+
+    def per_second(self) -> float:
+        """The mean over the last minute."""
+        self._turn()
+        return sum(self._seconds) / 60
+
+    def _turn(self) -> None:
+        now = int(time.monotonic())
+        for second in range(max(self._last + 1, now - 59), now + 1):
+            self._seconds[second % 60] = 0
+        self._last = now
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What the figures of the system are made of."""
+
+    created: Rate = field(default_factory=Rate)
+    finished: Rate = field(default_factory=Rate)
+    failed: Rate = field(default_factory=Rate)
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """The tools of the use cases. `new_id` makes UUIDv7s in canonical text; `replica_id` names this process."""
@@ -33,3 +68,4 @@ class Engine:
     new_id: Callable[[], str]
     replica_id: str
     wakeups: Wakeups = field(default_factory=Wakeups)
+    rates: Rates = field(default_factory=Rates)

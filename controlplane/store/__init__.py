@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Row
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -184,4 +184,4 @@ def _is_transient(error: Exception) -> bool:
     return getattr(getattr(error, "orig", None), "sqlstate", None) in TRANSIENT_STATES
 
 
-__all__ = ["PARTITIONED", "Store", "normalise_url"]
+__all__ = ["PARTITIONED", "Connection", "IntegrityError", "Row", "Store", "normalise_url"]

@@ -109,7 +109,7 @@ def _total(
     connection: Connection, matching: Select[Any], request: PageRequest, shown: int, has_more: bool
 ) -> tuple[int, bool]:
     """How many rows match, counted no further than is promised. The last page by number tells without counting."""
-    seen = request.offset + shown
+    seen = request.offset + shown if shown else 0  # an offset beyond the end has seen nothing
     if not request.token and not has_more and (shown or not request.offset) and seen <= REACH:
         return seen, False
     bounded = matching.order_by(None).with_only_columns(sa.literal(1), maintain_column_froms=True).limit(REACH + 1)

@@ -360,6 +360,24 @@ def start_instances(connection: Connection, started: Sequence[tuple[str, int, in
         connection.execute(_START, rows)
 
 
+_PROGRESS = (
+    task_instance.update()
+    .where(task_instance.c.task_id == sa.bindparam("b_task_id"), task_instance.c.token == sa.bindparam("b_token"))
+    .values(progress=sa.bindparam("progress"), progress_message=sa.bindparam("progress_message"))
+)
+
+
+def set_progress(connection: Connection, reports: Sequence[tuple[str, int, float, str]]) -> None:
+    """How far instances say they are: (task, token, percent, message)."""
+    connection.execute(
+        _PROGRESS,
+        [
+            {"b_task_id": task_id, "b_token": token, "progress": percent, "progress_message": message}
+            for task_id, token, percent, message in reports
+        ],
+    )
+
+
 def ready_ids(connection: Connection, requirement_ids: Iterable[int], limit: int) -> list[str]:
     """Up to `limit` tasks that wait for an agent with one of these requirements, the highest priority and then the
     oldest first. Their ready rows are locked; replicas that look at the same time skip each other's.

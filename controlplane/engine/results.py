@@ -1,0 +1,215 @@
+"""What agents report, and what is concluded when they cannot: starts, results, refusals, losses. In batches.
+
+A report counts by its token (`domain.task`). One that comes too late is kept as evidence on its instance, and its
+sender is told so by being acknowledged: repeating it would change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from sqlalchemy import Connection
+
+from controlplane.domain.errors import Fenced, IllegalTransition
+from controlplane.domain.retry import after_failure, after_loss
+from controlplane.domain.task import (
+    ON_AGENT,
+    Confirm,
+    EndInstance,
+    Release,
+    Start,
+    Status,
+    Step,
+    Succeed,
+    Task,
+    Transition,
+    apply,
+)
+from controlplane.engine.context import Engine
+from controlplane.engine.revisions import Revisions
+from controlplane.engine.tasks import READY_HINT, TIMERS_HINT
+from controlplane.store import tasks
+from controlplane.store.committer import Committer
+from controlplane.store.tasks import InstanceEnd
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """One placement, by what proves the right to it."""
+
+    task_id: str
+    instance_id: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How an agent says a placement ended; instants of the control plane's clock."""
+
+    ref: Ref
+    end: InstanceEnd
+    retry_after: int | None = None
+
+
+class Verdict(Enum):
+    """What became of a report."""
+
+    COUNTED = 1
+    LATE = 2
+    UNKNOWN = 3
+
+
+class Results:
+    """The use cases of reports."""
+
+    def __init__(self, engine: Engine, revisions: Revisions) -> None:
+        self._engine = engine
+        self._revisions = revisions
+        self.finishing: Committer[Result, Verdict] = Committer(
+            engine.store, "finish tasks", self._finish_many, self._finished
+        )
+        self.starting: Committer[tuple[Ref, int], bool] = Committer(
+            engine.store, "start tasks", self._start_many, self._started
+        )
+        self.progressing: Committer[tuple[Ref, float, str], None] = Committer(
+            engine.store, "progress", self._progress_many
+        )
+
+    # --- results
+
+    def _finish_many(self, connection: Connection, items: Sequence[Result]) -> Sequence[Verdict | Exception]:
+        now = self._engine.clock.now()
+        present = tasks.load_many(connection, (item.ref.task_id for item in items))
+        self._revisions.load(connection, {(one.job_id, one.job_revision) for one in present.values()})
+        steps: list[tuple[Task, Step]] = []
+        ends: dict[tuple[str, int], InstanceEnd] = {}
+        verdicts: list[Verdict | Exception] = []
+        for item in items:
+            before = present.get(item.ref.task_id)
+            if before is None:
+                verdicts.append(Verdict.UNKNOWN)
+                continue
+            try:
+                step = apply(before, self._transition(before, item, now), now)
+            except (Fenced, IllegalTransition):
+                tasks.record_late(connection, item.ref.task_id, item.ref.token, item.end)
+                verdicts.append(Verdict.LATE)
+                continue
+            ends[item.ref.task_id, item.ref.token] = item.end
+            steps.append((before, step))
+            present[before.id] = step.task
+            verdicts.append(Verdict.COUNTED)
+        tasks.save_many(connection, steps, ends=ends)
+        return verdicts
+
+    def _transition(self, before: Task, item: Result, now: int) -> Transition:
+        end, token = item.end, item.ref.token
+        if token != before.token:
+            return Succeed(token=token, at=end.finished_at)  # fenced whatever it says
+        if end.status is Status.SUCCEEDED:
+            return Succeed(token=token, at=end.finished_at, started_at=end.started_at)
+        if end.status is Status.CANCELLED and before.cancel_requested:
+            return Confirm(token=token, at=end.finished_at, started_at=end.started_at)
+        policy = self._revisions.spec(before).config.retry_policy
+        if end.status is Status.CANCELLED and before.status in ON_AGENT:
+            # Its own agent stopped it (lease, shutdown) and nobody had asked: it did not fail, it is placed anew.
+            return after_loss(before, policy, f"stopped by its agent: {end.error_message or end.error_code or ''}")
+        retryable = end.error_retryable is not False
+        return after_failure(
+            before,
+            policy,
+            token=token,
+            at=end.finished_at,
+            started_at=end.started_at,
+            retryable=retryable,
+            retry_after=item.retry_after,
+        )
+
+    def _finished(self, items: Sequence[Result], verdicts: Sequence[Verdict | Exception]) -> None:
+        counted = [item for item, verdict in zip(items, verdicts, strict=True) if verdict is Verdict.COUNTED]
+        self._engine.rates.finished.add(len(counted))
+        self._engine.rates.failed.add(sum(item.end.status is not Status.SUCCEEDED for item in counted))
+        self._hint(item.ref.task_id for item in counted)
+
+    def _hint(self, ids: Iterable[str]) -> None:
+        self._engine.wakeups.hint(READY_HINT, TIMERS_HINT, *(f"task:{task_id}" for task_id in ids))
+
+    # --- starts and progress
+
+    def _start_many(self, connection: Connection, items: Sequence[tuple[Ref, int]]) -> Sequence[bool | Exception]:
+        now = self._engine.clock.now()
+        present = tasks.load_many(connection, (ref.task_id for ref, _ in items))
+        steps: list[tuple[Task, Step]] = []
+        started: list[tuple[str, int, int]] = []
+        outcomes: list[bool | Exception] = []
+        for ref, at in items:
+            before = present.get(ref.task_id)
+            try:
+                step = None if before is None else apply(before, Start(token=ref.token, at=now, started_at=at), now)
+            except (Fenced, IllegalTransition):
+                step = None  # a repeated or overtaken start says nothing new
+            outcomes.append(step is not None)
+            if step is not None and before is not None:
+                steps.append((before, step))
+                present[before.id] = step.task
+                started.append((ref.task_id, ref.token, at))
+        tasks.save_many(connection, steps)
+        tasks.start_instances(connection, started)
+        return outcomes
+
+    def _started(self, items: Sequence[tuple[Ref, int]], _: Sequence[bool | Exception]) -> None:
+        self._engine.wakeups.hint(*(f"task:{ref.task_id}" for ref, _ in items))
+
+    @staticmethod
+    def _progress_many(connection: Connection, items: Sequence[tuple[Ref, float, str]]) -> Sequence[Exception | None]:
+        tasks.set_progress(connection, [(ref.task_id, ref.token, percent, text) for ref, percent, text in items])
+        return [None] * len(items)
+
+    # --- placements that come to nothing
+
+    async def release(self, refs: Sequence[Ref]) -> None:
+        """Placements that never began: their tasks wait again, at no cost."""
+        await self._conclude(refs, lambda one: Release(token=one.token), lambda _: None)
+
+    async def lose(self, refs: Sequence[Ref], why: str) -> None:
+        """Placements whose agent is lost: their tasks are placed anew, or fail when that was once too often."""
+
+        def transition(one: Task) -> Transition:
+            return after_loss(one, self._revisions.spec(one).config.retry_policy, why)
+
+        def end(now: int) -> InstanceEnd:
+            return InstanceEnd(Status.FAILED, now, error_code="AGENT_LOST", error_message=why, error_retryable=True)
+
+        await self._conclude(refs, transition, end)
+
+    async def _conclude(
+        self,
+        refs: Sequence[Ref],
+        transition: Callable[[Task], Transition],
+        end: Callable[[int], InstanceEnd | None],
+    ) -> None:
+        def work(connection: Connection) -> list[str]:
+            now = self._engine.clock.now()
+            present = tasks.load_many(connection, (ref.task_id for ref in refs))
+            self._revisions.load(connection, {(one.job_id, one.job_revision) for one in present.values()})
+            steps: list[tuple[Task, Step]] = []
+            ends: dict[tuple[str, int], InstanceEnd] = {}
+            for ref in refs:
+                before = present.get(ref.task_id)
+                # Somebody may have been faster: a result, or another look at the same loss.
+                if before is None or before.token != ref.token or before.status not in ON_AGENT:
+                    continue
+                step = apply(before, transition(before), now)
+                steps.append((before, step))
+                present[before.id] = step.task
+                concluded = end(now)
+                for effect in step.effects:
+                    if isinstance(effect, EndInstance) and concluded is not None:
+                        ends[before.id, effect.token] = concluded
+            tasks.save_many(connection, steps, ends=ends)
+            return [before.id for before, _ in steps]
+
+        if refs:
+            self._hint(await self._engine.store.write(work))

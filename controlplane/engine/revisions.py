@@ -1,0 +1,33 @@
+"""Specs of job revisions, kept in memory: they never change, and every placement needs one."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from sqlalchemy import Connection
+
+from controlplane.domain.job import JobSpec
+from controlplane.domain.task import Task
+from controlplane.store import jobs
+
+KEEP = 4096
+
+
+class Revisions:
+    """The newest used specs by (job, revision). Used from several threads: each operation is one dictionary step."""
+
+    def __init__(self) -> None:
+        self._specs: OrderedDict[tuple[str, int], JobSpec] = OrderedDict()
+
+    def load(self, connection: Connection, pairs: Iterable[tuple[str, int]]) -> None:
+        """Read those that are not here yet."""
+        missing = {pair for pair in pairs if pair not in self._specs}
+        if missing:
+            self._specs.update(jobs.revisions(connection, missing))
+            while len(self._specs) > KEEP:
+                self._specs.popitem(last=False)
+
+    def spec(self, task: Task) -> JobSpec:
+        """The spec of a task's revision; `load` came before in the same transaction."""
+        return self._specs[task.job_id, task.job_revision]

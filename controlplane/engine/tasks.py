@@ -1,0 +1,352 @@
+"""Tasks as people and schedules ask for them: create, cancel, retry, edit, delete, read.
+
+Each use case is load → decide (`domain.task`) → save, in one transaction. What agents report stands in `results.py`,
+how tasks find agents in `placing.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row
+
+from controlplane.domain.errors import EtagMismatch, IllegalTransition, NotFound, PawlError
+from controlplane.domain.idempotency import IdempotencyKey
+from controlplane.domain.job import Job, JobStatus
+from controlplane.domain.task import (
+    ON_AGENT,
+    Cancel,
+    RequestCancel,
+    Restart,
+    RetryNow,
+    Status,
+    Step,
+    Task,
+    apply,
+    create,
+    edit,
+)
+from controlplane.engine import lists
+from controlplane.engine.context import Engine
+from controlplane.engine.idempotency import encode_refusal, once, raise_refusal
+from controlplane.engine.lists import Question
+from controlplane.engine.nouns import TASKS
+from controlplane.store import idempotency, jobs, tasks
+from controlplane.store.committer import Committer
+from controlplane.store.query import Listing, Page, Tags
+from controlplane.store.tables import task, task_tag
+from controlplane.store.tasks import TaskData
+
+READY_HINT = "ready"
+TIMERS_HINT = "timers"
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """A task to be made. `job` is an id or a name; None means: what the job says, or now."""
+
+    namespace_id: str
+    job: str
+    data: TaskData = field(default_factory=TaskData)
+    priority: int | None = None
+    scheduled_at: int | None = None
+    schedule_id: str | None = None
+    key: IdempotencyKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """A task as it is shown: the row, the user's side, its job's name, and what its last attempt left."""
+
+    task: Task
+    data: TaskData
+    job_name: str
+    last: Row[tuple[object, ...]] | None = None
+    transitions: Sequence[Row[tuple[object, ...]]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEdit:
+    """New values for a task that has not been placed; None leaves a value alone."""
+
+    priority: int | None = None
+    scheduled_at: int | None = None
+    data: Callable[[TaskData], TaskData] | None = None
+
+
+class Tasks:
+    """The use cases of tasks. `stop` tells a connected agent to stop an instance: (task, token, reason)."""
+
+    def __init__(self, engine: Engine, stop: Callable[[Task, str], None]) -> None:
+        self._engine = engine
+        self._stop = stop
+        self.creating: Committer[NewTask, TaskView] = Committer(
+            engine.store, "create tasks", self.insert_many, self._created
+        )
+
+    # --- create
+
+    async def create(self, new: NewTask) -> TaskView:
+        """A stored task. Raises NotFound, IllegalTransition (disabled job), AlreadyExists, Exhausted, Unavailable."""
+        return await self.creating.submit(new)
+
+    def insert_many(self, connection: Connection, items: Sequence[NewTask]) -> Sequence[TaskView | Exception]:
+        """Many tasks in one transaction; each gets a task or a refusal of its own."""
+        now = self._engine.clock.now()
+        keys = [item.key for item in items if item.key is not None]
+        known = idempotency.find_many(connection, keys, now)
+        found = jobs.find_many(connection, {(item.namespace_id, item.job) for item in items})
+        made: dict[IdempotencyKey, TaskView | PawlError] = {}
+        results: list[TaskView | Exception] = []
+        steps: list[tuple[Step, TaskData]] = []
+        for item in items:
+            if item.key is not None and (item.key in known or item.key in made):
+                results.append(self._repeat(connection, item, known, made))
+                continue
+            outcome = self._new(item, found.get((item.namespace_id, item.job)), now)
+            if isinstance(outcome, PawlError):
+                results.append(outcome)
+            else:
+                step, job = outcome
+                results.append(TaskView(step.task, item.data, job.name))
+                steps.append((step, item.data))
+            if item.key is not None:
+                made[item.key] = results[-1]  # type: ignore[assignment]  # refusals here are our own
+        tasks.insert_many(connection, steps)
+        idempotency.insert_many(connection, [_used(key, outcome) for key, outcome in made.items()], now)
+        return results
+
+    def _new(self, item: NewTask, job: Job | None, now: int) -> tuple[Step, Job] | PawlError:
+        if job is None:
+            return NotFound.of("job", item.job, item.namespace_id)
+        if job.status is JobStatus.DISABLED:
+            message = f"job {job.name!r} is disabled; enable it first"
+            return IllegalTransition(message, reason="JOB_DISABLED", facts={"job": job.name})
+        config = job.spec.config
+        planned = Task(
+            id=self._engine.new_id(),
+            namespace_id=item.namespace_id,
+            job_id=job.id,
+            job_revision=job.revision,
+            requirement_id=job.requirement_id,
+            schedule_id=item.schedule_id,
+            status=Status.PENDING,
+            priority=config.priority if item.priority is None else item.priority,
+            scheduled_at=now if item.scheduled_at is None else item.scheduled_at,
+            max_retries=config.max_retries,
+            created_at=now,
+            updated_at=now,
+        )
+        return create(planned, now), job
+
+    def _repeat(
+        self,
+        connection: Connection,
+        item: NewTask,
+        known: Mapping[IdempotencyKey, idempotency.Outcome],
+        made: Mapping[IdempotencyKey, TaskView | PawlError],
+    ) -> TaskView | Exception:
+        assert item.key is not None
+        if item.key in made:
+            return made[item.key]  # the same id twice in one batch; another fingerprint is another key object
+        outcome = known[item.key]
+        try:
+            raise_refusal(item.key, outcome)
+            return self.view(connection, item.namespace_id, outcome.resource_id)
+        except PawlError as refusal:
+            return refusal
+
+    def _created(self, _: Sequence[NewTask], results: Sequence[TaskView | Exception]) -> None:
+        views = [result for result in results if isinstance(result, TaskView)]
+        self._engine.rates.created.add(len(views))
+        now = self._engine.clock.now()
+        hints = {TIMERS_HINT if view.task.scheduled_at > now else READY_HINT for view in views}
+        self._engine.wakeups.hint(*hints)
+
+    # --- change
+
+    async def cancel(
+        self, namespace_id: str, task_id: str, *, by: str, why: str, key: IdempotencyKey | None
+    ) -> TaskView:
+        """Cancel it: at once if nobody has it, else through its agent. One that is cancelled already stays so.
+
+        Raises NotFound, IllegalTransition for other final statuses.
+        """
+        asked: list[Task] = []
+
+        def effect(connection: Connection, now: int) -> tuple[str, TaskView]:
+            asked.clear()
+            before = self._locked(connection, namespace_id, task_id)
+            if before.status is Status.CANCELLED or before.cancel_requested:
+                return task_id, self.view(connection, namespace_id, task_id)
+            self._cancel(connection, before, by, why, now)
+            if before.status in ON_AGENT:
+                asked.append(before)
+            return task_id, self.view(connection, namespace_id, task_id)
+
+        view = await self._once(key, effect, namespace_id)
+        for one in asked:
+            self._stop(one, why or "cancelled")
+        self._engine.wakeups.hint(f"task:{task_id}")
+        return view
+
+    def _cancel(self, connection: Connection, before: Task, by: str, why: str, now: int) -> None:
+        transition = RequestCancel if before.status in ON_AGENT else Cancel
+        step = apply(before, transition(by=by, why=why), now)
+        tasks.save_many(connection, [(before, step)])
+        if why:
+            tasks.set_cancel_reason(connection, before.id, why)
+
+    def cancel_many(self, connection: Connection, ids: Sequence[str], by: str, why: str, now: int) -> list[Task]:
+        """Cancel whatever of these has not ended; the tasks that an agent has to stop. In the caller's transaction."""
+        on_agents = []
+        for before in tasks.load_many(connection, ids).values():
+            if before.is_final or before.cancel_requested:
+                continue
+            self._cancel(connection, before, by, why, now)
+            if before.status in ON_AGENT:
+                on_agents.append(before)
+        return on_agents
+
+    def stop_all(self, on_agents: Sequence[Task], why: str) -> None:
+        """After the commit: tell the agents."""
+        for one in on_agents:
+            self._stop(one, why)
+
+    async def retry(
+        self, namespace_id: str, task_id: str, *, by: str, why: str, key: IdempotencyKey | None
+    ) -> TaskView:
+        """Run a finished task again in a new epoch, or a waiting one at once. Raises NotFound, IllegalTransition."""
+
+        def effect(connection: Connection, now: int) -> tuple[str, TaskView]:
+            before = self._locked(connection, namespace_id, task_id)
+            transition = RetryNow if before.status is Status.WAITING_RETRY else Restart
+            tasks.save_many(connection, [(before, apply(before, transition(by=by, why=why), now))])
+            return task_id, self.view(connection, namespace_id, task_id)
+
+        view = await self._once(key, effect, namespace_id)
+        self._engine.wakeups.hint(READY_HINT, f"task:{task_id}")
+        return view
+
+    async def update(
+        self, namespace_id: str, task_id: str, change: TaskEdit, *, etag: int | None, key: IdempotencyKey | None
+    ) -> TaskView:
+        """New values for a task that has not been placed. Raises NotFound, EtagMismatch, IllegalTransition."""
+
+        def effect(connection: Connection, now: int) -> tuple[str, TaskView]:
+            before = self._locked(connection, namespace_id, task_id)
+            _check_etag(before, etag)
+            step = edit(before, now, priority=change.priority, scheduled_at=change.scheduled_at)
+            tasks.save_many(connection, [(before, step)])
+            if change.data is not None:
+                old = tasks.data_of(connection, [task_id])[task_id]
+                new = change.data(old)
+                tasks.update_data(connection, task_id, new)
+                if new.tags != old.tags:
+                    tasks.update_tags(connection, step.task, new.tags)
+            return task_id, self.view(connection, namespace_id, task_id)
+
+        view = await self._once(key, effect, namespace_id)
+        self._engine.wakeups.hint(READY_HINT, TIMERS_HINT, f"task:{task_id}")
+        return view
+
+    async def delete(self, namespace_id: str, task_id: str, *, etag: int | None, key: IdempotencyKey | None) -> None:
+        """Delete a finished task with all that belongs to it. Raises NotFound, EtagMismatch, IllegalTransition."""
+
+        def effect(connection: Connection, _: int) -> tuple[str, None]:
+            before = self._locked(connection, namespace_id, task_id)
+            _check_etag(before, etag)
+            if not before.is_final:
+                message = f"task {task_id} is {before.status.name}; cancel it before it can be deleted"
+                raise IllegalTransition(message, facts={"task_id": task_id, "status": before.status.name})
+            tasks.delete(connection, task_id)
+            return task_id, None
+
+        await once(self._engine, key, effect, lambda _connection, _id: None)
+        await self._engine.store.logs(tasks.delete_logs, task_id)
+
+    # --- read
+
+    async def get(self, namespace_id: str, task_id: str) -> TaskView:
+        """The task with all that is known of it. Raises NotFound."""
+        return await self._engine.store.read(self.view, namespace_id, task_id)
+
+    def view(self, connection: Connection, namespace_id: str, task_id: str) -> TaskView:
+        """The same inside a transaction."""
+        one = tasks.find(connection, namespace_id, task_id)
+        if one is None:
+            raise NotFound.of("task", task_id, namespace_id)
+        data = tasks.data_of(connection, [task_id])[task_id]
+        return TaskView(
+            one,
+            data,
+            jobs.names(connection, [one.job_id]).get(one.job_id, ""),
+            tasks.last_ended_instance(connection, one) if one.token else None,
+            tasks.transitions_of(connection, task_id),
+        )
+
+    async def version(self, namespace_id: str, task_id: str) -> int:
+        """Only the task's version, for watchers. Raises NotFound."""
+
+        def read(connection: Connection) -> int | None:
+            statement = sa.select(task.c.version).where(task.c.id == task_id, task.c.namespace_id == namespace_id)
+            found: int | None = connection.execute(statement).scalar_one_or_none()
+            return found
+
+        found = await self._engine.store.read(read)
+        if found is None:
+            raise NotFound.of("task", task_id, namespace_id)
+        return found
+
+    async def page(self, question: Question) -> tuple[Page, list[TaskView]]:
+        """One page of tasks, without outputs and records. Raises Invalid."""
+        return await self._engine.store.read(self._page, question)
+
+    @staticmethod
+    def _page(connection: Connection, question: Question) -> tuple[Page, list[TaskView]]:
+        space = question.namespace_id
+        tags = Tags(
+            task.c.id, task_tag.c.task_id, task_tag.c.key, task_tag.c.value, (task_tag.c.namespace_id == space,)
+        )
+        listing = Listing(sa.select(task).where(task.c.namespace_id == space), task.c, tags)
+        page = lists.ask(connection, TASKS, listing, question, default_order=("-id",))
+        found = [tasks.of_row(row) for row in page.rows]
+        data = tasks.data_of(connection, [one.id for one in found])
+        names = jobs.names(connection, {one.job_id for one in found})
+        views = [TaskView(one, data[one.id], names.get(one.job_id, "")) for one in found]
+        return page, views
+
+    # --- shared
+
+    @staticmethod
+    def _locked(connection: Connection, namespace_id: str, task_id: str) -> Task:
+        before = tasks.find(connection, namespace_id, task_id, lock=True)
+        if before is None:
+            raise NotFound.of("task", task_id, namespace_id)
+        return before
+
+    async def _once(
+        self,
+        key: IdempotencyKey | None,
+        effect: Callable[[Connection, int], tuple[str, TaskView]],
+        namespace_id: str,
+    ) -> TaskView:
+        return await once(
+            self._engine, key, effect, lambda connection, task_id: self.view(connection, namespace_id, task_id)
+        )
+
+
+def _used(key: IdempotencyKey, outcome: TaskView | PawlError) -> tuple[IdempotencyKey, str, str | None]:
+    if isinstance(outcome, TaskView):
+        return key, outcome.task.id, None
+    return key, "", encode_refusal(outcome)
+
+
+def _check_etag(one: Task, etag: int | None) -> None:
+    if etag is not None and etag != one.version:
+        raise EtagMismatch(
+            f"task {one.id} is at version {one.version}, not {etag}: read it again",
+            facts={"version": str(one.version), "etag": str(etag)},
+        )
