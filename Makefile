@@ -1,5 +1,5 @@
 # Needs python3 (3.11 or newer), pip, git and make; everything else comes from requirements.lock into .venv.
-# `uv` is used where it is on the PATH (seconds instead of half a minute), never needed.
+# `uv` installs them where it can (seconds instead of half a minute), pip does where it cannot.
 
 VENV   := .venv
 PY     := $(VENV)/bin/python
@@ -20,17 +20,9 @@ help: ## Show this list
 setup: $(READY) ## Make .venv with pawl in it (fast when nothing changed)
 
 # A stamp rather than a phony recipe: make itself sees that nothing changed.
-# --no-deps, --no-build-isolation: the lock holds every dependency and the build backend, so nothing un-hashed is fetched.
 $(READY): requirements.lock pyproject.toml clients/python/pyproject.toml
 	@test -x $(PY) || PYTHON="$(PYTHON)" VENV="$(VENV)" sh deploy/venv.sh
-	@echo "installing the locked packages into $(VENV)"
-	@if command -v uv >/dev/null 2>&1; then \
-	  uv pip install --quiet --python $(PY) --require-hashes -r requirements.lock && \
-	  uv pip install --quiet --python $(PY) --no-deps --no-build-isolation -e clients/python -e . ; \
-	else \
-	  $(PY) -m pip install --quiet --require-hashes -r requirements.lock && \
-	  $(PY) -m pip install --quiet --no-deps --no-build-isolation -e clients/python -e . ; \
-	fi
+	@VENV="$(VENV)" sh deploy/install.sh
 	@touch $@
 
 demo: setup ## Do Pawl's main job for real, show what happened and stop
@@ -70,9 +62,9 @@ lock: ## Resolve requirements.lock anew
 	PYTHON="$(PYTHON)" VENV="$$work/venv" sh deploy/venv.sh; \
 	"$$work/venv/bin/python" -m pip install --quiet uv; \
 	"$$work/venv/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-header --no-annotate --no-emit-package pawl-sdk --group dev \
+	  --no-header --no-annotate --no-emit-package pawl-sdk --group dev --group lock \
 	  --output-file "$$work/lock" $(ARGS) pyproject.toml; \
-	{ echo "# Made by 'make lock'; the reasons for pins are in pyproject.toml, [tool.uv]."; cat "$$work/lock"; } > requirements.lock
+	{ echo "# Made by 'make lock'; the reasons for pins are in pyproject.toml."; cat "$$work/lock"; } > requirements.lock
 
 wheels: setup ## Build both wheels into dist/
 	@$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist ./clients/python .
