@@ -7,25 +7,42 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from pawl.wasm import with_metadata
 
 from agent.executors.base import LaunchError, Limits, LogStream, Outcome, Payload
 from agent.executors.wasm import WasmExecutor
-from tests.agent.wasm_stage import WITHIN, Process, RealLauncher, RecordingSink, Stage, digest, execute, guest, outcome
+from tests.agent.wasm_stage import (
+    WITHIN,
+    Process,
+    RealLauncher,
+    RecordingSink,
+    Stage,
+    digest,
+    execute,
+    guest,
+    opened,
+    outcome,
+)
 
 HELLO = execute("(call $put (call $hello))", hello='{"greeting": "hello"}')
 SPIN = execute("(call $spin)")
 LIMITED = Limits(memory_bytes=64 << 20)
 
 
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    stage = Stage(tmp_path / "wasm")
-    await stage.executor.open()
-    try:
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("wasm")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage(folder: Path) -> AsyncIterator[Stage]:
+    """One executor for all: whatever a test does to it, the next one finds it well."""
+    async with opened(folder) as stage:
         yield stage
-    finally:
-        await stage.close()
 
 
 def failure_of(outcome: Outcome) -> tuple[str, bool]:
@@ -234,7 +251,7 @@ async def test_wrong_settings_name_the_field(stage: Stage, settings: dict[str, o
 
 
 async def test_an_unknown_digest_is_not_found(stage: Stage) -> None:
-    work = stage.work(HELLO)
+    work = stage.work(execute("nop", name="nobody has this"))
     stage.plugins.clear()
     with pytest.raises(LaunchError) as caught:
         await stage.executor.launch(work, RecordingSink())
@@ -242,35 +259,34 @@ async def test_an_unknown_digest_is_not_found(stage: Stage) -> None:
 
 
 async def test_bytes_with_another_digest_are_not_run(stage: Stage) -> None:
-    work = stage.work(HELLO)
-    stage.plugins[digest(HELLO)] = SPIN
+    module = execute("nop", name="somebody changed this")
+    work = stage.work(module)
+    stage.plugins[digest(module)] = SPIN
     with pytest.raises(LaunchError) as caught:
         await stage.executor.launch(work, RecordingSink())
     assert caught.value.failure.code == "PLUGIN_DIGEST_MISMATCH"
 
 
 async def test_a_plugin_is_fetched_once_however_many_ask(stage: Stage) -> None:
-    works = [stage.work(HELLO) for _ in range(8)]
-    outcomes = await asyncio.gather(*(stage.run(work) for work in works))
+    module = execute("nop", name="everybody wants this")
+    outcomes = await asyncio.gather(*(stage.run(stage.work(module)) for _ in range(8)))
     assert all(one.failure is None for one in outcomes)
-    assert stage.fetches == [digest(HELLO)]
+    assert stage.fetches.count(digest(module)) == 1
 
 
 async def test_a_file_damaged_on_the_disk_is_fetched_again(tmp_path: Path) -> None:
     for _ in range(2):
-        stage = Stage(tmp_path)
-        await stage.executor.open()
-        assert (await stage.run(stage.work(HELLO))).failure is None
-        assert stage.fetches == [digest(HELLO)]
-        await stage.close()
+        async with opened(tmp_path) as stage:
+            assert (await stage.run(stage.work(HELLO))).failure is None
+            assert stage.fetches == [digest(HELLO)]
         (tmp_path / "plugins" / f"{digest(HELLO)}.wasm").write_bytes(SPIN)
 
 
-async def test_what_holds_native_code_belongs_to_the_agent_alone(stage: Stage, tmp_path: Path) -> None:
+async def test_what_holds_native_code_belongs_to_the_agent_alone(stage: Stage, folder: Path) -> None:
     await stage.run(stage.work(HELLO))
-    for folder in ("", "plugins", "compiled"):
-        assert stat.S_IMODE((tmp_path / "wasm" / folder).stat().st_mode) == 0o700
-    assert list((tmp_path / "wasm" / "compiled").rglob("*"))
+    for name in ("", "plugins", "compiled"):
+        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o700
+    assert list((folder / "compiled").rglob("*"))
 
 
 async def test_code_that_is_not_well_typed_is_refused_by_the_compiler(stage: Stage) -> None:
@@ -312,26 +328,18 @@ async def test_log_lines_beyond_the_limit_are_dropped_with_a_word(stage: Stage) 
     assert len(sink.text()) < 3000
 
 
-async def test_host_calls_beyond_the_budget_end_the_run(tmp_path: Path) -> None:
-    stage = Stage(tmp_path, host_calls=50)
-    await stage.executor.open()
-    try:
+async def test_host_calls_beyond_the_budget_end_the_run(folder: Path) -> None:
+    async with opened(folder, host_calls=50) as stage:
         module = execute("(loop $more (drop (call $pawl (call $op))) (br $more))", op='{"op": "heartbeat"}')
         assert failure_of(await stage.run(stage.work(module))) == ("PLUGIN_HOST_CALLS_EXHAUSTED", False)
-    finally:
-        await stage.close()
 
 
-async def test_a_plugin_that_burns_its_cpu_limit_is_ended(tmp_path: Path) -> None:
-    stage = Stage(tmp_path, cpu_seconds=1)
-    await stage.executor.open()
-    try:
+async def test_a_plugin_that_burns_its_cpu_limit_is_ended(folder: Path) -> None:
+    async with opened(folder, cpu_seconds=1) as stage:
         result = await stage.run(stage.work(SPIN))
         assert failure_of(result)[0] == "PLUGIN_CRASH"
         assert result.failure is not None
         assert "SIG" in result.failure.message
-    finally:
-        await stage.close()
 
 
 # Stopping
@@ -346,16 +354,14 @@ async def test_a_plugin_that_spins_is_killed_at_the_end_of_the_grace(stage: Stag
     assert failure_of(result) == ("STOPPED", False)
 
 
-async def test_a_plugin_that_asks_may_end_by_itself_during_the_grace(tmp_path: Path) -> None:
+async def test_a_plugin_that_asks_may_end_by_itself_during_the_grace(folder: Path) -> None:
     code = """
       (local $reply i64)
       (loop $ask
         (local.set $reply (call $pawl (call $op)))
         (br_if $ask (i64.ne (call $length (local.get $reply)) (i64.const 32))))
       (call $put (local.get $reply))"""  # the length of {"ok":{"cancel_requested":true}}; false is a byte longer
-    stage = Stage(tmp_path, host_calls=10_000_000)
-    await stage.executor.open()
-    try:
+    async with opened(folder, host_calls=10_000_000) as stage:
         running = await stage.start(stage.work(execute(code, op='{"op": "heartbeat"}')))
         async with asyncio.timeout(WITHIN):
             await running.stop(15)
@@ -363,8 +369,6 @@ async def test_a_plugin_that_asks_may_end_by_itself_during_the_grace(tmp_path: P
         assert result.failure is None
         assert result.output is not None
         assert json.loads(result.output.data) == {"ok": {"cancel_requested": True}}
-    finally:
-        await stage.close()
 
 
 async def test_giving_up_the_wait_does_not_stop_the_run(stage: Stage) -> None:
@@ -376,11 +380,9 @@ async def test_giving_up_the_wait_does_not_stop_the_run(stage: Stage) -> None:
     assert (await outcome(running)).signal == signal.SIGKILL
 
 
-async def test_closing_the_executor_ends_what_runs(tmp_path: Path) -> None:
-    stage = Stage(tmp_path)
-    await stage.executor.open()
-    running = [await stage.start(stage.work(SPIN)) for _ in range(3)]
-    await stage.close()
+async def test_closing_the_executor_ends_what_runs(folder: Path) -> None:
+    async with opened(folder) as stage:
+        running = [await stage.start(stage.work(SPIN)) for _ in range(3)]
     for one in running:
         assert (await outcome(one)).failure is not None
     code, signal_number = await stage.zygote.wait()

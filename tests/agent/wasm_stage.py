@@ -11,8 +11,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -201,6 +201,17 @@ class Stage:
             for process in self.launcher.started:
                 with suppress(ProcessLookupError):
                     process.kill_group(signal.SIGKILL)
+
+
+@asynccontextmanager
+async def opened(folder: Path, **options: int) -> AsyncIterator[Stage]:
+    """An executor that is open, and closed with all it started at the end."""
+    stage = Stage(folder, **options)
+    await stage.executor.open()
+    try:
+        yield stage
+    finally:
+        await stage.close()
 
 
 async def outcome(running: Running) -> Outcome:

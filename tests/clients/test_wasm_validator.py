@@ -210,10 +210,10 @@ def test_sections_out_of_order_are_malformed() -> None:
 
 
 def test_the_walk_itself_is_bounded() -> None:
-    body = leb(500_001) + b"\0\x7f" * 100
-    code = b"\2" + 2 * (leb(len(body)) + body)
-    module = HEADER + section(1, b"\1\x60\0\0") + section(3, b"\2\0\0") + section(10, code)
-    assert refusal(module).reason in (Reason.TOO_LARGE, Reason.MALFORMED)
+    body = leb(130_000) + b"\0\x7f" * 130_000
+    code = leb(9) + 9 * (leb(len(body)) + body)
+    module = HEADER + section(1, b"\1\x60\0\0") + section(3, leb(9) + bytes(9)) + section(10, code)
+    assert refusal(module).reason is Reason.TOO_LARGE
     assert refusal(HEADER + section(2, leb(1_000_000))).reason is Reason.MALFORMED
     assert refusal(HEADER + section(7, leb(1_000_000))).reason is Reason.MALFORMED
 

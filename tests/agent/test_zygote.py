@@ -1,0 +1,460 @@
+"""Every known way in which a plugin has harmed its host, and what must come of it: a failed run and a living agent."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from hypothesis import given
+from hypothesis import strategies as st
+from wasmtime import wat2wasm
+
+from agent.executors import guest as inside
+from agent.executors import wasm_messages as wire
+from agent.executors.base import LaunchError, Limits, Outcome
+from agent.executors.wasm_run import FrameChannel, WasmRun
+from tests.agent.wasm_stage import WITHIN, RecordingSink, Stage, digest, execute, guest, opened, outcome
+
+HELLO = execute("(call $put (call $hello))", hello="hello")
+SMALL = Limits(memory_bytes=64 << 20)
+WASI_POLL = """
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+"""
+
+asynchronous = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    """One executor and one zygote for all: each test also shows that the ones before it left no harm."""
+    async with opened(tmp_path_factory.mktemp("wasm")) as stage:
+        yield stage
+
+
+def proc(process: int, name: str) -> str:
+    """What the system says of a process; nothing once it is gone."""
+    try:
+        return Path(f"/proc/{process}/{name}").read_text().replace("\0", " ")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def children(process: int) -> list[int]:
+    return [int(word) for word in proc(process, f"task/{process}/children").split()]
+
+
+def is_alive(process: int) -> bool:
+    status = proc(process, "stat").rpartition(")")[2].split()
+    return bool(status) and status[0] not in "ZX"
+
+
+async def until(fact: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WITHIN):
+        while not fact():  # noqa: ASYNC110  # the system gives no event for what /proc says
+            await asyncio.sleep(0.002)
+
+
+async def until_gone(process: int) -> None:
+    await until(lambda: not is_alive(process))
+
+
+async def check_well(stage: Stage) -> None:
+    """The same zygote still serves."""
+    assert len(stage.launcher.started) == 1
+    assert (await stage.run(stage.work(HELLO))).failure is None
+
+
+async def fails(stage: Stage, module: bytes, limits: Limits = SMALL) -> Outcome:
+    result = await stage.run(stage.work(module, limits=limits))
+    assert result.failure is not None
+    await check_well(stage)
+    return result
+
+
+async def hangs_until_killed(stage: Stage, module: bytes) -> None:
+    running = await stage.start(stage.work(module))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await running.wait()
+    async with asyncio.timeout(WITHIN):
+        await running.stop(0)
+    assert (await outcome(running)).signal == signal.SIGKILL
+    await check_well(stage)
+
+
+async def refused(stage: Stage, module: bytes, words: str) -> None:
+    with pytest.raises(LaunchError) as caught:
+        await stage.run(stage.work(module))
+    assert caught.value.failure.code == "PLUGIN_REFUSED"
+    assert words in caught.value.failure.message
+    assert not caught.value.failure.retryable
+    await check_well(stage)
+
+
+# Refused before native code sees it
+
+
+@asynchronous
+async def test_a_loop_in_the_start_function(stage: Stage) -> None:
+    module = wat2wasm('(module (func $f (loop $l (br $l))) (start $f) (func (export "execute_task")))')
+    await refused(stage, bytes(module), "START_SECTION")
+
+
+@asynchronous
+async def test_a_host_call_in_the_start_function(stage: Stage) -> None:
+    module = guest('(func $f (drop (call $pawl (i64.const 0)))) (start $f) (func (export "execute_task"))')
+    await refused(stage, module, "START_SECTION")
+
+
+@asynchronous
+async def test_a_function_that_makes_the_compiler_abort(stage: Stage) -> None:
+    await refused(stage, execute(f"(local {'i64 ' * 40_000})"), "FUNCTION_TOO_LARGE")
+    await refused(stage, execute("nop " * 700_000), "FUNCTION_TOO_LARGE")
+
+
+@asynchronous
+async def test_http_of_the_runtime_that_follows_a_redirect_to_a_forbidden_host(stage: Stage) -> None:
+    imports = '(import "extism:host/env" "http_request" (func (param i64 i64) (result i64)))'
+    await refused(stage, guest('(func (export "execute_task"))', imports=imports), "extism:host/env::http_request")
+
+
+@asynchronous
+async def test_modules_that_import_each_other(stage: Stage) -> None:
+    imports = '(import "main" "execute_task" (func))'
+    await refused(stage, guest('(func (export "execute_task"))', imports=imports), "main::execute_task")
+
+
+@asynchronous
+async def test_going_round_the_shim(stage: Stage) -> None:
+    imports = '(import "extism:host/user" "pawl_call" (func (param i64) (result i64)))'
+    await refused(stage, guest('(func (export "execute_task"))', imports=imports), "extism:host/user::pawl_call")
+
+
+@asynchronous
+@pytest.mark.parametrize(
+    "data", [b'{"wasm": [{"path": "/etc/hostname"}]}', b'{"wasm": [{"data": {"ptr": 4096, "len": 9}}]}', b"/etc/passwd"]
+)
+async def test_bytes_that_the_runtime_would_read_as_a_manifest(stage: Stage, data: bytes) -> None:
+    await refused(stage, data, "NOT_WASM")
+
+
+# Hangs that only an end from outside stops
+
+
+@asynchronous
+@pytest.mark.parametrize("name", ["_initialize", "__wasm_call_ctors"])
+async def test_a_loop_before_the_entry_is_reached(stage: Stage, name: str) -> None:
+    await hangs_until_killed(stage, guest(f'(func (export "{name}") (call $spin)) (func (export "execute_task"))'))
+
+
+@asynchronous
+async def test_a_block_of_the_kernel_that_points_at_itself(stage: Stage) -> None:
+    module = execute(
+        """(local $h i64) (local.set $h (call $words))
+           (call $store_u64 (i64.sub (local.get $h) (i64.const 12)) (i64.const 0xfffffff4000000ff))
+           (call $store_u64 (i64.sub (local.get $h) (i64.const 8)) (i64.const 0xfffffff4fffffff4))
+           (call $error_set (call $words)) (call $spin)""",
+        words="boom",
+    )
+    await hangs_until_killed(stage, module)
+
+
+@asynchronous
+async def test_a_sleep_inside_the_runtime(stage: Stage) -> None:
+    module = guest(
+        """(func (export "execute_task")
+             (i64.store (i32.const 64) (i64.const 1))
+             (i32.store8 (i32.const 72) (i32.const 0))
+             (i32.store (i32.const 80) (i32.const 1))
+             (i64.store (i32.const 88) (i64.const 60000000000))
+             (drop (call $poll (i32.const 64) (i32.const 256) (i32.const 1) (i32.const 512))))""",
+        imports=WASI_POLL,
+        memory='(memory (export "memory") 1)',
+    )
+    await hangs_until_killed(stage, module)
+
+
+# Crashes
+
+
+@asynchronous
+@pytest.mark.parametrize(
+    "call", ["(drop (call $config_get (call $key)))", "(call $log_warn (call $key))", "(drop (call $pawl (call $key)))"]
+)
+async def test_a_host_call_before_the_runtime_is_ready(stage: Stage, call: str) -> None:
+    module = guest(f'(func (export "_initialize") {call}) (func (export "execute_task"))', key="key")
+    result = await fails(stage, module)
+    assert result.failure is not None
+    assert result.failure.code == "PLUGIN_CRASH"
+    assert "SIGSEGV" in result.failure.message
+    assert result.signal == signal.SIGSEGV
+
+
+@asynchronous
+async def test_a_forged_output_length_in_the_kernels_header(stage: Stage) -> None:
+    module = execute("(call $put (call $words)) (call $store_u64 (i64.const 57) (i64.const 0x100000000))", words="x")
+    await fails(stage, module)
+
+
+@asynchronous
+async def test_an_output_length_of_minus_one(stage: Stage) -> None:
+    result = await fails(stage, execute("(call $output_set (call $words) (i64.const -1))", words="x"))
+    assert result.failure is not None
+    assert result.failure.code == "PLUGIN_OUTPUT_INVALID"
+
+
+@asynchronous
+@pytest.mark.parametrize("use", ["(call $error_set (local.get $h))", "(drop (call $pawl (local.get $h)))"])
+async def test_a_forged_length_of_a_block(stage: Stage, use: str) -> None:
+    module = execute(
+        f"""(local $h i64) (local.set $h (call $words))
+            (call $store_u64 (i64.sub (local.get $h) (i64.const 12)) (i64.const 0x7fffffff7fffffff))
+            (call $store_u64 (i64.sub (local.get $h) (i64.const 8)) (i64.const 0x7fffffff7fffffff)) {use}""",
+        words="boom",
+    )
+    running = await stage.start(stage.work(module, limits=SMALL))
+    with suppress(TimeoutError):  # it may crash, be caught, or loop for ever in the kernel: all the same to the agent
+        async with asyncio.timeout(1):
+            await running.wait()
+    await running.stop(0)
+    await check_well(stage)
+
+
+@asynchronous
+async def test_a_handle_out_of_thin_air(stage: Stage) -> None:
+    code = "(call $put (call $pawl (i64.const 0x7fffffffffff)))"  # the kernel knows no such block: it has length 0
+    result = await stage.run(stage.work(execute(code)))
+    assert result.failure is not None or b"INVALID_ARGUMENT" in (result.output.data if result.output else b"")
+    await check_well(stage)
+
+
+# Memory
+
+
+@asynchronous
+async def test_a_table_that_grows_is_held_by_the_systems_limit(stage: Stage) -> None:
+    body = '(table $t 1 funcref) (func (export "execute_task") (result i32) {})'
+    grow = "(i32.eq (table.grow $t (ref.null func) (i32.const 100000000)) (i32.const -1))"
+    result = await fails(stage, guest(body.format(grow)))
+    assert result.usage.peak_memory_bytes < 200 << 20
+
+
+@asynchronous
+async def test_an_output_as_large_as_all_memory(stage: Stage) -> None:
+    await fails(stage, execute("(local $h i64) (call $put (call $alloc (i64.const 2000000000)))"))
+
+
+# Ends from outside
+
+
+BOTH = guest(
+    """(func (export "execute_task")
+         (call $put (call $words)) (call $store_u64 (i64.const 57) (i64.const 0x100000000)))
+       (func (export "waits")
+         (loop $ask (br_if $ask (i64.ne (i64.const 32) (call $length (call $pawl (call $op)))))))""",
+    words="x",
+    op='{"op": "heartbeat"}',
+)
+
+
+@asynchronous
+async def test_a_neighbour_of_the_same_plugin_is_untouched(tmp_path: Path) -> None:
+    async with opened(tmp_path, host_calls=10_000_000) as stage:
+        neighbour = await stage.start(stage.work(BOTH, entry="waits"))
+        victim = await stage.start(stage.work(BOTH, entry="waits"))
+        assert (await stage.run(stage.work(BOTH))).failure is not None
+        await victim.stop(0)
+        assert (await outcome(victim)).signal == signal.SIGKILL
+        async with asyncio.timeout(WITHIN):
+            await neighbour.stop(WITHIN)
+        assert (await outcome(neighbour)).failure is None
+
+
+@asynchronous
+async def test_a_kill_by_the_system_may_be_retried(stage: Stage) -> None:
+    before = set(children(stage.zygote.pid))
+    running = await stage.start(stage.work(execute("(call $spin)")))
+    [process] = set(children(stage.zygote.pid)) - before
+    os.kill(process, signal.SIGKILL)
+    result = await outcome(running)
+    assert result.failure is not None
+    assert (result.failure.code, result.failure.retryable) == ("PLUGIN_CRASH", True)
+    assert "SIGKILL" in result.failure.message
+    await check_well(stage)
+
+
+@asynchronous
+async def test_when_the_zygote_dies_its_runs_fail_and_the_next_launch_has_a_new_one(tmp_path: Path) -> None:
+    async with opened(tmp_path) as stage:
+        running = [await stage.start(stage.work(execute("(call $spin)"))) for _ in range(3)]
+        guests = children(stage.zygote.pid)
+        assert len(guests) == 3
+        os.kill(stage.zygote.pid, signal.SIGKILL)
+        for one in running:
+            result = await outcome(one)
+            assert result.failure is not None
+            assert (result.failure.code, result.failure.retryable) == ("PLUGIN_CRASH", True)
+        for process in guests:
+            await until_gone(process)
+        assert (await stage.run(stage.work(HELLO))).failure is None
+        assert len(stage.launcher.started) == 2
+
+
+@asynchronous
+async def test_when_the_agent_goes_the_zygote_and_its_guests_go(tmp_path: Path) -> None:
+    async with opened(tmp_path) as stage:
+        running = await stage.start(stage.work(execute("(call $spin)")))
+        [process] = children(stage.zygote.pid)
+        assert stage.executor._zygote is not None
+        stage.executor._zygote._die()  # closes the control channel, as the end of the agent does
+        await until_gone(process)
+        await until_gone(stage.zygote.pid)
+        assert (await outcome(running)).failure is not None
+
+
+@asynchronous
+async def test_a_zygote_that_is_stuck_is_ended_with_what_it_has(tmp_path: Path) -> None:
+    async with opened(tmp_path) as stage:
+        running = await stage.start(stage.work(execute("(call $spin)")))
+        [process] = children(stage.zygote.pid)
+        os.kill(stage.zygote.pid, signal.SIGSTOP)
+        async with asyncio.timeout(WITHIN):
+            await running.stop(0)
+        await until_gone(process)
+        assert (await stage.run(stage.work(HELLO))).failure is None
+
+
+@asynchronous
+async def test_a_launch_that_is_given_up_leaves_nothing_running(stage: Stage) -> None:
+    module = execute("(call $spin)", name="given up")
+    launch = asyncio.gather(stage.executor.launch(stage.work(module), RecordingSink()))
+    await until(lambda: any("compile" in proc(child, "cmdline") for child in children(stage.zygote.pid)))
+    launch.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await launch
+    await until(lambda: not children(stage.zygote.pid))
+    await check_well(stage)
+
+
+# What the processes are
+
+
+@asynchronous
+async def test_the_zygote_has_no_grpc_and_a_guest_has_few_rights(stage: Stage) -> None:
+    await check_well(stage)
+    assert "extism" in proc(stage.zygote.pid, "maps")
+    assert "grpc" not in proc(stage.zygote.pid, "maps")
+    sink = RecordingSink()
+    module = execute("(call $log_warn (call $word)) (call $spin)", word="go")
+    running = await stage.start(stage.work(module, limits=SMALL), sink)
+    [process] = children(stage.zygote.pid)
+    try:
+        async with asyncio.timeout(WITHIN):
+            await sink.spoke.wait()
+        limits, status = proc(process, "limits"), proc(process, "status")
+        limit = {line[:26].strip(): line[26:].split()[0] for line in limits.splitlines()}
+        assert limit["Max core file size"] == "0"
+        assert limit["Max open files"] == "64"
+        assert int(limit["Max data size"]) < 400 << 20
+        assert sorted(os.listdir(f"/proc/{process}/fd"))[:4] == ["0", "1", "2", "3"]
+        assert "NoNewPrivs:\t1" in status
+        if os.getuid() == 0:
+            assert "Uid:\t65534\t65534\t65534\t65534" in status
+        assert os.getpgid(process) == os.getpgid(stage.zygote.pid)
+    finally:
+        await running.stop(0)
+
+
+def test_the_throw_away_compiler_tells_what_is_wrong(tmp_path: Path) -> None:
+    module = bytes(wat2wasm('(module (func (export "execute_task")))')) + b"\x0a\x00"
+    path = tmp_path / "broken.wasm"
+    path.write_bytes(module)
+    argv = [sys.executable, "-m", "agent.executors.zygote", "compile", digest(module), str(path), "0", "64"]
+    done = subprocess.run([*argv, str(os.getpid())], capture_output=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert done.stderr
+
+
+@asynchronous
+async def test_two_hundred_runs_at_once_all_end_well(stage: Stage) -> None:
+    outcomes = await asyncio.gather(*(stage.run(stage.work(HELLO)) for _ in range(200)))
+    assert all(one.failure is None for one in outcomes)
+    assert children(stage.zygote.pid) == []
+
+
+# A guest's process that is in other hands
+
+
+async def hostile(*parts: bytes, output_bytes: int = 1000) -> str:
+    """What the agent says of a process that sends these bytes and then waits."""
+    killed = asyncio.Event()
+    begin = wire.Begin("execute_task", {}, b"", output_bytes, 1000, 10)
+    run = WasmRun(begin, RecordingSink(), None, killed.set, killed.set)
+    mine, theirs = socket.socketpair()
+    mine.setblocking(False)
+    await asyncio.get_running_loop().create_connection(lambda: FrameChannel(run), sock=mine)
+    with theirs:
+        async with asyncio.timeout(WITHIN):
+            await asyncio.to_thread(theirs.sendall, b"".join(parts))
+            await killed.wait()
+        run.exited(wire.Exited(1, None, signal.SIGKILL, 0, 0, 0))
+    result = await outcome(run)
+    assert result.failure is not None
+    assert result.failure.code == "PLUGIN_CRASH"
+    return result.failure.message
+
+
+async def test_a_frame_that_announces_more_than_the_limit_ends_the_run() -> None:
+    assert "announced a frame" in await hostile(b"\xff\xff\xff\xff")
+
+
+async def test_a_frame_that_is_none_ends_the_run() -> None:
+    assert "sent a frame that is none" in await hostile(b"\0\0\0\1\xc1")
+
+
+async def test_an_output_over_the_limit_ends_the_run() -> None:
+    assert "sent an output" in await hostile(wire.frame(wire.Returned(bytes(1001), 1001)))
+
+
+async def test_progress_without_end_ends_the_run() -> None:
+    assert "progress" in await hostile(wire.frame(wire.Progress(1.0, "x")) * 11)
+
+
+async def test_log_lines_without_end_end_the_run() -> None:
+    assert "log lines" in await hostile(wire.frame(wire.Log("info", "x" * 60_000)) * 20)
+
+
+# Pure parts
+
+
+@given(st.binary(max_size=300), st.integers(0, 300))
+def test_an_output_is_cut_to_its_limit_with_both_ends_kept(data: bytes, most: int) -> None:
+    kept = inside.cut_output(data, len(data), most)
+    assert len(kept) <= max(most, 0)
+    if len(data) <= most:
+        assert kept == data
+
+
+def test_a_cut_output_says_how_much_is_missing() -> None:
+    kept = inside.cut_output(b"a" * 500 + b"z" * 500, 1000, 100)
+    head, marker, tail = kept.split(b"\n")
+    assert len(kept) == 100
+    assert len(head) + len(tail) + int(marker.split()[1]) == 1000
+    assert set(head + tail) == {ord("a"), ord("z")}
+
+
+@given(st.text(max_size=100))
+def test_any_words_given_to_error_set_make_a_failure_with_a_good_code(text: str) -> None:
+    failed = inside.failure(text, 0)
+    assert wire.FAILURE_CODE.fullmatch(failed.code)
+
+
+def test_a_negative_return_code_is_named_by_its_unsigned_form() -> None:
+    assert inside._exit(-1).code == "EXIT_4294967295"
