@@ -40,13 +40,16 @@ faults: setup ## Run the tests that kill, cut and duplicate
 bench: setup ## Measure, beside the floor of the same run
 	@$(PY) -m tests.bench $(ARGS)
 
+# Every check runs, so that one pass shows everything.
 lint: setup ## Style, types, import contracts, the proto files, staleness of generated code
-	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/ruff format --check .
-	@$(VENV)/bin/mypy
-	@$(VENV)/bin/lint-imports
-	@$(PY) proto/generate.py --lint
-	@$(PY) proto/generate.py --check
+	@failed=0; \
+	$(VENV)/bin/ruff check . || failed=1; \
+	$(VENV)/bin/ruff format --check . || failed=1; \
+	$(VENV)/bin/mypy || failed=1; \
+	$(VENV)/bin/lint-imports || failed=1; \
+	$(PY) proto/generate.py --lint || failed=1; \
+	$(PY) proto/generate.py --check || failed=1; \
+	exit $$failed
 
 format: setup ## Write the style that lint asks for
 	@$(VENV)/bin/ruff check --fix-only .
