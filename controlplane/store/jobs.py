@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row
 from controlplane.domain.ids import is_id
 from controlplane.domain.job import Job, JobSpec, JobStatus, Requirement
 from controlplane.store import dialect
+from controlplane.store.query import Listing
 from controlplane.store.tables import job, job_revision, requirement
 
 _encode = msgspec.json.Encoder().encode
@@ -54,6 +55,11 @@ def find_many(connection: Connection, keys: Iterable[tuple[str, str]]) -> dict[t
             if one is not None:
                 found[space, key] = one
     return found
+
+
+def listing(namespace_id: str) -> Listing:
+    """A namespace's living jobs."""
+    return Listing(_JOB.where(job.c.namespace_id == namespace_id, job.c.deleted_at.is_(None)), job.c)
 
 
 def of_row(row: Row[Any]) -> Job:
@@ -139,6 +145,12 @@ def update(connection: Connection, changed: Job) -> None:
 def delete(connection: Connection, job_id: str, now: int) -> None:
     """Softly: the name is free, what tasks refer to stays."""
     connection.execute(job.update().where(job.c.id == job_id).values(deleted_at=now, updated_at=now))
+
+
+def delete_of_namespace(connection: Connection, namespace_id: str, now: int) -> None:
+    """Softly, all of a namespace."""
+    living = sa.and_(job.c.namespace_id == namespace_id, job.c.deleted_at.is_(None))
+    connection.execute(job.update().where(living).values(deleted_at=now, updated_at=now))
 
 
 def _row(one: Job) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from controlplane.domain.task import (
 from controlplane.store import dialect
 from controlplane.store.tables import log_chunk, ready, task, task_data, task_instance, task_tag, task_transition, timer
 
-_COLUMNS = [column for column in task.columns]
+_COLUMNS = list(task.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,9 +280,7 @@ _END = (
 )
 
 
-def _end_instances(
-    connection: Connection, steps: Sequence[Step], ends: Mapping[tuple[str, int], InstanceEnd]
-) -> None:
+def _end_instances(connection: Connection, steps: Sequence[Step], ends: Mapping[tuple[str, int], InstanceEnd]) -> None:
     rows = []
     for step in steps:
         for effect in step.effects:
@@ -381,19 +379,28 @@ def set_progress(connection: Connection, reports: Sequence[tuple[str, int, float
 def ready_ids(connection: Connection, requirement_ids: Iterable[int], limit: int) -> list[str]:
     """Up to `limit` tasks that wait for an agent with one of these requirements, the highest priority and then the
     oldest first. Their ready rows are locked; replicas that look at the same time skip each other's.
+
+    Each requirement is read in the order of its index, so the cost follows `limit` and not the backlog.
     """
-    first = (
-        sa.select(ready.c.task_id)
-        .where(ready.c.requirement_id.in_(list(requirement_ids)))
-        .order_by(ready.c.priority.desc(), ready.c.ready_at, ready.c.task_id)
-        .limit(limit)
-    )
-    return list(connection.execute(dialect.for_update(first, skip_locked=True)).scalars())
+    columns = (ready.c.priority, ready.c.ready_at, ready.c.task_id)
+    candidates: list[tuple[int, int, str]] = []
+    for requirement_id in requirement_ids:
+        first = sa.select(*columns).where(ready.c.requirement_id == requirement_id)
+        first = first.order_by(ready.c.priority.desc(), ready.c.ready_at, ready.c.task_id).limit(limit)
+        rows = connection.execute(dialect.for_update(first, skip_locked=True))
+        candidates += [(-row.priority, row.ready_at, row.task_id) for row in rows]
+    return [task_id for _, _, task_id in sorted(candidates)[:limit]]
 
 
 def ready_requirements(connection: Connection) -> set[int]:
-    """Requirements that something waits for."""
-    return set(connection.execute(sa.select(ready.c.requirement_id).distinct()).scalars())
+    """Requirements that something waits for, found by jumps along the index: the cost follows their number."""
+    smallest = sa.select(sa.func.min(ready.c.requirement_id).label("id"))
+    found = smallest.cte("found", recursive=True)
+    following = (
+        sa.select(sa.func.min(ready.c.requirement_id)).where(ready.c.requirement_id > found.c.id).scalar_subquery()
+    )
+    found = found.union_all(sa.select(following).select_from(found).where(found.c.id.is_not(None)))
+    return set(connection.execute(sa.select(found.c.id).where(found.c.id.is_not(None))).scalars())
 
 
 def due_ids(connection: Connection, now: int, limit: int) -> list[str]:

@@ -53,7 +53,8 @@ def _migrate(connection: Connection, now: int) -> list[int]:
     have = current(connection)
     if have > LATEST:
         raise Unavailable(
-            f"the database has schema revision {have}, this version of Pawl knows {LATEST}: upgrade Pawl, or restore a backup"
+            f"the database has schema revision {have}, this version of Pawl knows {LATEST}:"
+            " upgrade Pawl, or restore a backup"
         )
     steps = list(range(have + 1, LATEST + 1))
     for revision in steps:

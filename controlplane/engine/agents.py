@@ -1,0 +1,334 @@
+"""Agents: how they come, give signs of life, go, and what operators do with them.
+
+Who may be who. An agent's name belongs to a state folder (`state_id`), and starts on that folder are counted
+(`generation`). The same folder takes over its own older stream. Another folder under a living name is refused until the
+name's leases are over. What an agent of the same folder does not know of is dead: never delivered if the start is the
+same, killed by its keeper if it is a newer one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from controlplane.domain.errors import AlreadyExists, EtagMismatch, IllegalTransition, NotFound
+from controlplane.domain.idempotency import IdempotencyKey
+from controlplane.engine import lists
+from controlplane.engine.context import Engine
+from controlplane.engine.idempotency import once
+from controlplane.engine.lists import Question
+from controlplane.engine.nouns import AGENTS
+from controlplane.engine.results import Ref, Results
+from controlplane.engine.sessions import AgentKey, DrainAgent, EndStream, Session, Sessions, StopWork
+from controlplane.engine.tasks import READY_HINT
+from controlplane.store import agents, tasks
+from controlplane.store.agents import Agent, AgentStatus, OpenInstance
+from controlplane.store.committer import Committer
+from controlplane.store.query import Listing, Page
+from controlplane.store.tables import agent
+
+NAME_HELD_FOR = 60_000_000  # a living name is not given to another folder before its longest default lease is over
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What an agent says of itself when it opens its stream."""
+
+    key: AgentKey
+    state_id: str
+    generation: int
+    labels: Mapping[str, str]
+    serves: Sequence[str]
+    executors: Sequence[Mapping[str, Any]]
+    slots: int
+    hostname: str
+    agent_version: str
+    protocol_version: int
+    running: Sequence[Ref]
+    finished: Sequence[Ref]
+
+
+@dataclass(slots=True)
+class Reconciliation:
+    """What to tell the agent about what it has, and what to do about what it does not have."""
+
+    keep: list[Ref] = field(default_factory=list)
+    stop: list[Ref] = field(default_factory=list)
+    forget: list[Ref] = field(default_factory=list)
+    cancel: list[Ref] = field(default_factory=list)
+    undelivered: list[Ref] = field(default_factory=list)
+    dead: list[Ref] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentView:
+    """An agent as it is shown."""
+
+    agent: Agent
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A sign of life on a session."""
+
+    session: Session
+    metrics: Mapping[str, float]
+
+
+class Agents:
+    """The use cases of agents."""
+
+    def __init__(self, engine: Engine, sessions: Sessions, results: Results) -> None:
+        self._engine = engine
+        self._sessions = sessions
+        self._results = results
+        self.beating: Committer[Beat, None] = Committer(engine.store, "signs of life", self._beat_many)
+
+    # --- streams
+
+    async def arrive(self, arrival: Arrival) -> tuple[Session, Reconciliation]:
+        """A session for an agent that said hello. Raises AlreadyExists when the name is another's."""
+        session = Session(
+            key=arrival.key,
+            session_id=self._engine.new_id(),
+            serves=frozenset(arrival.serves),
+            executors=frozenset(str(one["name"]) for one in arrival.executors),
+            labels=arrival.labels,
+            slots=arrival.slots,
+            generation=arrival.generation,
+        )
+        stored, plan = await self._engine.store.write(self._arrive, arrival, session.session_id)
+        session.labels, session.version = stored.labels, stored.version
+        session.draining = stored.status is AgentStatus.DRAINING
+        self._sessions.add(session)
+        await self._results.release(plan.undelivered)
+        await self._results.lose(plan.dead, f"agent {arrival.key[1]} was started anew and does not have it")
+        if plan.cancel:
+            session.send(StopWork(tuple((ref, "cancelled") for ref in plan.cancel)))
+        return session, plan
+
+    def _arrive(self, connection: Connection, arrival: Arrival, session_id: str) -> tuple[Agent, Reconciliation]:
+        now = self._engine.clock.now()
+        before = agents.find(connection, arrival.key, lock=True)
+        if before is not None:
+            _check_identity(before, arrival, now)
+        stored = _stored(before, arrival, session_id, self._engine.replica_id, now)
+        agents.put(connection, stored)
+        return stored, _reconcile(connection, before, arrival)
+
+    def _beat_many(self, connection: Connection, beats: Sequence[Beat]) -> Sequence[Exception | None]:
+        now = self._engine.clock.now()
+        agents.beat_many(connection, [(one.session.key, one.session.session_id, now, one.metrics) for one in beats])
+        return [None] * len(beats)
+
+    async def leave(self, session: Session, *, on_purpose: bool) -> None:
+        """The stream is gone. On purpose: nothing of it runs any more, so what is open is placed anew at once."""
+        if not self._sessions.remove(session):
+            return
+
+        def work(connection: Connection) -> list[OpenInstance]:
+            stored = agents.find(connection, session.key, lock=True)
+            if stored is None or stored.session_id != session.session_id:
+                return []
+            now = self._engine.clock.now()
+            status = AgentStatus.STOPPED if on_purpose else AgentStatus.DISCONNECTED
+            agents.put(connection, agents.touched(stored, now, status=status))
+            return agents.open_on(connection, session.key) if on_purpose else []
+
+        left = await self._engine.store.write(work)
+        await self._results.lose([_ref(one) for one in left], f"agent {session.key[1]} stopped")
+
+    async def adopt(self) -> None:
+        """After a restart: agents whose streams this replica had are disconnected until they come back."""
+
+        def work(connection: Connection) -> None:
+            now = self._engine.clock.now()
+            for one in agents.of_replica(connection, self._engine.replica_id):
+                agents.put(connection, agents.touched(one, now, status=AgentStatus.DISCONNECTED))
+
+        await self._engine.store.write(work)
+
+    async def refresh(self) -> None:
+        """See what other replicas changed about the agents that are connected here, and stop what was cancelled."""
+        keys = [session.key for session in self._sessions]
+        if not keys:
+            return
+
+        def read(connection: Connection) -> tuple[dict[AgentKey, Agent], list[OpenInstance]]:
+            return agents.states_of(connection, keys), agents.cancelling_on(connection, keys)
+
+        stored, cancelling = await self._engine.store.read(read)
+        for session in self._sessions:
+            self._apply(session, stored.get(session.key))
+        for one in cancelling:
+            self._sessions.stop(one.agent, [(_ref(one), "cancelled")])
+
+    def _apply(self, session: Session, stored: Agent | None) -> None:
+        if stored is None:
+            session.end(EndStream("DELETED", "this agent was deleted"))
+        elif stored.session_id != session.session_id:
+            session.end(EndStream("TAKEN_OVER", "a newer stream of this agent took over on another replica"))
+        elif stored.version != session.version:
+            session.version, session.labels = stored.version, stored.labels
+            if stored.status is AgentStatus.DRAINING and not session.draining:
+                session.draining = True
+                session.send(DrainAgent("drained by an operator"))
+            self._engine.wakeups.hint(READY_HINT)
+
+    # --- operators
+
+    async def get(self, key: AgentKey) -> AgentView:
+        """The agent. Raises NotFound."""
+        return await self._engine.store.read(self._view, key)
+
+    async def page(self, question: Question) -> tuple[Page, list[AgentView]]:
+        """One page of agents. Raises Invalid."""
+
+        def read(connection: Connection) -> tuple[Page, list[AgentView]]:
+            listing = Listing(sa.select(agent).where(agent.c.namespace_id == question.namespace_id), agent.c)
+            page = lists.ask(connection, AGENTS, listing, question, default_order=("id",))
+            found = [agents.of_row(row) for row in page.rows]
+            running = agents.running_on(connection, [one.key for one in found])
+            return page, [AgentView(one, running[one.key]) for one in found]
+
+        return await self._engine.store.read(read)
+
+    async def relabel(
+        self, key: AgentKey, labels: Mapping[str, str], *, etag: int | None, request: IdempotencyKey | None
+    ) -> AgentView:
+        """New labels; the agent's own `sys_*` ones stay. Raises NotFound, EtagMismatch."""
+
+        def effect(connection: Connection, now: int) -> tuple[str, AgentView]:
+            before = self._locked(connection, key)
+            if etag is not None and etag != before.version:
+                message = f"agent {key[1]!r} is at version {before.version}, not {etag}: read it again"
+                raise EtagMismatch(message, facts={"version": str(before.version)})
+            own = {name: value for name, value in before.labels.items() if name.startswith("sys_")}
+            wanted = {name: value for name, value in labels.items() if not name.startswith("sys_")}
+            agents.put(connection, agents.touched(before, now, labels=wanted | own))
+            return key[1], self._view(connection, key)
+
+        return await self._changed(key, request, effect)
+
+    async def drain(self, key: AgentKey, *, request: IdempotencyKey | None) -> AgentView:
+        """Nothing new for this agent. Raises NotFound, IllegalTransition when it is not connected."""
+
+        def effect(connection: Connection, now: int) -> tuple[str, AgentView]:
+            before = self._locked(connection, key)
+            if before.status not in (AgentStatus.ONLINE, AgentStatus.DRAINING):
+                message = f"agent {key[1]!r} is {before.status.name}: only a connected agent can be drained"
+                raise IllegalTransition(message, facts={"status": before.status.name})
+            if before.status is AgentStatus.ONLINE:
+                agents.put(connection, agents.touched(before, now, status=AgentStatus.DRAINING))
+            return key[1], self._view(connection, key)
+
+        return await self._changed(key, request, effect)
+
+    async def delete(self, key: AgentKey, *, request: IdempotencyKey | None) -> None:
+        """Forget an agent that is gone. Raises NotFound, IllegalTransition while it lives or leases run."""
+
+        def effect(connection: Connection, _: int) -> tuple[str, None]:
+            before = self._locked(connection, key)
+            if before.status in agents.LIVING:
+                message = f"agent {key[1]!r} is {before.status.name}; stop it first"
+                raise IllegalTransition(message, facts={"status": before.status.name})
+            agents.delete(connection, key)
+            return key[1], None
+
+        await once(self._engine, request, effect, lambda _connection, _id: None)
+
+    async def _changed(self, key: AgentKey, request: IdempotencyKey | None, effect: Any) -> AgentView:
+        view: AgentView = await once(self._engine, request, effect, lambda connection, _: self._view(connection, key))
+        await self.refresh()
+        return view
+
+    @staticmethod
+    def _locked(connection: Connection, key: AgentKey) -> Agent:
+        found = agents.find(connection, key, lock=True)
+        if found is None:
+            raise NotFound.of("agent", key[1], key[0])
+        return found
+
+    @staticmethod
+    def _view(connection: Connection, key: AgentKey) -> AgentView:
+        found = agents.find(connection, key)
+        if found is None:
+            raise NotFound.of("agent", key[1], key[0])
+        return AgentView(found, agents.running_on(connection, [key])[key])
+
+
+def _ref(one: OpenInstance) -> Ref:
+    return Ref(one.task_id, one.id, one.token)
+
+
+def _check_identity(before: Agent, arrival: Arrival, now: int) -> None:
+    if before.state_id != arrival.state_id:
+        held = before.status in agents.LIVING and before.last_beat_at + NAME_HELD_FOR > now
+        if held:
+            raise AlreadyExists(
+                f"agent {arrival.key[1]!r} lives on {before.hostname} with another state folder; this one is on "
+                f"{arrival.hostname}: give it another name, or stop the other",
+                reason="AGENT_NAME_TAKEN",
+                facts={"agent": arrival.key[1], "holder": before.hostname, "claimant": arrival.hostname},
+            )
+    elif arrival.generation < before.generation:
+        raise AlreadyExists(
+            f"agent {arrival.key[1]!r} was started again (start {before.generation}); this is start {arrival.generation}",
+            reason="AGENT_NAME_TAKEN",
+            facts={"agent": arrival.key[1], "holder": before.hostname, "claimant": arrival.hostname},
+        )
+
+
+def _stored(before: Agent | None, arrival: Arrival, session_id: str, replica_id: str, now: int) -> Agent:
+    labels = dict(arrival.labels)
+    if before is not None and before.declared_labels == labels:
+        labels = dict(before.labels)  # what an operator set at run time outlives a reconnect
+    same_start = before is not None and (before.state_id, before.generation) == (arrival.state_id, arrival.generation)
+    draining = same_start and before is not None and before.status is AgentStatus.DRAINING
+    return Agent(
+        namespace_id=arrival.key[0],
+        id=arrival.key[1],
+        state_id=arrival.state_id,
+        generation=arrival.generation,
+        status=AgentStatus.DRAINING if draining else AgentStatus.ONLINE,
+        labels=labels,
+        declared_labels=dict(arrival.labels),
+        serves=list(arrival.serves),
+        executors=list(arrival.executors),
+        slots=arrival.slots,
+        hostname=arrival.hostname,
+        agent_version=arrival.agent_version,
+        protocol_version=arrival.protocol_version,
+        session_id=session_id,
+        replica_id=replica_id,
+        metrics={} if before is None else before.metrics,
+        connected_at=now,
+        last_beat_at=now,
+        version=1 if before is None else before.version + 1,
+        created_at=now if before is None else before.created_at,
+        updated_at=now,
+    )
+
+
+def _reconcile(connection: Connection, before: Agent | None, arrival: Arrival) -> Reconciliation:
+    """Compare what the agent has with what it should have."""
+    plan = Reconciliation()
+    on_it = {(one.task_id, one.token): one for one in agents.open_on(connection, arrival.key)}
+    for ref in arrival.running:
+        mine = on_it.pop((ref.task_id, ref.token), None)
+        (plan.stop if mine is None else plan.keep).append(ref)
+        if mine is not None and mine.cancel_requested:
+            plan.cancel.append(ref)
+    known = tasks.load_many(connection, (ref.task_id for ref in arrival.finished))
+    for ref in arrival.finished:
+        on_it.pop((ref.task_id, ref.token), None)
+        if ref.task_id not in known:
+            plan.forget.append(ref)
+    same_start = before is not None and (before.state_id, before.generation) == (arrival.state_id, arrival.generation)
+    (plan.undelivered if same_start else plan.dead).extend(_ref(one) for one in on_it.values())
+    return plan

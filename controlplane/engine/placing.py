@@ -1,0 +1,152 @@
+"""How ready tasks find agents: claim, decide, store the placement, and only then tell the agent.
+
+The claim, the new token and the instance are one transaction. The message leaves after its commit: an agent never has
+work that the store does not know of. A message that is lost with its stream is found by the next hello, which names
+what the agent has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from controlplane.domain.job import Requirement, merge_environment
+from controlplane.domain.matching import can_run, spread
+from controlplane.domain.task import Dispatch, Lock, Place, Status, Step, Task, apply
+from controlplane.engine.context import Engine
+from controlplane.engine.results import Ref, Results
+from controlplane.engine.revisions import Revisions
+from controlplane.engine.sessions import AgentKey, AssignWork, Placement, Session, Sessions
+from controlplane.store import jobs, tasks
+from controlplane.store.tasks import TaskData, Terms
+
+MAX_CLAIM = 500
+FEW_REQUIREMENTS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What one transaction placed, by agent."""
+
+    placements: Mapping[AgentKey, Sequence[Placement]]
+
+
+class Placing:
+    """The use case of the dispatcher."""
+
+    def __init__(self, engine: Engine, sessions: Sessions, results: Results, revisions: Revisions) -> None:
+        self._engine = engine
+        self._sessions = sessions
+        self._results = results
+        self._revisions = revisions
+        self._requirements: dict[int, Requirement] = {}
+        self._last_requirement = 0
+
+    def requirement(self, requirement_id: int) -> Requirement | None:
+        """A demand by its id, if this replica has met it."""
+        return self._requirements.get(requirement_id)
+
+    async def place(self) -> int:
+        """Place as much as free slots allow, once around; how many tasks were placed."""
+        placed = 0
+        for group in self._groups():
+            claim = await self._engine.store.write(self._claim, group)
+            placed += await self._deliver(claim)
+        return placed
+
+    async def learn(self) -> None:
+        """Read the demands that were added since; before the first placement, and when one is hinted or swept."""
+        found = await self._engine.store.read(jobs.requirements_after, self._last_requirement)
+        for requirement_id, requirement in found:
+            self._requirements[requirement_id] = requirement
+            self._last_requirement = requirement_id
+
+    def _groups(self) -> list[tuple[list[Session], frozenset[int]]]:
+        """Sessions with room, together with those that may run the same work: one claim serves them all."""
+        groups: dict[frozenset[int], list[Session]] = {}
+        for session in self._sessions:
+            if session.free <= 0 or session.draining or session.closed:
+                continue
+            offer = session.offer()
+            able = frozenset(number for number, demand in self._requirements.items() if can_run(offer, demand))
+            if able:
+                groups.setdefault(able, []).append(session)
+        return [(sessions, able) for able, sessions in groups.items()]
+
+    def _claim(self, connection: Connection, group: tuple[list[Session], frozenset[int]]) -> _Claim:
+        sessions, able = group
+        free = {"/".join(session.key): session.free for session in sessions}
+        by_name = {"/".join(session.key): session for session in sessions}
+        limit = min(MAX_CLAIM, sum(free.values()))
+        wanted = able
+        if len(able) > FEW_REQUIREMENTS:
+            wanted = able & tasks.ready_requirements(connection)
+        ids = tasks.ready_ids(connection, wanted, limit) if wanted and limit > 0 else []
+        present = tasks.load_many(connection, ids, skip_locked=True)
+        chosen = [
+            present[task_id] for task_id in ids if task_id in present and present[task_id].status is Status.PENDING
+        ]
+        if not chosen:
+            return _Claim({})
+        self._revisions.load(connection, {(one.job_id, one.job_revision) for one in chosen})
+        data = tasks.data_of(connection, (one.id for one in chosen))
+        names = jobs.names(connection, {one.job_id for one in chosen})
+        agents = spread(free, {name: session.running for name, session in by_name.items()}, len(chosen))
+        now = self._engine.clock.now()
+        steps: list[tuple[Task, Step]] = []
+        terms: dict[str, Terms] = {}
+        placements: dict[AgentKey, list[Placement]] = {}
+        for before, agent in zip(chosen, agents, strict=False):
+            session = by_name[agent]
+            step = _lock_and_dispatch(before, session.key[1], self._engine.new_id(), now)
+            placement = self._placement(step.task, data[before.id], names.get(before.job_id, ""))
+            steps.append((before, step))
+            terms[before.id] = Terms(session.key[0], round(placement.lease * 1e6), round(placement.timeout * 1e6))
+            placements.setdefault(session.key, []).append(placement)
+        tasks.save_many(connection, steps, terms=terms)
+        return _Claim(placements)
+
+    def _placement(self, one: Task, data: TaskData, job_name: str) -> Placement:
+        spec = self._revisions.spec(one)
+        config = spec.config
+        assert one.instance_id is not None
+        return Placement(
+            ref=Ref(one.id, one.instance_id, one.token),
+            attempt=one.attempt,
+            namespace_id=one.namespace_id,
+            job_id=one.job_id,
+            job_name=job_name,
+            job_revision=one.job_revision,
+            config=config,
+            environment=merge_environment(spec.environment, config.environment, data.environment),
+            parameters=data.parameters,
+            parameters_type=data.parameters_type,
+            timeout=config.timeout if data.timeout is None else data.timeout,
+            lease=config.lost_after_seconds,
+            traceparent=data.traceparent,
+        )
+
+    async def _deliver(self, claim: _Claim) -> int:
+        delivered = 0
+        for key, placements in claim.placements.items():
+            session = self._sessions.find(key)
+            if session is None or session.closed:
+                # Its stream ended while we wrote; nothing was sent, so nothing has begun.
+                await self._results.release([placement.ref for placement in placements])
+                continue
+            session.free -= len(placements)
+            session.running += len(placements)
+            session.send(AssignWork(tuple(placements)))
+            delivered += len(placements)
+            self._engine.wakeups.hint(*(f"task:{placement.ref.task_id}" for placement in placements))
+        return delivered
+
+
+def _lock_and_dispatch(before: Task, agent_id: str, instance_id: str, now: int) -> Step:
+    """Both transitions in one transaction: nobody ever sees LOCKED, and the row is written once."""
+    locked = apply(before, Lock(), now)
+    dispatched = apply(locked.task, Dispatch(agent_id, instance_id), now)
+    assert any(isinstance(effect, Place) for effect in dispatched.effects)
+    return Step(dispatched.task, (*locked.effects, *dispatched.effects))

@@ -1,0 +1,173 @@
+"""The agents that are connected to this replica: what they offer, and what is to be told to them.
+
+Memory only, and only this process's. The database is the truth; a session is a place to put messages into. Not here:
+the wire (`api/link.py`), which drains a session's outbox into its stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from controlplane.domain.job import JobConfig
+from controlplane.domain.matching import Offer
+from controlplane.engine.results import Ref
+
+AgentKey = tuple[str, str]  # (home namespace, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """One placement, as the agent is told. Durations in seconds."""
+
+    ref: Ref
+    attempt: int
+    namespace_id: str
+    job_id: str
+    job_name: str
+    job_revision: int
+    config: JobConfig
+    environment: Mapping[str, str]
+    parameters: bytes | None
+    parameters_type: str | None
+    timeout: float
+    lease: float
+    traceparent: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssignWork:
+    """New placements."""
+
+    placements: tuple[Placement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StopWork:
+    """Placements to stop, with the reason for each."""
+
+    refs: tuple[tuple[Ref, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DrainAgent:
+    """Take nothing new."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RenewLeases:
+    """All leases hold anew, counted from the sending of this beat."""
+
+    beat: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndStream:
+    """The last message. `reason` is a name of Goodbye.Reason."""
+
+    reason: str
+    message: str
+    reconnect_after: float = 0.0
+
+
+ToAgent = AssignWork | StopWork | DrainAgent | RenewLeases | EndStream
+
+
+@dataclass(slots=True)
+class Session:
+    """One connected agent. `free` is what is left of its credits after what was sent to it."""
+
+    key: AgentKey
+    session_id: str
+    serves: frozenset[str]
+    executors: frozenset[str]
+    labels: Mapping[str, str]
+    slots: int
+    generation: int
+    version: int = 0
+    free: int = 0
+    running: int = 0
+    draining: bool = False
+    closed: bool = False
+    outbox: deque[ToAgent] = field(default_factory=deque)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def offer(self) -> Offer:
+        """What it offers to work."""
+        name = "/".join(self.key)
+        return Offer(name, self.serves, self.executors, self.labels, self.slots, self.free, self.draining)
+
+    def send(self, message: ToAgent) -> None:
+        """Put a message into the outbox; the stream's writer takes it from there."""
+        self.outbox.append(message)
+        self.wake.set()
+
+    def end(self, message: EndStream) -> None:
+        """Say goodbye; nothing is placed here any more."""
+        self.closed = True
+        self.send(message)
+
+
+@dataclass(slots=True)
+class Traffic:
+    """The figures of the streams since the start."""
+
+    connections: int = 0
+    refused: int = 0
+    takeovers: int = 0
+    messages_in: int = 0
+    messages_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    unacknowledged: int = 0
+
+
+class Sessions:
+    """All sessions of this replica, one per agent."""
+
+    def __init__(self) -> None:
+        self._live: dict[AgentKey, Session] = {}
+        self.traffic = Traffic()
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._live.values()))
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def find(self, key: AgentKey) -> Session | None:
+        """The live session of this agent, or None."""
+        return self._live.get(key)
+
+    def add(self, session: Session) -> None:
+        """Take over from an older stream of the same agent, which is told goodbye."""
+        older = self._live.get(session.key)
+        if older is not None:
+            self.traffic.takeovers += 1
+            older.end(EndStream("TAKEN_OVER", "a newer stream of this agent took over"))
+        self._live[session.key] = session
+        self.traffic.connections += 1
+
+    def remove(self, session: Session) -> bool:
+        """Forget it, unless another took over already. Whether it was the live one."""
+        session.closed = True
+        if self._live.get(session.key) is session:
+            del self._live[session.key]
+            return True
+        return False
+
+    def offers(self) -> list[Offer]:
+        """What all of them offer."""
+        return [session.offer() for session in self]
+
+    def stop(self, key: AgentKey, refs: Iterable[tuple[Ref, str]]) -> bool:
+        """Tell an agent to stop placements; False if it is not connected here."""
+        session = self.find(key)
+        if session is None:
+            return False
+        session.send(StopWork(tuple(refs)))
+        return True

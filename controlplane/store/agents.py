@@ -1,0 +1,249 @@
+"""Agents, their signs of life, and the placements that are open on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row
+
+from controlplane.store import dialect
+from controlplane.store.tables import agent, task, task_instance
+
+AgentKey = tuple[str, str]
+
+
+class AgentStatus(IntEnum):
+    """Whether an agent is there."""
+
+    ONLINE = 1
+    DRAINING = 2
+    DISCONNECTED = 3
+    LOST = 4
+    STOPPED = 5
+
+
+LIVING = (AgentStatus.ONLINE, AgentStatus.DRAINING, AgentStatus.DISCONNECTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """An agent as it is known. Instants are microseconds UTC."""
+
+    namespace_id: str
+    id: str
+    state_id: str
+    generation: int
+    status: AgentStatus
+    labels: Mapping[str, str]
+    declared_labels: Mapping[str, str]
+    serves: Sequence[str]
+    executors: Sequence[Mapping[str, Any]]
+    slots: int
+    hostname: str
+    agent_version: str
+    protocol_version: int
+    session_id: str
+    replica_id: str
+    metrics: Mapping[str, float]
+    connected_at: int
+    last_beat_at: int
+    version: int
+    created_at: int
+    updated_at: int
+
+    @property
+    def key(self) -> AgentKey:
+        """(home namespace, name)."""
+        return self.namespace_id, self.id
+
+
+@dataclass(frozen=True, slots=True)
+class OpenInstance:
+    """A placement without an end, with what its agent last gave as a sign of life."""
+
+    task_id: str
+    token: int
+    id: str
+    status: int
+    lease: int
+    timeout: int
+    started_at: int | None
+    cancel_requested: bool
+    cancel_reason: str = ""
+    last_beat_at: int = 0
+    agent: AgentKey = ("", "")
+
+
+def of_row(row: Row[Any]) -> Agent:
+    """A row of sched_agent."""
+    values = dict(row._mapping)
+    for name in ("labels", "declared_labels", "serves", "executors", "metrics"):
+        values[name] = msgspec.json.decode(values[name])
+    values["status"] = AgentStatus(values["status"])
+    return Agent(**{name: values[name] for name in Agent.__dataclass_fields__})
+
+
+def find(connection: Connection, key: AgentKey, *, lock: bool = False) -> Agent | None:
+    """The agent with this name in this namespace, or None."""
+    statement = sa.select(agent).where(agent.c.namespace_id == key[0], agent.c.id == key[1])
+    row = connection.execute(dialect.for_update(statement) if lock else statement).one_or_none()
+    return None if row is None else of_row(row)
+
+
+def put(connection: Connection, one: Agent) -> None:
+    """Insert or replace an agent."""
+    values = {name: getattr(one, name) for name in Agent.__dataclass_fields__}
+    for name in ("labels", "declared_labels", "serves", "executors", "metrics"):
+        values[name] = msgspec.json.encode(values[name]).decode()
+    values["status"] = int(one.status)
+    changes = [name for name in values if name not in ("namespace_id", "id")]
+    statement = dialect.upsert(connection, agent, (agent.c.namespace_id, agent.c.id), changes)
+    connection.execute(statement.values(**values))
+
+
+def touched(one: Agent, now: int, **changes: Any) -> Agent:
+    """The agent with changes that people see: its version grows."""
+    return replace(one, version=one.version + 1, updated_at=now, **changes)
+
+
+_BEAT = (
+    agent.update()
+    .where(agent.c.namespace_id == sa.bindparam("b_namespace"), agent.c.id == sa.bindparam("b_id"))
+    .where(agent.c.session_id == sa.bindparam("b_session"))
+    .values(last_beat_at=sa.bindparam("at"), metrics=sa.bindparam("metrics"))
+)
+
+
+def beat_many(connection: Connection, beats: Sequence[tuple[AgentKey, str, int, Mapping[str, float]]]) -> None:
+    """Signs of life: (agent, session, at, metrics). Those of a session that was taken over change nothing."""
+    connection.execute(
+        _BEAT,
+        [
+            {
+                "b_namespace": key[0],
+                "b_id": key[1],
+                "b_session": session_id,
+                "at": at,
+                "metrics": msgspec.json.encode(metrics).decode(),
+            }
+            for key, session_id, at, metrics in beats
+        ],
+    )
+
+
+def _open() -> sa.Select[Any]:
+    columns = (
+        task_instance.c.task_id,
+        task_instance.c.token,
+        task_instance.c.id,
+        task_instance.c.status,
+        task_instance.c.lease,
+        task_instance.c.timeout,
+        task_instance.c.started_at,
+        task_instance.c.agent_id,
+        task_instance.c.agent_namespace_id,
+        task.c.cancel_requested,
+        agent.c.last_beat_at,
+    )
+    return (
+        sa.select(*columns)
+        .join(task, task.c.id == task_instance.c.task_id)
+        .join(
+            agent,
+            sa.and_(agent.c.id == task_instance.c.agent_id, agent.c.namespace_id == task_instance.c.agent_namespace_id),
+        )
+        .where(task_instance.c.status.in_((5, 10)))
+    )
+
+
+def _open_of(row: Row[Any]) -> OpenInstance:
+    return OpenInstance(
+        task_id=row.task_id,
+        token=row.token,
+        id=row.id,
+        status=row.status,
+        lease=row.lease,
+        timeout=row.timeout,
+        started_at=row.started_at,
+        cancel_requested=row.cancel_requested,
+        last_beat_at=row.last_beat_at,
+        agent=(row.agent_namespace_id, row.agent_id),
+    )
+
+
+def open_on(connection: Connection, key: AgentKey) -> list[OpenInstance]:
+    """Placements that are open on this agent."""
+    statement = _open().where(task_instance.c.agent_namespace_id == key[0], task_instance.c.agent_id == key[1])
+    return [_open_of(row) for row in connection.execute(statement)]
+
+
+def expired(connection: Connection, now: int, granted_from: int, limit: int = 1000) -> list[OpenInstance]:
+    """Placements whose lease is over. No lease ends before it has run one whole period since `granted_from`, the start
+    of the control plane: while that was away nobody could renew.
+    """
+    counted_from = sa.case((agent.c.last_beat_at < granted_from, granted_from), else_=agent.c.last_beat_at)
+    # Agents that gave a sign of life just now cannot have an expired lease: the shortest one is three seconds.
+    silent = agent.c.last_beat_at < now - 2_000_000
+    over = counted_from + task_instance.c.lease < now
+    return [_open_of(row) for row in connection.execute(_open().where(silent, over).limit(limit))]
+
+
+def overrunning(connection: Connection, now: int, limit: int = 1000) -> list[OpenInstance]:
+    """Running placements that their agent should have stopped at least one lease ago."""
+    late = task_instance.c.started_at + task_instance.c.timeout + task_instance.c.lease < now
+    return [_open_of(row) for row in connection.execute(_open().where(task_instance.c.status == 10, late).limit(limit))]
+
+
+def cancelling_on(connection: Connection, keys: Iterable[AgentKey]) -> list[OpenInstance]:
+    """Open placements on these agents that somebody asked to cancel."""
+    names = {name for _, name in keys}
+    if not names:
+        return []
+    statement = _open().where(task.c.cancel_requested, task.c.status.in_((5, 10)), task.c.agent_id.in_(names))
+    wanted = set(keys)
+    return [found for row in connection.execute(statement) if (found := _open_of(row)).agent in wanted]
+
+
+def states_of(connection: Connection, keys: Iterable[AgentKey]) -> dict[AgentKey, Agent]:
+    """These agents as they are stored: what another replica changed is seen here."""
+    names = {name for _, name in keys}
+    wanted = set(keys)
+    rows = connection.execute(sa.select(agent).where(agent.c.id.in_(names))) if names else ()
+    return {one.key: one for one in map(of_row, rows) if one.key in wanted}
+
+
+def silent(connection: Connection, now: int, silence: int) -> list[Agent]:
+    """Living agents without a sign of life for so long."""
+    statement = sa.select(agent).where(
+        agent.c.status.in_([int(one) for one in LIVING]), agent.c.last_beat_at < now - silence
+    )
+    return [of_row(row) for row in connection.execute(statement)]
+
+
+def of_replica(connection: Connection, replica_id: str) -> list[Agent]:
+    """Agents whose stream this replica is said to have."""
+    statement = sa.select(agent).where(agent.c.replica_id == replica_id, agent.c.status.in_((1, 2)))
+    return [of_row(row) for row in connection.execute(statement)]
+
+
+def delete(connection: Connection, key: AgentKey) -> None:
+    """Forget an agent."""
+    connection.execute(agent.delete().where(agent.c.namespace_id == key[0], agent.c.id == key[1]))
+
+
+def running_on(connection: Connection, keys: Iterable[AgentKey]) -> dict[AgentKey, int]:
+    """How many placements are open on each of these agents."""
+    wanted = set(keys)
+    columns = (task_instance.c.agent_namespace_id, task_instance.c.agent_id)
+    statement = (
+        sa.select(*columns, sa.func.count())
+        .where(task_instance.c.status.in_((5, 10)), task_instance.c.agent_id.in_({name for _, name in wanted}))
+        .group_by(*columns)
+    )
+    counts = {(row[0], row[1]): int(row[2]) for row in connection.execute(statement)} if wanted else {}
+    return {key: counts.get(key, 0) for key in wanted}
