@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _POLL_SECONDS = 0.02
+_DYING_SECONDS = 0.5  # a killed agent is seen alive until the system has taken it apart
 
 
 class StateDirError(Exception):
@@ -61,8 +62,8 @@ class StateDir:
 def open_state_dir(path: str | Path, wait_seconds: float = 15.0) -> StateDir:
     """Take the folder: make it when it is missing, lock it, count this start.
 
-    A folder whose agent lives is refused at once (StateDirHeld). One whose agent is dead but whose keeper still ends
-    that agent's work is waited for.
+    A folder whose agent lives is refused within a moment (StateDirHeld). One whose agent is dead but whose keeper still
+    ends that agent's work is waited for.
     """
     folder = Path(path).absolute()
     try:
@@ -82,13 +83,14 @@ def open_state_dir(path: str | Path, wait_seconds: float = 15.0) -> StateDir:
 
 
 def _lock(folder: Path, lock_fd: int, wait_seconds: float) -> None:
-    deadline = time.monotonic() + wait_seconds
+    began = time.monotonic()
     while True:
         try:
             fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pid = _living_holder(lock_fd)
-            if pid is not None or time.monotonic() >= deadline:
+            waited = time.monotonic() - began
+            if waited >= (wait_seconds if pid is None else min(_DYING_SECONDS, wait_seconds)):
                 raise StateDirHeld(folder, pid) from None
             time.sleep(_POLL_SECONDS)
         except OSError as error:
