@@ -8,8 +8,12 @@ run first decides its status: its own end, a cancel, the timeout, or a lease tha
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import math
+import struct
+import time
+import uuid
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -140,7 +144,10 @@ class Attempt:
 
     def discard(self, grace_seconds: float) -> None:
         """The agent stops: end the run and report nothing, so that it is placed anew at no cost to its retries."""
-        self.discarded = True
+        if self._over:
+            return
+        # One that was being cancelled is reported as that.
+        self.discarded = self._verdict is None or self.discarded
         failure = Failure("AGENT_STOPPED", "the agent was stopped")
         self.stop(Verdict(Status.CANCELLED, failure), grace_seconds)
 
@@ -330,3 +337,32 @@ def _settings_of(config: job_pb2.JobConfig) -> dict[str, object]:
         "cwd": config.cwd,
         "capture_output": config.capture_output if config.HasField("capture_output") else True,
     }
+
+
+_RECORD: Final = struct.Struct(">16sddd")
+
+
+def to_record(result: Result) -> bytes:
+    """A result as it lies in the spool: boot, start, end, end by the wall clock, then the item."""
+    started = math.nan if result.started_at is None else result.started_at
+    return _RECORD.pack(boot_id(), started, result.finished_at, time.time()) + result.item.SerializeToString()
+
+
+def of_record(data: bytes) -> Result:
+    """Read it back. After a reboot the boot clock began anew: the age is then taken from the wall clock."""
+    boot, started, finished, written = _RECORD.unpack_from(data)
+    item = agent_pb2.Finished.Item.FromString(data[_RECORD.size :])
+    if boot != boot_id():
+        shift = boot_clock() - max(0.0, time.time() - written) - finished
+        started, finished = started + shift, finished + shift
+    return Result(item, finished, None if math.isnan(started) else started)
+
+
+@functools.cache
+def boot_id() -> bytes:
+    """Which start of the machine this is: instants of the boot clock mean nothing in another one."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return uuid.UUID(file.read().strip()).bytes
+    except (OSError, ValueError):
+        return bytes(16)

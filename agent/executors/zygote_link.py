@@ -35,11 +35,11 @@ class Child(Protocol):
 
     pid: int
 
-    async def wait(self) -> tuple[int | None, int | None]:
-        """Exit code and signal; one of them is None."""
+    async def wait(self) -> object:
+        """How it ended, once it has."""
         ...
 
-    def kill_group(self, sig: int) -> None:
+    def kill_group(self, sig: int, /) -> None:
         """Send a signal to its whole process group."""
         ...
 
