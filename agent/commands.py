@@ -1,0 +1,139 @@
+"""`pawl agent`: starts an agent. Found by the `pawl` command through the entry points `pawl.commands`.
+
+Reads settings, sets up what is said on stderr, and turns every expected mishap into one clear line and an exit code:
+0 after a stop, 1 when the control plane does not want this agent, 2 when a setting is wrong, 3 when the machine does
+not offer what the agent needs (state folder held by another agent, no work folder, ...).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+from pawl.link import LinkEnded
+
+from agent import machine
+from agent.agent import Agent, opened
+from agent.config import ConfigError, Loaded, LoggingSection, Settings, find_file, load
+from agent.statedir import StateDirError
+
+EXIT_UNWANTED = 1
+EXIT_SETTINGS = 2
+EXIT_MACHINE = 3
+
+log = logging.getLogger("pawl.agent")
+
+
+def agent(
+    context: typer.Context,
+    config: Annotated[Path | None, typer.Option(help="Settings file; else ./agent.toml where there is one.")] = None,
+    server: Annotated[str | None, typer.Option(help="Control plane, host:port of its gRPC.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name, unique in the namespace. Default: the machine's.")] = None,
+    namespace: Annotated[str | None, typer.Option(help="Home namespace.")] = None,
+    serves: Annotated[list[str] | None, typer.Option(help="Namespaces to take work from; repeat it.")] = None,
+    slots: Annotated[int | None, typer.Option(help="Instances at once. Default 5.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="Label as name=value; repeat it.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Identity, spool, caches.")] = None,
+    work_dir: Annotated[Path | None, typer.Option(help="Where the tasks' own folders are made.")] = None,
+    drain_timeout: Annotated[
+        float | None,
+        typer.Option(help="Seconds that running work may go on after SIGTERM; then it is stopped and given back."),
+    ] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="text or json.")] = None,
+) -> None:
+    """Start an agent: it takes work from the control plane and runs it.
+
+    SIGTERM or Ctrl-C: takes nothing new, lets running work finish for a while, says goodbye. A second one: at once.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    flags: dict[str, object] = {
+        "server.url": server,
+        "agent.name": name,
+        "agent.namespace": namespace,
+        "agent.serves": serves or None,
+        "agent.max_concurrent_tasks": slots,
+        "agent.data_dir": None if data_dir is None else str(data_dir),
+        "agent.drain_timeout": drain_timeout,
+        "executor.work_dir": None if work_dir is None else str(work_dir),
+        "logging.level": log_level,
+        "logging.format": log_format,
+    }
+    try:
+        flags |= _labels(label or [])
+        loaded = load_settings(config, os.environ, flags)
+    except ConfigError as error:
+        raise _fail(str(error), EXIT_SETTINGS) from None
+    set_up_logging(loaded.settings.logging)
+    try:
+        asyncio.run(serve(loaded.settings))
+    except LinkEnded as error:
+        raise _fail(str(error), EXIT_UNWANTED) from None
+    except (StateDirError, OSError) as error:
+        raise _fail(str(error), EXIT_MACHINE) from None
+
+
+def load_settings(config: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Loaded:
+    """The agent's settings with their origins, as `pawl agent` would use them."""
+    return load(find_file(config, environ), environ, flags)
+
+
+async def serve(settings: Settings) -> None:
+    """Run an agent until a signal asks it to stop."""
+    loop = asyncio.get_running_loop()
+    async with opened(settings) as parts:
+        running = Agent(parts)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, running.stop)
+        log.info(
+            "agent %s (Pawl %s, start %d): %d slots, executors %s, control plane %s",
+            settings.name, machine.version(), parts.state.generation, settings.agent.max_concurrent_tasks,
+            ", ".join(parts.executors), settings.address.target,
+        )  # fmt: skip
+        await running.run()
+    log.info("stopped")
+
+
+def set_up_logging(section: LoggingSection) -> None:
+    """What the agent and its libraries say goes to stderr, as lines for people or as JSON."""
+    renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    if section.format == "json":
+        renderer = structlog.processors.JSONRenderer()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.add_logger_name,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(section.level.upper())
+
+
+def _labels(pairs: list[str]) -> dict[str, object]:
+    labels: dict[str, object] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not name or not equals:
+            raise ConfigError(f"--label {pair}: write it as name=value")
+        labels[f"labels.{name}"] = value
+    return labels
+
+
+def _fail(message: str, code: int) -> typer.Exit:
+    typer.echo(f"pawl agent: {message}", err=True)
+    return typer.Exit(code)
