@@ -16,6 +16,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 import extism
@@ -215,7 +216,20 @@ HOST_FUNCTIONS: Final = [
 # The process --------------------------------------------------------------------------------------------------------
 
 
-def take_over(channel: int, stderr: int, stdout: int | None, launch: wire.Launch, parent: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Zygote:
+    """What a guest's process is forked from: its id, and the data memory that counts for the child from the start."""
+
+    pid: int
+    data_bytes: int
+
+    @classmethod
+    def this(cls) -> Zygote:
+        with open("/proc/self/statm", encoding="ascii") as statm:
+            return cls(os.getpid(), int(statm.read().split()[5]) * resource.getpagesize())
+
+
+def take_over(channel: int, stderr: int, stdout: int | None, launch: wire.Launch, zygote: Zygote) -> None:
     """Make the process just forked the guest's: its descriptors, its limits, its tie to the zygote."""
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
@@ -229,20 +243,15 @@ def take_over(channel: int, stderr: int, stdout: int | None, launch: wire.Launch
     _limit(resource.RLIMIT_FSIZE, launch.memory_bytes)  # not 0: the first image of a memory is a file without a name
     _limit(resource.RLIMIT_CPU, launch.cpu_seconds)
     _limit(resource.RLIMIT_NOFILE, launch.open_files)
-    _limit(resource.RLIMIT_DATA, _data_bytes() + launch.memory_bytes + NATIVE_SLACK_BYTES)
+    _limit(resource.RLIMIT_DATA, zygote.data_bytes + launch.memory_bytes + NATIVE_SLACK_BYTES)
     _leave_root()
-    die_with_parent(parent)
+    die_with_parent(zygote.pid)
 
 
 def _limit(which: int, value: int) -> None:
     hard = resource.getrlimit(which)[1]
     value = value if hard == resource.RLIM_INFINITY else min(value, hard)
     resource.setrlimit(which, (value, value))
-
-
-def _data_bytes() -> int:
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        return int(statm.read().split()[5]) * resource.getpagesize()
 
 
 def _leave_root() -> None:

@@ -29,6 +29,7 @@ from agent.executors.base import Failure, LaunchError, LogStream, Running, Sink,
 from agent.executors.plugin_store import Fetch, Plugin, PluginStore
 from agent.executors.wasm_run import FrameChannel, OutputPipe, WasmRun
 from agent.executors.zygote_link import Launcher, ZygoteLink
+from agent.keeper import KeeperLost
 
 DEFAULT_MEMORY_BYTES: Final = 256 << 20
 DEFAULT_HOST_CALLS: Final = 10_000
@@ -117,7 +118,7 @@ class WasmExecutor:
         self._cache_settings.write_text(f"[cache]\ndirectory = {_toml(str(cache.resolve()))}\n", encoding="utf-8")
         try:
             await self._living_zygote()
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, KeeperLost) as error:
             raise RuntimeError(f"the process that plugins are forked from does not start: {error}") from error
 
     async def launch(self, work: Work, sink: Sink) -> Running:
@@ -130,7 +131,7 @@ class WasmExecutor:
         memory = self._memory_of(work, plugin)
         try:
             zygote = await self._living_zygote()
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, KeeperLost) as error:
             raise LaunchError(Failure("SPAWN_FAILED", f"no process for plugins: {error}")) from error
         number = next(self._numbers)
         metadata = plugin.module.metadata

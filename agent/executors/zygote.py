@@ -93,6 +93,7 @@ class Zygote:
     compiled: OrderedDict[Build, CompiledPlugin] = field(default_factory=OrderedDict)
     wanted: deque[Build] = field(default_factory=deque)
     compiling: dict[int, Compile] = field(default_factory=dict)
+    identity: guest.Zygote = field(default_factory=guest.Zygote.this)
 
     def serve(self) -> None:
         """Until the agent closes the control channel."""
@@ -161,14 +162,14 @@ class Zygote:
         self.send(wire.Refused(run.launch.run, code, message, retryable))
 
     def _fork(self, run: Run) -> None:
-        compiled, parent = self.compiled[run.build], os.getpid()
+        compiled = self.compiled[run.build]
         try:
             pid = os.fork()
         except OSError as error:
             self._refuse(run, "SPAWN_FAILED", f"no process for the plugin: {error}", retryable=True)
             return
         if pid == 0:
-            _become_guest(compiled, run, parent)
+            _become_guest(compiled, run, self.identity)
         run.close()
         run.pid = pid
         self.by_pid[pid] = run
@@ -221,6 +222,7 @@ class Zygote:
         except (OSError, extism.Error) as error:
             self._refuse_compile(build, str(error))
             return
+        self.identity = guest.Zygote.this()
         for run in self._waiting(build):
             self._fork(run)
         while len(self.compiled) > COMPILED_KEPT:
@@ -270,10 +272,10 @@ def _exited(run: int, status: int, usage: resource.struct_rusage) -> wire.Exited
     )
 
 
-def _become_guest(compiled: CompiledPlugin, run: Run, parent: int) -> NoReturn:
+def _become_guest(compiled: CompiledPlugin, run: Run, identity: guest.Zygote) -> NoReturn:
     try:
         channel, stderr, *rest = run.descriptors
-        guest.take_over(channel, stderr, rest[0] if rest else None, run.launch, parent)
+        guest.take_over(channel, stderr, rest[0] if rest else None, run.launch, identity)
         guest.run(compiled)
     except BaseException as error:  # the process ends below: its stderr is where the agent looks
         os.write(2, f"{type(error).__name__}: {error}".encode())

@@ -7,13 +7,13 @@ Knows runs only by number; what they are is in `wasm_run`. The zygote is a child
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import socket
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
@@ -21,6 +21,7 @@ import msgspec
 
 from agent.executors import wasm_messages as wire
 from agent.executors.base import Failure, LaunchError
+from agent.keeper import KeeperLost
 
 START_SECONDS: Final = 20.0
 END_SECONDS: Final = 5.0
@@ -28,6 +29,7 @@ CONTROL_FD: Final = 3
 MODULE: Final = "agent.executors.zygote"
 
 T = TypeVar("T")
+_numbers = itertools.count(1)
 
 
 class Child(Protocol):
@@ -36,7 +38,7 @@ class Child(Protocol):
     pid: int
 
     async def wait(self) -> object:
-        """How it ended, once it has."""
+        """Returns once it is gone with all that descends from it. Cancelling the wait changes nothing."""
         ...
 
     def kill_group(self, sig: int, /) -> None:
@@ -45,12 +47,12 @@ class Child(Protocol):
 
 
 class Launcher(Protocol):
-    """Starts processes in sessions of their own."""
+    """Starts processes in sessions of their own; in an agent it is the keeper."""
 
     async def start(
         self, key: str, argv: list[str], env: dict[str, str], cwd: str, fds: list[tuple[int, int]]
     ) -> Child:
-        """Start `argv`; `fds` are pairs of a descriptor here and its number there."""
+        """Start `argv`; `fds` are pairs of a descriptor here and its number there. Raises OSError or KeeperLost."""
         ...
 
 
@@ -84,11 +86,11 @@ class ZygoteLink:
         self._running: dict[int, Receiver] = {}
 
     async def start(self, launcher: Launcher, environment: dict[str, str], cwd: Path) -> None:
-        """Start the process and wait until it serves. Raises OSError or TimeoutError if it does not."""
+        """Start the process and wait until it serves. Raises OSError, TimeoutError or KeeperLost if it does not."""
         try:
             argv = [sys.executable, "-m", MODULE, str(CONTROL_FD)]
             pairs = [(self._remote.fileno(), CONTROL_FD)]
-            self.child = await launcher.start(f"wasm-zygote.{os.getpid()}", argv, environment, str(cwd), pairs)
+            self.child = await launcher.start(f"wasm-zygote.{next(_numbers)}", argv, environment, str(cwd), pairs)
             self._remote.close()
             self._loop.add_reader(self._control, self._readable)
             async with asyncio.timeout(START_SECONDS):
@@ -122,8 +124,7 @@ class ZygoteLink:
     def give_up(self) -> None:
         """The zygote does not do as told: end it and all its children, from outside."""
         if self.child is not None:
-            with suppress(ProcessLookupError):
-                self.child.kill_group(signal.SIGKILL)
+            self.child.kill_group(signal.SIGKILL)
         self._die()
 
     async def close(self) -> None:
@@ -132,14 +133,9 @@ class ZygoteLink:
         child, self.child = self.child, None
         if child is None:
             return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(END_SECONDS):
-                await child.wait()
-        with suppress(ProcessLookupError):  # its children end with it; the group makes it certain
+        if not await _gone(child):
             child.kill_group(signal.SIGKILL)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(END_SECONDS):
-                await child.wait()
+            await _gone(child)
 
     # Messages
 
@@ -209,6 +205,18 @@ class ZygoteLink:
         running, self._running = self._running, {}
         for run in running.values():
             run.lost()
+
+
+async def _gone(child: Child) -> bool:
+    """Whether it is gone within a time that is enough for it."""
+    try:
+        async with asyncio.timeout(END_SECONDS):
+            await child.wait()
+    except TimeoutError:
+        return False
+    except KeeperLost:  # then the keeper's own end has killed it
+        return True
+    return True
 
 
 def _settle(future: asyncio.Future[T] | None, how: Callable[[asyncio.Future[T]], None]) -> None:

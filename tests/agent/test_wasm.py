@@ -12,6 +12,7 @@ from pawl.wasm import with_metadata
 
 from agent.executors.base import LaunchError, Limits, LogStream, Outcome, Payload
 from agent.executors.wasm import WasmExecutor
+from agent.keeper import Keeper
 from tests.agent.wasm_stage import (
     WITHIN,
     Process,
@@ -385,8 +386,27 @@ async def test_closing_the_executor_ends_what_runs(folder: Path) -> None:
         running = [await stage.start(stage.work(SPIN)) for _ in range(3)]
     for one in running:
         assert (await outcome(one)).failure is not None
-    code, signal_number = await stage.zygote.wait()
-    assert (code, signal_number) == (0, None)
+    assert await stage.zygote.wait() == 0
+
+
+async def test_under_the_agents_keeper_plugins_run_and_nothing_is_left(folder: Path) -> None:
+    async def fetch(_: str) -> bytes:
+        return SPIN
+
+    keeper = Keeper()
+    await keeper.open()
+    try:
+        executor = WasmExecutor(keeper, fetch, folder)
+        await executor.open()
+        work = Stage(folder).work(SPIN)
+        running = await executor.launch(work, RecordingSink())
+        await running.stop(0)
+        assert (await outcome(running)).signal == signal.SIGKILL
+        left = await executor.launch(work, RecordingSink())
+        await executor.close()
+        assert (await outcome(left)).failure is not None
+    finally:
+        await keeper.close()
 
 
 async def test_an_executor_without_a_way_to_start_processes_does_not_open(tmp_path: Path) -> None:

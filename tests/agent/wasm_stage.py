@@ -105,12 +105,12 @@ class Process:
         self.pid = popen.pid
         self._popen = popen
 
-    async def wait(self) -> tuple[int | None, int | None]:
-        code = await asyncio.to_thread(self._popen.wait)
-        return (code, None) if code >= 0 else (None, -code)
+    async def wait(self) -> int:
+        return await asyncio.to_thread(self._popen.wait)
 
     def kill_group(self, sig: int) -> None:
-        os.killpg(self.pid, sig)
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, sig)
 
 
 SEAT = "import os, sys; os.dup2(int(sys.argv[1]), int(sys.argv[2])); os.execv(sys.argv[3], sys.argv[3:])"
@@ -199,8 +199,7 @@ class Stage:
             await self.executor.close()
         finally:
             for process in self.launcher.started:
-                with suppress(ProcessLookupError):
-                    process.kill_group(signal.SIGKILL)
+                process.kill_group(signal.SIGKILL)
 
 
 @asynccontextmanager
