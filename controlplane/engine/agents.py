@@ -15,8 +15,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from controlplane.domain.errors import AlreadyExists, EtagMismatch, IllegalTransition, NotFound
+from controlplane.domain.errors import AlreadyExists, IllegalTransition, NotFound
+from controlplane.domain.etag import check_etag
 from controlplane.domain.idempotency import IdempotencyKey
+from controlplane.domain.task import Task
 from controlplane.engine import lists
 from controlplane.engine.context import Engine
 from controlplane.engine.idempotency import once
@@ -186,6 +188,12 @@ class Agents:
         """The agent. Raises NotFound."""
         return await self._engine.store.read(self._view, key)
 
+    async def home_of(self, one: Task) -> AgentKey:
+        """Which agent holds a task that is on one: its name lives in a home namespace of its own."""
+        assert one.agent_id is not None
+        space = await self._engine.store.read(agents.home_of_instance, one.id, one.token)
+        return space or one.namespace_id, one.agent_id
+
     async def page(self, question: Question) -> tuple[Page, list[AgentView]]:
         """One page of agents. Raises Invalid."""
 
@@ -205,9 +213,7 @@ class Agents:
 
         def effect(connection: Connection, now: int) -> tuple[str, AgentView]:
             before = self._locked(connection, key)
-            if etag is not None and etag != before.version:
-                message = f"agent {key[1]!r} is at version {before.version}, not {etag}: read it again"
-                raise EtagMismatch(message, facts={"version": str(before.version)})
+            check_etag("agent", key[1], before.version, etag)
             own = {name: value for name, value in before.labels.items() if name.startswith("sys_")}
             wanted = {name: value for name, value in labels.items() if not name.startswith("sys_")}
             agents.put(connection, agents.touched(before, now, labels=wanted | own))
@@ -278,7 +284,8 @@ def _check_identity(before: Agent, arrival: Arrival, now: int) -> None:
             )
     elif arrival.generation < before.generation:
         raise AlreadyExists(
-            f"agent {arrival.key[1]!r} was started again (start {before.generation}); this is start {arrival.generation}",
+            f"agent {arrival.key[1]!r} was started again (start {before.generation}); this one is start"
+            f" {arrival.generation}",
             reason="AGENT_NAME_TAKEN",
             facts={"agent": arrival.key[1], "holder": before.hostname, "claimant": arrival.hostname},
         )

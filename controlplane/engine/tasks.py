@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from controlplane.domain.errors import EtagMismatch, IllegalTransition, NotFound, PawlError
+from controlplane.domain.errors import IllegalTransition, NotFound, PawlError
+from controlplane.domain.etag import check_etag
 from controlplane.domain.idempotency import IdempotencyKey
 from controlplane.domain.job import Job, JobStatus
 from controlplane.domain.task import (
@@ -69,11 +70,11 @@ class TaskView:
 
 @dataclass(frozen=True, slots=True)
 class TaskEdit:
-    """New values for a task that has not been placed; None leaves a value alone."""
+    """What a task that has not been placed is changed to."""
 
-    priority: int | None = None
-    scheduled_at: int | None = None
-    data: Callable[[TaskData], TaskData] | None = None
+    priority: int
+    scheduled_at: int
+    data: TaskData
 
 
 class Tasks:
@@ -231,21 +232,28 @@ class Tasks:
         return view
 
     async def update(
-        self, namespace_id: str, task_id: str, change: TaskEdit, *, etag: int | None, key: IdempotencyKey | None
+        self,
+        namespace_id: str,
+        task_id: str,
+        change: Callable[[TaskView], TaskEdit],
+        *,
+        etag: int | None,
+        key: IdempotencyKey | None,
     ) -> TaskView:
-        """New values for a task that has not been placed. Raises NotFound, EtagMismatch, IllegalTransition."""
+        """Change a task that has not been placed: `change` gets it as it is. Raises NotFound, EtagMismatch,
+        IllegalTransition, and whatever `change` raises.
+        """
 
         def effect(connection: Connection, now: int) -> tuple[str, TaskView]:
             before = self._locked(connection, namespace_id, task_id)
-            _check_etag(before, etag)
-            step = edit(before, now, priority=change.priority, scheduled_at=change.scheduled_at)
+            check_etag("task", task_id, before.version, etag)
+            view = self.view(connection, namespace_id, task_id)
+            wanted = change(view)
+            step = edit(before, now, priority=wanted.priority, scheduled_at=wanted.scheduled_at)
             tasks.save_many(connection, [(before, step)])
-            if change.data is not None:
-                old = tasks.data_of(connection, [task_id])[task_id]
-                new = change.data(old)
-                tasks.update_data(connection, task_id, new)
-                if new.tags != old.tags:
-                    tasks.update_tags(connection, step.task, new.tags)
+            tasks.update_data(connection, task_id, wanted.data)
+            if wanted.data.tags != view.data.tags:
+                tasks.update_tags(connection, step.task, wanted.data.tags)
             return task_id, self.view(connection, namespace_id, task_id)
 
         view = await self._once(key, effect, namespace_id)
@@ -257,7 +265,7 @@ class Tasks:
 
         def effect(connection: Connection, _: int) -> tuple[str, None]:
             before = self._locked(connection, namespace_id, task_id)
-            _check_etag(before, etag)
+            check_etag("task", task_id, before.version, etag)
             if not before.is_final:
                 message = f"task {task_id} is {before.status.name}; cancel it before it can be deleted"
                 raise IllegalTransition(message, facts={"task_id": task_id, "status": before.status.name})
@@ -342,11 +350,3 @@ def _used(key: IdempotencyKey, outcome: TaskView | PawlError) -> tuple[Idempoten
     if isinstance(outcome, TaskView):
         return key, outcome.task.id, None
     return key, "", encode_refusal(outcome)
-
-
-def _check_etag(one: Task, etag: int | None) -> None:
-    if etag is not None and etag != one.version:
-        raise EtagMismatch(
-            f"task {one.id} is at version {one.version}, not {etag}: read it again",
-            facts={"version": str(one.version), "etag": str(etag)},
-        )

@@ -231,6 +231,14 @@ def of_replica(connection: Connection, replica_id: str) -> list[Agent]:
     return [of_row(row) for row in connection.execute(statement)]
 
 
+def home_of_instance(connection: Connection, task_id: str, token: int) -> str | None:
+    """The home namespace of the agent that a placement is on."""
+    statement = sa.select(task_instance.c.agent_namespace_id)
+    statement = statement.where(task_instance.c.task_id == task_id, task_instance.c.token == token)
+    found: str | None = connection.execute(statement).scalar_one_or_none()
+    return found
+
+
 def delete(connection: Connection, key: AgentKey) -> None:
     """Forget an agent."""
     connection.execute(agent.delete().where(agent.c.namespace_id == key[0], agent.c.id == key[1]))

@@ -1,0 +1,238 @@
+"""TaskService and TaskInstanceService: requests to use cases and back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from google.protobuf.empty_pb2 import Empty
+from pawl.v1 import task_pb2
+
+from controlplane.api import translate, translate_tasks
+from controlplane.api.status import status_of
+from controlplane.domain.errors import Invalid, PawlError
+from controlplane.domain.idempotency import IdempotencyKey, fingerprint
+from controlplane.engine.context import Engine
+from controlplane.engine.explain import Explain
+from controlplane.engine.instances import Instances
+from controlplane.engine.logs import LogPosition, Logs
+from controlplane.engine.tasks import NewTask, Tasks, TaskView
+from controlplane.store.wakeup import SWEEP_SECONDS, wait
+
+if TYPE_CHECKING:
+    from controlplane.api.call import Call
+
+DEFAULT_WAIT = 60.0
+MAX_WAIT = 3_600.0
+MAX_BATCH = 1_000
+# An answer needs a moment of its own on the way back; waiting to the last instant would turn it into an error.
+ANSWER_MARGIN = 0.2
+CREATE_TASK = "pawl.v1.TaskService/CreateTask"
+
+
+class TaskService:
+    """`pawl.v1.TaskService`."""
+
+    def __init__(self, engine: Engine, tasks: Tasks, logs: Logs, explain: Explain) -> None:
+        self._engine = engine
+        self._tasks = tasks
+        self._logs = logs
+        self._explain = explain
+
+    async def create_task(self, call: Call, request: task_pb2.CreateTaskRequest) -> task_pb2.Task:
+        """Runs a job, now or at a time."""
+        new = translate_tasks.read_new_task(request.task, call.namespace_id, call.idempotency, call.traceparent)
+        return _answer(call, await self._tasks.create(new))
+
+    async def batch_create_tasks(
+        self, call: Call, request: task_pb2.BatchCreateTasksRequest
+    ) -> task_pb2.BatchCreateTasksResponse:
+        """Creates many tasks; each has a result of its own."""
+        if len(request.requests) > MAX_BATCH:
+            raise Invalid.field("requests", f"has {len(request.requests):,}, at most {MAX_BATCH:,} are allowed")
+        waiting: list[asyncio.Future[TaskView] | PawlError] = []
+        for index, one in enumerate(request.requests):
+            try:
+                waiting.append(self._tasks.creating.enqueue(self._batch_item(call, index, one)))
+            except PawlError as refusal:
+                waiting.append(refusal)
+        results = []
+        for item in waiting:
+            try:
+                if isinstance(item, PawlError):
+                    raise item
+                view = await item
+                results.append(task_pb2.BatchCreateTasksResponse.Result(task=translate_tasks.task(view)))
+            except PawlError as refusal:
+                results.append(task_pb2.BatchCreateTasksResponse.Result(error=status_of(refusal)))
+        return task_pb2.BatchCreateTasksResponse(results=results)
+
+    @staticmethod
+    def _batch_item(call: Call, index: int, one: task_pb2.CreateTaskRequest) -> NewTask:
+        path = f"requests[{index}]"
+        space = one.task.namespace_id
+        if space not in ("", call.namespace_id):
+            # One call, one namespace: rights are checked for the call, so an item cannot leave it.
+            raise Invalid.field(f"{path}.task.namespace_id", f"must be {call.namespace_id!r} like the batch's own")
+        key = None
+        if one.request_id:
+            if not (one.request_id.isascii() and one.request_id.isprintable() and len(one.request_id) <= 128):
+                raise Invalid.field(f"{path}.request_id", "must be 1 to 128 printable ASCII characters")
+            bare = task_pb2.CreateTaskRequest(task=one.task)
+            content = fingerprint(bare.SerializeToString(deterministic=True))
+            key = IdempotencyKey(call.namespace_id, CREATE_TASK, one.request_id, content)
+        return translate_tasks.read_new_task(one.task, call.namespace_id, key, call.traceparent, f"{path}.task")
+
+    async def run_task(self, call: Call, request: task_pb2.RunTaskRequest) -> task_pb2.Task:
+        """Creates a task and waits for its end."""
+        seconds = request.wait_seconds if request.HasField("wait_seconds") else DEFAULT_WAIT
+        if not 0 <= seconds <= MAX_WAIT:
+            raise Invalid.field("wait_seconds", f"must be 0 to {MAX_WAIT:g}")
+        new = translate_tasks.read_new_task(request.task, call.namespace_id, call.idempotency, call.traceparent)
+        until = time.monotonic() + seconds
+        if call.deadline is not None:
+            until = min(until, call.deadline - ANSWER_MARGIN)
+        view = await self._tasks.create(new)
+        with self._engine.wakeups.listen(f"task:{view.task.id}") as event:
+            # The first look comes after listening began: an end in between is seen by it.
+            view = await self._tasks.get(call.namespace_id, view.task.id)
+            while not view.task.is_final and (left := until - time.monotonic()) > 0:
+                await wait(event, min(left, SWEEP_SECONDS))
+                event.clear()
+                view = await self._tasks.get(call.namespace_id, view.task.id)
+        return _answer(call, view)
+
+    async def get_task(self, call: Call, request: task_pb2.GetTaskRequest) -> task_pb2.Task:
+        """Reads a task."""
+        return _answer(call, await self._tasks.get(call.namespace_id, translate_tasks.read_task_id(request.id)))
+
+    async def list_tasks(self, call: Call, request: task_pb2.ListTasksRequest) -> task_pb2.ListTasksResponse:
+        """Lists tasks, page by page."""
+        page, found = await self._tasks.page(translate.read_question(call.namespace_id, request))
+        return task_pb2.ListTasksResponse(data=map(translate_tasks.task, found), **translate.page_fields(page))
+
+    async def update_task(self, call: Call, request: task_pb2.UpdateTaskRequest) -> task_pb2.Task:
+        """Changes a task that has not been placed."""
+        changed = await self._tasks.update(
+            call.namespace_id,
+            translate_tasks.read_task_id(request.task.id, "task.id"),
+            translate_tasks.task_edit(request.task, request.update_mask),
+            etag=translate.read_etag(request.etag),
+            key=call.idempotency,
+        )
+        return _answer(call, changed)
+
+    async def delete_task(self, call: Call, request: task_pb2.DeleteTaskRequest) -> Empty:
+        """Deletes a finished task."""
+        await self._tasks.delete(
+            call.namespace_id,
+            translate_tasks.read_task_id(request.id),
+            etag=translate.read_etag(request.etag),
+            key=call.idempotency,
+        )
+        return Empty()
+
+    async def cancel_task(self, call: Call, request: task_pb2.CancelTaskRequest) -> task_pb2.Task:
+        """Cancels a task."""
+        view = await self._tasks.cancel(
+            call.namespace_id,
+            translate_tasks.read_task_id(request.id),
+            by=call.principal.subject,
+            why=translate_tasks.read_reason(request.reason),
+            key=call.idempotency,
+        )
+        return _answer(call, view)
+
+    async def retry_task(self, call: Call, request: task_pb2.RetryTaskRequest) -> task_pb2.Task:
+        """Runs a finished task again, or a waiting one at once."""
+        view = await self._tasks.retry(
+            call.namespace_id,
+            translate_tasks.read_task_id(request.id),
+            by=call.principal.subject,
+            why=translate_tasks.read_reason(request.reason),
+            key=call.idempotency,
+        )
+        return _answer(call, view)
+
+    async def watch_task(self, call: Call, request: task_pb2.WatchTaskRequest) -> AsyncIterator[task_pb2.Task]:
+        """Sends the task at once and whenever it changes, until it has ended."""
+        task_id = translate_tasks.read_task_id(request.id)
+        seen = request.after_version
+        with self._engine.wakeups.listen(f"task:{task_id}") as event:
+            while True:
+                event.clear()
+                if await self._tasks.version(call.namespace_id, task_id) > seen:
+                    view = await self._tasks.get(call.namespace_id, task_id)
+                    seen = view.task.version
+                    yield translate_tasks.task(view)
+                    if view.task.is_final:
+                        return
+                elif seen == request.after_version and await self._is_final(call.namespace_id, task_id):
+                    return  # a watcher that came back after the end has nothing to wait for
+                await wait(event, SWEEP_SECONDS)
+
+    async def read_task_logs(
+        self, call: Call, request: task_pb2.ReadTaskLogsRequest
+    ) -> AsyncIterator[task_pb2.LogEntry]:
+        """Reads what the task's attempts printed."""
+        task_id = translate_tasks.read_task_id(request.id)
+        only = translate_tasks.read_task_id(request.instance_id, "instance_id") if request.instance_id else None
+        position = LogPosition.parse(request.after)
+        await self._tasks.version(call.namespace_id, task_id)
+        with self._engine.wakeups.listen(f"logs:{task_id}") as event:
+            ended = False
+            while True:
+                event.clear()
+                # Looked at before reading: what is written between the two is read by the next turn.
+                ended = ended or not request.follow or await self._is_final(call.namespace_id, task_id)
+                lines = await self._logs.read(task_id, only, position)
+                for line in lines:
+                    position = line.position
+                    yield translate_tasks.log_entry(line)
+                if not lines and ended:
+                    return
+                if not lines:
+                    await wait(event, SWEEP_SECONDS)
+
+    async def explain_task(self, call: Call, request: task_pb2.ExplainTaskRequest) -> task_pb2.TaskExplanation:
+        """Says why the task does not move, and who will move it."""
+        found = await self._explain.task(call.namespace_id, translate_tasks.read_task_id(request.id))
+        return task_pb2.TaskExplanation(
+            task_id=found.task_id,
+            status=int(found.status),  # type: ignore[arg-type]  # the numbers are the contract's own
+            reason=task_pb2.TaskExplanation.Reason.Value(found.reason),
+            message=found.message,
+            moved_by=found.moved_by,
+            next_at=translate.timestamp(found.next_at),
+            details=found.details,
+        )
+
+    async def _is_final(self, namespace_id: str, task_id: str) -> bool:
+        return (await self._tasks.get(namespace_id, task_id)).task.is_final
+
+
+class TaskInstanceService:
+    """`pawl.v1.TaskInstanceService`."""
+
+    def __init__(self, instances: Instances) -> None:
+        self._instances = instances
+
+    async def get_task_instance(self, call: Call, request: task_pb2.GetTaskInstanceRequest) -> task_pb2.TaskInstance:
+        """Reads an instance."""
+        row = await self._instances.get(call.namespace_id, translate_tasks.read_task_id(request.id))
+        return translate_tasks.instance(row, whole=True)
+
+    async def list_task_instances(
+        self, call: Call, request: task_pb2.ListTaskInstancesRequest
+    ) -> task_pb2.ListTaskInstancesResponse:
+        """Lists instances, page by page."""
+        page = await self._instances.page(translate.read_question(call.namespace_id, request))
+        data = [translate_tasks.instance(row, whole=False) for row in page.rows]
+        return task_pb2.ListTaskInstancesResponse(data=data, **translate.page_fields(page))
+
+
+def _answer(call: Call, view: TaskView) -> task_pb2.Task:
+    call.response_headers["etag"] = translate.write_etag(view.task.version)
+    return translate_tasks.task(view)

@@ -1,0 +1,395 @@
+"""Between the wire and the domain: tasks, instances, agents and what goes over an agent's stream. Pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+from google.protobuf.field_mask_pb2 import FieldMask
+from pawl.v1 import agent_pb2, task_pb2
+from sqlalchemy import Row
+
+from controlplane.api import translate
+from controlplane.api.translate import timestamp
+from controlplane.domain.errors import Invalid
+from controlplane.domain.filter import is_storable
+from controlplane.domain.idempotency import IdempotencyKey
+from controlplane.domain.ids import is_id
+from controlplane.domain.task import DeadReason, Status
+from controlplane.domain.task_rules import reason_problems, task_problems
+from controlplane.engine.agents import AgentView
+from controlplane.engine.logs import LogLine
+from controlplane.engine.results import Ref, Result
+from controlplane.engine.sessions import Placement
+from controlplane.engine.tasks import NewTask, TaskEdit, TaskView
+from controlplane.store.logs import Chunk
+from controlplane.store.tasks import InstanceEnd, TaskData
+
+MICROS = 1_000_000
+MAX_REPORTED_TEXT = 64 * 1024
+
+# ---------------------------------------------------------------- tasks
+
+TASK_OUTPUT_ONLY = frozenset(task_pb2.Task.DESCRIPTOR.fields_by_name) - {
+    "job_id",
+    "priority",
+    "scheduled_at",
+    "parameters",
+    "environment",
+    "timeout",
+    "tags",
+}
+
+
+def read_new_task(
+    message: task_pb2.Task, namespace_id: str, key: IdempotencyKey | None, traceparent: str, path: str = "task"
+) -> NewTask:
+    """A task as a caller wants it. Raises Invalid."""
+    job = translate.read_key(message.job_id, f"{path}.job_id")
+    return NewTask(
+        namespace_id=namespace_id,
+        job=job,
+        data=replace(_read_data(message, path), traceparent=traceparent[:64]),
+        priority=message.priority if message.HasField("priority") else None,
+        scheduled_at=_read_time(message, path),
+        key=key,
+    )
+
+
+def _read_time(message: task_pb2.Task, path: str) -> int | None:
+    if not message.HasField("scheduled_at"):
+        return None
+    return translate.read_timestamp(message.scheduled_at, f"{path}.scheduled_at")
+
+
+def _read_data(message: task_pb2.Task, path: str) -> TaskData:
+    timeout = message.timeout if message.HasField("timeout") else None
+    problems = task_problems(
+        priority=message.priority if message.HasField("priority") else None,
+        timeout=timeout,
+        environment=message.environment,
+        tags=message.tags,
+        path=path,
+    )
+    found = list(problems)
+    if found:
+        raise Invalid.fields(found)
+    parameters: tuple[bytes | None, str | None] = (None, None)
+    if message.HasField("parameters"):
+        parameters = translate.read_payload(message.parameters, f"{path}.parameters")
+    return TaskData(
+        parameters=parameters[0],
+        parameters_type=parameters[1],
+        environment=dict(message.environment),
+        tags=dict(message.tags),
+        timeout=timeout,
+    )
+
+
+def task_edit(patch: task_pb2.Task, mask: FieldMask) -> Callable[[TaskView], TaskEdit]:
+    """What an update request makes of a task."""
+
+    def change(view: TaskView) -> TaskEdit:
+        given = task_pb2.Task()
+        given.CopyFrom(patch)
+        for name in TASK_OUTPUT_ONLY | {"job_id"}:
+            given.ClearField(name)
+        wanted = translate.merged(task(view), given, mask, TASK_OUTPUT_ONLY | {"job_id"}, "task")
+        scheduled_at = _read_time(wanted, "task")
+        return TaskEdit(
+            priority=wanted.priority if wanted.HasField("priority") else view.task.priority,
+            scheduled_at=view.task.scheduled_at if scheduled_at is None else scheduled_at,
+            data=replace(
+                _read_data(wanted, "task"),
+                cancel_reason=view.data.cancel_reason,
+                traceparent=view.data.traceparent,
+            ),
+        )
+
+    return change
+
+
+def read_task_id(text: str, path: str = "id") -> str:
+    """The id of a task or instance. Raises Invalid for what is no id."""
+    if not text:
+        raise Invalid.field(path, "is required")
+    if not is_id(text):
+        raise Invalid.field(path, f"must be a UUID, not {text[:64]!r}")
+    return text.lower()
+
+
+def read_reason(text: str) -> str:
+    """The words a caller gives. Raises Invalid."""
+    found = list(reason_problems(text))
+    if found:
+        raise Invalid.fields(found)
+    return text
+
+
+def task(view: TaskView) -> task_pb2.Task:
+    """A task as it is shown."""
+    one, data, last = view.task, view.data, view.last
+    return task_pb2.Task(
+        id=one.id,
+        namespace_id=one.namespace_id,
+        job_id=one.job_id,
+        job_name=view.job_name,
+        job_revision=one.job_revision,
+        schedule_id=one.schedule_id or "",
+        status=int(one.status),  # type: ignore[arg-type]  # the numbers are the contract's own
+        priority=one.priority,
+        scheduled_at=timestamp(one.scheduled_at),
+        parameters=translate.payload(data.parameters, data.parameters_type),
+        environment=data.environment,
+        timeout=data.timeout,
+        tags=data.tags,
+        attempt=one.attempt,
+        max_retries=one.max_retries,
+        epoch=one.epoch,
+        agent_id=one.agent_id or "",
+        instance_id=one.instance_id or "",
+        output=None if last is None else _output(last),
+        error=None if last is None or one.status is Status.SUCCEEDED else _error(last),
+        cancel_requested=one.cancel_requested,
+        cancel_reason=data.cancel_reason,
+        dead_reason=int(one.dead_reason) if one.dead_reason is not DeadReason.NONE else 0,  # type: ignore[arg-type]  # ditto
+        next_attempt_at=timestamp(one.wake_at),
+        created_at=timestamp(one.created_at),
+        updated_at=timestamp(one.updated_at),
+        started_at=timestamp(one.started_at),
+        finished_at=timestamp(one.finished_at),
+        version=one.version,
+        transitions=[_transition(row) for row in view.transitions],
+    )
+
+
+def _output(row: Row[Any]) -> Any:
+    return translate.payload(None if row.output is None else bytes(row.output), row.output_type)
+
+
+def _error(row: Row[Any]) -> task_pb2.TaskError | None:
+    if row.error_code is None:
+        return None
+    return task_pb2.TaskError(code=row.error_code, message=row.error_message or "", retryable=bool(row.error_retryable))
+
+
+def _transition(row: Row[Any]) -> task_pb2.TaskTransition:
+    return task_pb2.TaskTransition(
+        at=timestamp(row.at),
+        transition=row.transition,
+        from_status=row.from_status,
+        to_status=row.to_status,
+        subject=row.subject,
+        reason=row.reason,
+    )
+
+
+# ---------------------------------------------------------------- instances and logs
+
+
+def instance(row: Row[Any], *, whole: bool) -> task_pb2.TaskInstance:
+    """An instance as it is shown; `whole` with its output."""
+    progress = None
+    if row.progress is not None:
+        progress = task_pb2.Progress(percent=row.progress, message=row.progress_message or "")
+    metrics = None if row.metrics is None else task_pb2.InstanceMetrics(**msgspec.json.decode(row.metrics))
+    return task_pb2.TaskInstance(
+        id=row.id,
+        task_id=row.task_id,
+        namespace_id=row.namespace_id,
+        job_id=row.job_id,
+        agent_id=row.agent_id,
+        attempt=row.attempt,
+        cause=row.cause,
+        status=row.status,
+        token=row.token,
+        epoch=row.epoch,
+        created_at=timestamp(row.created_at),
+        started_at=timestamp(row.started_at),
+        finished_at=timestamp(row.finished_at),
+        exit_code=row.exit_code,
+        signal=row.signal,
+        output=_output(row) if whole else None,
+        output_size=row.output_size,
+        output_truncated=row.output_truncated,
+        error=_error(row),
+        metrics=metrics,
+        progress=progress,
+        late_result=row.late_result,
+    )
+
+
+def log_entry(line: LogLine) -> task_pb2.LogEntry:
+    """A line as it is shown."""
+    return task_pb2.LogEntry(
+        cursor=line.position.text(),
+        instance_id=line.instance_id,
+        attempt=line.attempt,
+        stream=line.stream,  # type: ignore[arg-type]  # the numbers are the contract's own
+        time=timestamp(line.at),
+        text=line.data.decode("utf-8", "replace"),
+    )
+
+
+def read_chunks(request: agent_pb2.AppendLogsRequest) -> list[Chunk]:
+    """Log chunks as an agent sends them. Raises Invalid."""
+    chunks = []
+    for index, one in enumerate(request.chunks):
+        path = f"chunks[{index}]"
+        ref = read_ref(one.instance, f"{path}.instance")
+        if one.number < 1:
+            raise Invalid.field(f"{path}.number", "counts from 1")
+        lines = [
+            (line.stream, translate.read_timestamp(line.time, f"{path}.lines[{number}].time"), line.data)
+            for number, line in enumerate(one.lines)
+        ]
+        chunks.append(Chunk(ref.task_id, ref.token, one.number, ref.instance_id, lines))
+    return chunks
+
+
+# ---------------------------------------------------------------- agents
+
+
+def agent(view: AgentView) -> agent_pb2.Agent:
+    """An agent as it is shown."""
+    one = view.agent
+    return agent_pb2.Agent(
+        id=one.id,
+        namespace_id=one.namespace_id,
+        status=int(one.status),  # type: ignore[arg-type]  # the numbers are the contract's own
+        labels=one.labels,
+        serves=one.serves,
+        executors=[agent_pb2.ExecutorInfo(name=info["name"], abi=info["abi"]) for info in one.executors],
+        slots=one.slots,
+        running=view.running,
+        hostname=one.hostname,
+        agent_version=one.agent_version,
+        protocol_version=one.protocol_version,
+        generation=one.generation,
+        connected_at=timestamp(one.connected_at),
+        last_beat_at=timestamp(one.last_beat_at),
+        created_at=timestamp(one.created_at),
+        updated_at=timestamp(one.updated_at),
+        version=one.version,
+        metrics=_agent_metrics(one.metrics),
+    )
+
+
+def _agent_metrics(metrics: Mapping[str, float]) -> agent_pb2.AgentMetrics | None:
+    if not metrics:
+        return None
+    return agent_pb2.AgentMetrics(
+        cpu_fraction=metrics["cpu_fraction"],
+        memory_used_bytes=int(metrics["memory_used_bytes"]),
+        memory_total_bytes=int(metrics["memory_total_bytes"]),
+        load_average=metrics["load_average"],
+    )
+
+
+def read_agent_metrics(message: agent_pb2.AgentMetrics) -> dict[str, float]:
+    """What an agent says of its machine."""
+    return {
+        "cpu_fraction": _finite(message.cpu_fraction),
+        "memory_used_bytes": float(message.memory_used_bytes),
+        "memory_total_bytes": float(message.memory_total_bytes),
+        "load_average": _finite(message.load_average),
+    }
+
+
+# ---------------------------------------------------------------- the stream
+
+
+def read_ref(message: agent_pb2.InstanceRef, path: str = "instance") -> Ref:
+    """A placement as an agent names it. Raises Invalid."""
+    task_id = read_task_id(message.task_id, f"{path}.task_id")
+    instance_id = read_task_id(message.instance_id, f"{path}.instance_id")
+    if message.token < 1:
+        raise Invalid.field(f"{path}.token", "counts from 1")
+    return Ref(task_id, instance_id, message.token)
+
+
+def ref(one: Ref) -> agent_pb2.InstanceRef:
+    """A placement as an agent is told of it."""
+    return agent_pb2.InstanceRef(task_id=one.task_id, instance_id=one.instance_id, token=one.token)
+
+
+def read_result(item: agent_pb2.Finished.Item, now: int) -> Result:
+    """How an agent says a placement ended. Raises Invalid."""
+    where = read_ref(item.instance, "finished.items.instance")
+    status = translate.read_enum(item.status, Status, "finished.items.status")
+    if status not in (Status.SUCCEEDED, Status.FAILED, Status.TIMED_OUT, Status.CANCELLED):
+        raise Invalid.field("finished.items.status", "must be SUCCEEDED, FAILED, TIMED_OUT or CANCELLED")
+    finished_at = now - _micros(item.finished_seconds_ago)
+    started_at = None
+    if item.HasField("started_seconds_ago"):
+        started_at = min(finished_at, now - _micros(item.started_seconds_ago))
+    error = item.error if item.HasField("error") else None
+    end = InstanceEnd(
+        status=status,
+        finished_at=finished_at,
+        started_at=started_at,
+        exit_code=item.exit_code if item.HasField("exit_code") else None,
+        signal=item.signal if item.HasField("signal") else None,
+        error_code=None if error is None else _text(error.code, 64),
+        error_message=None if error is None else _text(error.message, MAX_REPORTED_TEXT),
+        error_retryable=None if error is None else error.retryable,
+        metrics=_metrics(item.metrics) if item.HasField("metrics") else None,
+        output=item.output.data if item.HasField("output") else None,
+        output_type=_text(item.output.content_type, 255) if item.HasField("output") else None,
+        output_size=max(0, item.output_size),
+        output_truncated=item.output_truncated,
+    )
+    retry_after = _micros(item.retry_after_seconds) if item.HasField("retry_after_seconds") else None
+    return Result(where, end, retry_after)
+
+
+def _metrics(message: task_pb2.InstanceMetrics) -> str:
+    fields = {
+        "wall_seconds": _finite(message.wall_seconds),
+        "user_cpu_seconds": _finite(message.user_cpu_seconds),
+        "system_cpu_seconds": _finite(message.system_cpu_seconds),
+        "peak_memory_bytes": message.peak_memory_bytes,
+        "read_bytes": message.read_bytes,
+        "written_bytes": message.written_bytes,
+    }
+    return msgspec.json.encode(fields).decode()
+
+
+def placement(one: Placement) -> agent_pb2.Assign.Item:
+    """A placement as the agent gets it."""
+    return agent_pb2.Assign.Item(
+        instance=ref(one.ref),
+        attempt=one.attempt,
+        namespace_id=one.namespace_id,
+        job_id=one.job_id,
+        job_name=one.job_name,
+        job_revision=one.job_revision,
+        config=translate.config(one.config),
+        environment=one.environment,
+        parameters=translate.payload(one.parameters, one.parameters_type),
+        timeout_seconds=one.timeout,
+        lease_seconds=one.lease,
+        traceparent=one.traceparent,
+    )
+
+
+def placements(found: Sequence[Placement]) -> list[agent_pb2.Assign.Item]:
+    """Several of them."""
+    return [placement(one) for one in found]
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else 0.0
+
+
+def _micros(seconds: float) -> int:
+    """An age an agent reports: never in the future, and no longer than ten years."""
+    return round(min(max(_finite(seconds), 0.0), 315_360_000.0) * MICROS)
+
+
+def _text(text: str, most: int) -> str:
+    """Words of a program: kept as far as they can be stored."""
+    return text[:most] if is_storable(text) else text[:most].replace("\x00", "�")

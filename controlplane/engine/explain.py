@@ -1,0 +1,104 @@
+"""Why a task does not move, and who will move it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from controlplane.domain.matching import Obstacle, explain
+from controlplane.domain.task import ON_AGENT, Status, Task
+from controlplane.engine.agents import Agents
+from controlplane.engine.context import Engine
+from controlplane.engine.placing import Placing
+from controlplane.engine.sessions import Sessions
+from controlplane.engine.tasks import Tasks
+from controlplane.store.agents import AgentStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`reason` is a name of TaskExplanation.Reason."""
+
+    task_id: str
+    status: Status
+    reason: str
+    message: str
+    moved_by: str
+    next_at: int | None = None
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+class Explain:
+    """The use case. What it says of agents is what this replica sees of them."""
+
+    def __init__(self, engine: Engine, tasks: Tasks, placing: Placing, sessions: Sessions, agents: Agents) -> None:
+        self._engine = engine
+        self._tasks = tasks
+        self._placing = placing
+        self._sessions = sessions
+        self._agents = agents
+
+    async def task(self, namespace_id: str, task_id: str) -> Explanation:
+        """Raises NotFound."""
+        one = (await self._tasks.get(namespace_id, task_id)).task
+        if one.is_final:
+            return self._say(one, "FINISHED", f"it has ended: {one.status.name}", "a person, by a retry")
+        if one.status in ON_AGENT:
+            return await self._on_agent(one)
+        if one.status is Status.WAITING_RETRY:
+            text = f"attempt {one.attempt} failed; the next is due"
+            return self._say(one, "WAITING_FOR_RETRY", text, "the timers", one.wake_at)
+        if one.status is Status.PAUSED:
+            return self._say(one, "PAUSED", "somebody paused it", "a person")
+        if one.status is Status.BLOCKED:
+            return self._say(one, "BLOCKED", "it waits for other nodes", "the end of those nodes")
+        if one.scheduled_at > self._engine.clock.now():
+            return self._say(one, "SCHEDULED_FOR_LATER", "its time has not come", "the timers", one.scheduled_at)
+        return await self._pending(one)
+
+    async def _on_agent(self, one: Task) -> Explanation:
+        assert one.agent_id is not None
+        key = await self._agents.home_of(one)
+        agent = (await self._agents.get(key)).agent
+        details = {"agent_id": agent.id, "agent_status": agent.status.name}
+        if agent.status in (AgentStatus.DISCONNECTED, AgentStatus.LOST):
+            text = f"agent {agent.id!r} is out of reach; if it does not come back, the task is placed anew"
+            return self._say(one, "AGENT_DISCONNECTED", text, "the agent, or the reaper", None, details)
+        if one.cancel_requested:
+            text = f"agent {agent.id!r} is stopping it"
+            return self._say(one, "BEING_CANCELLED", text, "the agent", None, details)
+        return self._say(one, "ON_AGENT", f"agent {agent.id!r} has it", "the agent", None, details)
+
+    async def _pending(self, one: Task) -> Explanation:
+        await self._placing.learn()
+        requirement = self._placing.requirement(one.requirement_id)
+        assert requirement is not None
+        verdict = explain(requirement, self._sessions.offers())
+        nearest = verdict.nearest.split("/", 1)[-1]
+        missing = dict(verdict.missing or {})
+        wanted = ", ".join(f"{key}={value}" for key, value in missing.items())
+        reason, message = {
+            Obstacle.NO_AGENT: ("NO_AGENT", f"no agent is connected that serves namespace {one.namespace_id!r}"),
+            Obstacle.NO_EXECUTOR: ("NO_EXECUTOR", f"no connected agent has the executor {requirement.executor!r}"),
+            Obstacle.NO_MATCHING_LABELS: (
+                "NO_MATCHING_LABELS",
+                f"no connected agent has all its labels; the nearest, {nearest!r}, lacks {wanted}",
+            ),
+            Obstacle.NO_FREE_SLOTS: ("NO_FREE_SLOTS", "all slots of the agents that match are taken"),
+            Obstacle.NONE: ("ABOUT_TO_START", "an agent has room for it: it is about to be placed"),
+        }[verdict.obstacle]
+        details = {f"missing.{key}": value for key, value in missing.items()}
+        if nearest:
+            details["nearest_agent"] = nearest
+        return self._say(one, reason, message, "the dispatcher", None, details)
+
+    @staticmethod
+    def _say(
+        one: Task,
+        reason: str,
+        message: str,
+        moved_by: str,
+        next_at: int | None = None,
+        details: Mapping[str, str] | None = None,
+    ) -> Explanation:
+        return Explanation(one.id, one.status, reason, message, moved_by, next_at, details or {})

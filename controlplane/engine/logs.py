@@ -1,0 +1,81 @@
+"""Logs: taken in from agents, read by people, from a cursor that survives restarts of either side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from controlplane.domain.errors import Invalid
+from controlplane.engine.context import Engine
+from controlplane.store import logs
+from controlplane.store.logs import Chunk
+
+CHUNKS_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class LogPosition:
+    """After this line: (token, number of the chunk, number of the line in it)."""
+
+    token: int = 0
+    number: int = 0
+    line: int = -1
+
+    def text(self) -> str:
+        """The cursor as callers keep it."""
+        return f"{self.token}.{self.number}.{self.line}"
+
+    @classmethod
+    def parse(cls, text: str) -> LogPosition:
+        """Raises Invalid for what is no cursor."""
+        parts = text.split(".")
+        if not text:
+            return cls()
+        if len(parts) != 3 or not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in parts):
+            raise Invalid.field("after", "must be the cursor of a log entry")
+        return cls(*map(int, parts))
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A piece of a log, and where reading goes on after it."""
+
+    position: LogPosition
+    instance_id: str
+    attempt: int
+    stream: int
+    at: int
+    data: bytes
+
+
+class Logs:
+    """The use cases of logs."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def append(self, chunks: Sequence[Chunk]) -> int:
+        """Store chunks of instances that exist; others are dropped. How many were new."""
+        keys = [(one.task_id, one.token) for one in chunks]
+        known = await self._engine.store.read(logs.known_instances, keys)
+        wanted = [one for one in chunks if known.get((one.task_id, one.token)) == one.instance_id]
+        stored = await self._engine.store.logs(logs.append, wanted) if wanted else 0
+        self._engine.wakeups.hint(*{f"logs:{one.task_id}" for one in wanted})
+        return stored
+
+    async def read(self, task_id: str, instance_id: str | None, after: LogPosition) -> list[LogLine]:
+        """The next lines after a position; empty at the present end."""
+        chunks = await self._engine.store.logs(
+            logs.read, task_id, instance_id, (after.token, after.number), CHUNKS_AT_ONCE
+        )
+        if not chunks:
+            return []
+        attempts = await self._engine.store.read(logs.attempts_of, task_id)
+        return [
+            LogLine(
+                LogPosition(chunk.token, chunk.number, index), chunk.instance_id, attempts.get(chunk.token, 0), *line
+            )
+            for chunk in chunks
+            for index, line in enumerate(chunk.lines)
+            if (chunk.token, chunk.number, index) > (after.token, after.number, after.line)
+        ]
