@@ -151,7 +151,7 @@ class ProcessExecutor:
         environment = {
             "PATH": self._config.path,
             "HOME": folder.path,
-            "TMPDIR": folder.temporary,
+            "TMPDIR": folder.path,
             "LANG": "C.UTF-8",
             **self._config.environment,
             **work.environment,

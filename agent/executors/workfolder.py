@@ -1,10 +1,11 @@
 """A task's own folder: its working folder and home, its parameters, the place for its output.
 
-    <work_dir>/<key>/                the working folder unless the job names one, and HOME
-    <work_dir>/<key>/.pawl/parameters   PAWL_PARAMETERS_FILE, also stdin
-    <work_dir>/<key>/.pawl/output       PAWL_OUTPUT_FILE, made by the program or not at all
-    <work_dir>/<key>/.pawl/tmp/         TMPDIR
+    <work_dir>/<key>/                   the working folder unless the job names one; HOME and TMPDIR
+    <work_dir>/<key>/.pawl-parameters   PAWL_PARAMETERS_FILE, also stdin; both are /dev/null without parameters
+    <work_dir>/<key>/.pawl-output       PAWL_OUTPUT_FILE, made by the program or not at all
 
+One folder and at most one file, because making and removing them is what a short task costs the agent most: on a disk
+each takes as long as the start of a process.
 What a program leaves in it is not trusted: nothing here follows a link that it may have put there.
 """
 
@@ -32,58 +33,50 @@ class WorkFolder:
     """The folder of one placement."""
 
     path: str
-
-    @property
-    def parameters(self) -> str:
-        """The file with the parameters' bytes."""
-        return f"{self.path}/.pawl/parameters"
+    parameters: str
 
     @property
     def output(self) -> str:
         """The file that the program may write."""
-        return f"{self.path}/.pawl/output"
-
-    @property
-    def temporary(self) -> str:
-        """The folder for its temporary files."""
-        return f"{self.path}/.pawl/tmp"
+        return f"{self.path}/.pawl-output"
 
     @classmethod
     def create(cls, root: Path, key: str, parameters: bytes, user: TaskUser | None) -> WorkFolder:
         """Make the folder, empty; what an earlier run of the same key left goes first."""
         if not _KEY.fullmatch(key):
             raise OSError(f"{key!r} cannot name a folder")
-        folder = cls(f"{root}/{key}")
+        path = f"{root}/{key}"
+        folder = cls(path, f"{path}/.pawl-parameters" if parameters else os.devnull)
         try:
-            os.mkdir(folder.path, 0o700)
+            os.mkdir(path, 0o700)
         except FileExistsError:
-            shutil.rmtree(folder.path, onerror=_open_and_retry)
-            os.mkdir(folder.path, 0o700)
-        os.mkdir(f"{folder.path}/.pawl", 0o700)
-        os.mkdir(folder.temporary, 0o700)
-        fd = os.open(folder.parameters, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
+            shutil.rmtree(path, onerror=_open_and_retry)
+            os.mkdir(path, 0o700)
+        try:
+            if parameters:
+                folder._write_parameters(parameters, user)
+            if user is not None:
+                os.chown(path, user.uid, user.gid)
+        except BaseException:
+            shutil.rmtree(path, onerror=_open_and_retry)
+            raise
+        return folder
+
+    def _write_parameters(self, parameters: bytes, user: TaskUser | None) -> None:
+        fd = os.open(self.parameters, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
         with open(fd, "wb", buffering=0) as file:
             left = memoryview(parameters)
             while left:
                 left = left[file.write(left) :]
-        if user is not None:
-            for path in (folder.path, f"{folder.path}/.pawl", folder.temporary, folder.parameters):
-                os.chown(path, user.uid, user.gid)
-        return folder
+            if user is not None:
+                os.fchown(fd, user.uid, user.gid)
 
     def open_output(self) -> int | None:
         """The output file for reading; None when the program made none, or something that is no plain file."""
         try:
-            folder_fd = os.open(f"{self.path}/.pawl", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = os.open(self.output, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return None
-        try:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            fd = os.open("output", flags, dir_fd=folder_fd)
-        except OSError:
-            return None
-        finally:
-            os.close(folder_fd)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
             return None
@@ -97,13 +90,11 @@ class WorkFolder:
             os.close(fd)
 
     async def remove(self) -> None:
-        """Remove it with everything in it; in a thread when the program left more than we made."""
+        """Remove it with everything in it; in a thread when the program left something."""
         try:
-            for path in (self.output, self.parameters):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(path)
-            for path in (self.temporary, f"{self.path}/.pawl", self.path):
-                os.rmdir(path)
+            if self.parameters != os.devnull:
+                os.unlink(self.parameters)
+            os.rmdir(self.path)
         except OSError:
             await asyncio.to_thread(shutil.rmtree, self.path, onerror=_open_and_retry)
 
