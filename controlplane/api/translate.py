@@ -1,0 +1,351 @@
+"""Between the wire and the domain: messages in, domain values out, and back. Pure functions, no decisions.
+
+First the pieces that every noun needs (instants, payloads, enums, etags, masks, pages), then jobs, namespaces,
+schedules and plugins. Tasks, instances and agents stand in `translate_tasks.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from enum import IntEnum
+from typing import Any, Protocol, TypeVar
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Value
+from google.protobuf.timestamp_pb2 import Timestamp
+from pawl.v1 import job_pb2, types_pb2
+
+from controlplane.domain.errors import Invalid
+from controlplane.domain.filter import is_storable
+from controlplane.domain.job import Job, JobConfig, JobSpec, JobStatus, OnControlPlaneLost, WasmSpec
+from controlplane.domain.job_rules import digest_of_reference
+from controlplane.domain.page import PageRequest, parse_page
+from controlplane.engine.jobs import JobDraft
+from controlplane.engine.lists import Question
+from controlplane.store.query import Page
+
+E = TypeVar("E", bound=IntEnum)
+M = TypeVar("M", bound=Message)
+
+JSON_TYPE = "application/json"
+MAX_PAYLOAD = 1 << 20
+
+# ---------------------------------------------------------------- instants, payloads, enums, etags
+
+
+def timestamp(instant: int | None) -> Timestamp | None:
+    """Microseconds as a message; None stays unset."""
+    if instant is None:
+        return None
+    seconds, micros = divmod(instant, 1_000_000)
+    return Timestamp(seconds=seconds, nanos=micros * 1_000)
+
+
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # the years 1 to 9999, which RFC 3339 can write
+
+
+def read_timestamp(message: Timestamp, path: str) -> int:
+    """A message as microseconds; what is finer is cut. Raises Invalid."""
+    if not (_FIRST_SECOND <= message.seconds <= _LAST_SECOND and 0 <= message.nanos < 1_000_000_000):
+        raise Invalid.field(path, "must be an instant of the years 1 to 9999, with nanos 0 to 999,999,999")
+    return message.seconds * 1_000_000 + message.nanos // 1_000
+
+
+def payload(data: bytes | None, content_type: str | None) -> types_pb2.Payload | None:
+    """Stored bytes as a message; None stays unset."""
+    if data is None:
+        return None
+    return types_pb2.Payload(data=data, content_type=content_type or JSON_TYPE)
+
+
+def read_payload(message: types_pb2.Payload, path: str, most: int = MAX_PAYLOAD) -> tuple[bytes, str]:
+    """The bytes and their media type. Raises Invalid."""
+    if len(message.data) > most:
+        raise Invalid.field(path, f"has {len(message.data):,} bytes, at most {most:,} are allowed")
+    if len(message.content_type) > 255 or not is_storable(message.content_type):
+        raise Invalid.field(f"{path}.content_type", "must be a media type of at most 255 characters")
+    return message.data, message.content_type or JSON_TYPE
+
+
+def read_enum(number: int, kind: type[E], path: str) -> E | None:
+    """The domain's value; None for UNSPECIFIED. Raises Invalid for numbers that do not exist."""
+    if number == 0:
+        return None
+    try:
+        return kind(number)
+    except ValueError:
+        listed = ", ".join(f"{one.name} ({int(one)})" for one in kind)
+        raise Invalid.field(path, f"must be one of {listed}, not {number}")
+
+
+def read_etag(text: str) -> int | None:
+    """The version in an etag, quoted or not; None for none and for `*`. Raises Invalid."""
+    bare = text.strip().removeprefix("W/").strip('"')
+    if bare in ("", "*"):
+        return None
+    if not (bare.isascii() and bare.isdecimal() and len(bare) <= 10):
+        raise Invalid.field("etag", f'must be the version as a number, such as 3 or "3", not {text[:64]!r}')
+    return int(bare)
+
+
+def write_etag(version: int) -> str:
+    """The version as an ETag header wants it."""
+    return f'"{version}"'
+
+
+def read_enabled(number: int, enabled: bool | None, kind: type[E], on: E, off: E, path: str) -> E | None:
+    """The status that `status` and `enabled` ask for; None when neither is given. Raises Invalid when they differ."""
+    status = read_enum(number, kind, f"{path}.status")
+    if enabled is None:
+        return status
+    if status is None:
+        return on if enabled else off
+    if (status is on) != enabled:
+        raise Invalid.field(f"{path}.enabled", f"is {str(enabled).lower()}, but {path}.status is {status.name}")
+    return status
+
+
+class _Cascade(IntEnum):
+    CANCEL = 1
+
+
+def read_cascade(number: int) -> bool:
+    """Whether unfinished tasks are cancelled with what is deleted. Raises Invalid."""
+    return read_enum(number, _Cascade, "cascade") is _Cascade.CANCEL
+
+
+# ---------------------------------------------------------------- masks
+
+
+def merged(current: M, patch: M, mask: FieldMask, output_only: Collection[str], path: str) -> M:
+    """The current message with the patch laid over it.
+
+    Without a mask the fields present; maps and lists whole; `*` takes the patch as it is. A masked field that the patch
+    does not have goes back to its default. Raises Invalid for paths that do not exist or are not the caller's.
+    """
+    result = type(current)()
+    paths = list(mask.paths)
+    if "*" in paths:
+        if len(paths) > 1:
+            raise Invalid.field("update_mask", "'*' stands alone")
+        result.CopyFrom(patch)
+        return result
+    result.CopyFrom(current)
+    if not paths:
+        _overlay(result, patch)
+    for one in paths:
+        _set_path(result, patch, one.removeprefix(f"{path}."), output_only)
+    return result
+
+
+def _overlay(target: Message, patch: Message) -> None:
+    for field, _ in patch.ListFields():
+        if _is_composite(field):
+            _overlay(getattr(target, field.name), getattr(patch, field.name))
+        else:
+            _copy_field(target, patch, field)
+
+
+def _is_composite(field: FieldDescriptor) -> bool:
+    """Whether a field is a group of settings that are changed one by one, and not a value."""
+    if field.message_type is None or field.is_repeated:
+        return False
+    return field.message_type.full_name.startswith("pawl.v1.") and field.message_type.name != "Payload"
+
+
+def _copy_field(target: Message, patch: Message, field: FieldDescriptor) -> None:
+    """Make one field of the target what it is in the patch: same value, or unset."""
+    target.ClearField(field.name)
+    if field.is_repeated:
+        getattr(target, field.name).MergeFrom(getattr(patch, field.name))
+    elif field.message_type is not None:
+        if patch.HasField(field.name):
+            getattr(target, field.name).CopyFrom(getattr(patch, field.name))
+    elif not field.has_presence or patch.HasField(field.name):
+        setattr(target, field.name, getattr(patch, field.name))
+
+
+def _set_path(target: Message, patch: Message, mask_path: str, output_only: Collection[str]) -> None:
+    head, *rest = mask_path.split(".")
+    if head in output_only:
+        raise Invalid.field("update_mask", f"{head!r} is set by the server")
+    while True:
+        field = target.DESCRIPTOR.fields_by_name.get(head)
+        if field is None:
+            existing = ", ".join(name for name in target.DESCRIPTOR.fields_by_name if name not in output_only)
+            raise Invalid.field("update_mask", f"there is no {mask_path[:128]!r}; there are {existing}")
+        if not rest:
+            _copy_field(target, patch, field)
+            return
+        if not _is_composite(field):
+            raise Invalid.field("update_mask", f"{mask_path[:128]!r} reaches into {head!r}, which is replaced whole")
+        target, patch = getattr(target, head), getattr(patch, head)
+        head, *rest = rest
+
+
+# ---------------------------------------------------------------- pages
+
+
+class ListRequest(Protocol):
+    """What the List requests of all nouns have in common."""
+
+    @property
+    def filter(self) -> Value: ...
+    @property
+    def page(self) -> types_pb2.Page: ...
+    @property
+    def order_by(self) -> Sequence[str]: ...
+
+
+def read_page(message: types_pb2.Page) -> PageRequest:
+    """Which part a caller wants. Raises Invalid."""
+    given: dict[str, Any] = {
+        name: getattr(message, name) for name in ("page", "page_size", "limit", "offset") if message.HasField(name)
+    }
+    return parse_page(**given, page_token=message.page_token)
+
+
+def read_question(namespace_id: str, request: ListRequest) -> Question:
+    """A list request as the engine takes it. Raises Invalid."""
+    wanted = MessageToDict(request.filter) if request.filter.WhichOneof("kind") else None
+    return Question(namespace_id, wanted, list(request.order_by), read_page(request.page))
+
+
+def page_fields(page: Page) -> dict[str, Any]:
+    """What the answers of all lists have beside their rows."""
+    return {
+        "total": page.total,
+        "total_is_estimate": page.total_is_estimate,
+        "page": page.number,
+        "page_size": page.size,
+        "has_more": page.has_more,
+        "next_page_token": page.next_token,
+    }
+
+
+# ---------------------------------------------------------------- jobs
+
+_JOB_OUTPUT_ONLY = frozenset({"id", "namespace_id", "revision", "version", "created_at", "updated_at"})
+
+
+def job(one: Job) -> job_pb2.Job:
+    """A job as it is shown."""
+    return job_pb2.Job(
+        id=one.id,
+        namespace_id=one.namespace_id,
+        name=one.name,
+        description=one.spec.description,
+        environment=one.spec.environment,
+        config=config(one.spec.config),
+        status=job_pb2.Job.Status.Name(int(one.status)),
+        enabled=one.status is JobStatus.ENABLED,
+        revision=one.revision,
+        version=one.version,
+        created_at=timestamp(one.created_at),
+        updated_at=timestamp(one.updated_at),
+    )
+
+
+def config(config: JobConfig) -> job_pb2.JobConfig:
+    wasm = config.wasm
+    return job_pb2.JobConfig(
+        executor=config.executor,
+        cmd=config.cmd,
+        args=config.args,
+        cwd=config.cwd,
+        environment=config.environment,
+        capture_output=config.capture_output,
+        max_output_size=config.max_output_size,
+        timeout=config.timeout,
+        max_retries=config.max_retries,
+        retry_interval=config.retry_interval,
+        labels=config.labels,
+        wasm=wasm and job_pb2.WasmConfig(plugin=f"sha256:{wasm.plugin}", entry=wasm.entry, config=wasm.config),
+        grace_seconds=config.grace_seconds,
+        max_stalled=config.max_stalled,
+        lost_after_seconds=config.lost_after_seconds,
+        on_control_plane_lost=job_pb2.JobConfig.OnControlPlaneLost.Name(int(config.on_control_plane_lost)),
+        priority=config.priority,
+    )
+
+
+def read_job(message: job_pb2.Job) -> JobDraft:
+    """A job as a caller wants it, with the defaults in place of what is unset. Raises Invalid."""
+    enabled = message.enabled if message.HasField("enabled") else None
+    status = read_enabled(message.status, enabled, JobStatus, JobStatus.ENABLED, JobStatus.DISABLED, "job")
+    if not message.HasField("config"):
+        raise Invalid.field("job.config", "is required: what is run, and how")
+    spec = JobSpec(message.description, dict(message.environment), _read_config(message.config))
+    return JobDraft(message.name, spec, status)
+
+
+def _read_config(message: job_pb2.JobConfig) -> JobConfig:
+    lost = read_enum(message.on_control_plane_lost, OnControlPlaneLost, "job.config.on_control_plane_lost")
+    wasm = None
+    if message.HasField("wasm"):
+        reference = digest_of_reference(message.wasm.plugin) or message.wasm.plugin
+        wasm = WasmSpec(reference, config=dict(message.wasm.config))
+        if message.wasm.entry:
+            wasm = replace(wasm, entry=message.wasm.entry)
+    config = JobConfig(
+        cmd=message.cmd,
+        args=tuple(message.args),
+        cwd=message.cwd,
+        environment=dict(message.environment),
+        max_retries=message.max_retries,
+        labels=dict(message.labels),
+        wasm=wasm,
+        on_control_plane_lost=lost or OnControlPlaneLost.STOP,
+    )
+    executor = {"executor": message.executor} if message.executor else {}
+    return replace(config, **executor, **_given(message, _CONFIG_SETTINGS))
+
+
+_CONFIG_SETTINGS = (
+    "capture_output",
+    "max_output_size",
+    "timeout",
+    "retry_interval",
+    "grace_seconds",
+    "max_stalled",
+    "lost_after_seconds",
+    "priority",
+)
+
+
+def _given(message: Message, names: Sequence[str]) -> Mapping[str, Any]:
+    """The settings with presence that are present."""
+    return {name: getattr(message, name) for name in names if message.HasField(name)}
+
+
+def job_key(message: job_pb2.Job) -> str:
+    """Which job an update means: by id (or a name in its place), else by name. Raises Invalid."""
+    return read_key(message.id or message.name, "job.id")
+
+
+def read_key(key: str, path: str) -> str:
+    """An id or a name that a caller asks for. Raises Invalid when there is none."""
+    if not key:
+        raise Invalid.field(path, "is required: the id or the name")
+    if len(key) > 255 or not is_storable(key):
+        raise Invalid.field(path, "is neither an id nor a name")
+    return key
+
+
+def job_change(patch: job_pb2.Job, mask: FieldMask) -> Callable[[Job], JobDraft]:
+    """What an update request makes of a job."""
+
+    def change(before: Job) -> JobDraft:
+        current = job(before)
+        # Two spellings of one thing: the stored one must not contradict a patch that gives the other.
+        current.ClearField("status")
+        current.ClearField("enabled")
+        result = merged(current, patch, mask, _JOB_OUTPUT_ONLY, "job")
+        result.name = result.name or before.name
+        return read_job(result)
+
+    return change

@@ -1,0 +1,173 @@
+"""What a job may say: every field with its bounds, as violations that name the field's path in the request.
+
+Pure, and about form only. Not here: whether the name is free and whether the plugin exists (the engine asks the store),
+and how the fields travel (`api/translate.py`).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+
+from controlplane.domain.errors import Violation
+from controlplane.domain.filter import is_storable
+from controlplane.domain.ids import name_problem
+from controlplane.domain.job import JobConfig, JobSpec
+
+EXECUTORS = ("process", "wasm")
+MAX_DESCRIPTION = 4_096
+MAX_ARGS = 1_000
+MAX_TEXT_BYTES = 128 * 1024  # of one set of arguments or variables: what Linux takes for a single string of an exec
+MAX_ENTRIES = 1_000
+MAX_KEY = 255
+MAX_LABELS = 64
+MAX_LABEL_KEY = 63
+MAX_LABEL_VALUE = 255
+MAX_PATH = 4_096
+MAX_OUTPUT_SIZE = 104_857_600
+MIN_TIMEOUT, MAX_TIMEOUT = 0.001, 366 * 86_400.0
+MAX_RETRIES = 1_000
+MAX_RETRY_INTERVAL = 30 * 86_400.0
+MAX_GRACE = 3_600.0
+MAX_STALLED = 1_000
+MIN_LOST_AFTER, MAX_LOST_AFTER = 3.0, 86_400.0
+MAX_PRIORITY = 1_000
+MAX_REFERENCE = 200
+RESERVED_PREFIX = "PAWL_"
+
+_HEX_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
+
+
+def job_problems(name: str, spec: JobSpec, path: str = "job") -> list[Violation]:
+    """Everything that is wrong with a job; empty when it may be stored."""
+    return [
+        *name_violations(name, f"{path}.name"),
+        *text_problems(spec.description, f"{path}.description", MAX_DESCRIPTION),
+        *environment_problems(spec.environment, f"{path}.environment"),
+        *_config_problems(spec.config, f"{path}.config"),
+    ]
+
+
+def name_violations(name: str, path: str) -> Iterator[Violation]:
+    """The rule of names: jobs, schedules, agents, plugins."""
+    if not name:
+        yield Violation(path, "is required")
+    elif (problem := name_problem(name)) is not None:
+        yield Violation(path, problem)
+
+
+def text_problems(text: str, path: str, most: int) -> Iterator[Violation]:
+    """Text of at most so many characters that both databases can hold."""
+    if len(text) > most:
+        yield Violation(path, f"has {len(text):,} characters, at most {most:,} are allowed")
+    elif not is_storable(text):
+        yield Violation(path, "must not contain NUL")
+
+
+def environment_problems(environment: Mapping[str, str], path: str) -> Iterator[Violation]:
+    """Environment variables as the operating system and Pawl allow them; of jobs, schedules and tasks alike."""
+    yield from _map_size(environment, path)
+    for key, value in environment.items():
+        shown = f"{path}.{key[:MAX_KEY]}"
+        if not key or "=" in key or "\0" in key:
+            yield Violation(shown, "a variable's name must not be empty and must not contain '=' or NUL")
+        elif len(key) > MAX_KEY:
+            yield Violation(shown, f"a variable's name has at most {MAX_KEY} characters")
+        elif key.upper().startswith(RESERVED_PREFIX):
+            yield Violation(shown, f"names that start with {RESERVED_PREFIX} are reserved for Pawl itself")
+        if not is_storable(value):
+            yield Violation(shown, "must not contain NUL")
+
+
+def label_problems(labels: Mapping[str, str], path: str, noun: str = "label") -> Iterator[Violation]:
+    """Labels and tags: few, short, not empty."""
+    if len(labels) > MAX_LABELS:
+        yield Violation(path, f"has {len(labels):,} entries, at most {MAX_LABELS} are allowed")
+        return
+    for key, value in labels.items():
+        shown = f"{path}.{key[:MAX_LABEL_KEY]}"
+        if not 1 <= len(key) <= MAX_LABEL_KEY:
+            yield Violation(shown, f"a {noun}'s key has 1 to {MAX_LABEL_KEY} characters")
+        if len(value) > MAX_LABEL_VALUE:
+            yield Violation(shown, f"a {noun}'s value has at most {MAX_LABEL_VALUE} characters")
+        if not (is_storable(key) and is_storable(value)):
+            yield Violation(shown, "must not contain NUL")
+
+
+def number_problems(value: float, path: str, least: float, most: float) -> Iterator[Violation]:
+    """A number between two bounds, both allowed. NaN is in no range."""
+    if not (math.isfinite(value) and least <= value <= most):
+        yield Violation(path, f"must be {least:,} to {most:,}, not {value}")
+
+
+def _config_problems(config: JobConfig, path: str) -> Iterator[Violation]:
+    yield from _program_problems(config, path)
+    yield from environment_problems(config.environment, f"{path}.environment")
+    yield from label_problems(config.labels, f"{path}.labels")
+    yield from number_problems(config.max_output_size, f"{path}.max_output_size", 1, MAX_OUTPUT_SIZE)
+    yield from number_problems(config.timeout, f"{path}.timeout", MIN_TIMEOUT, MAX_TIMEOUT)
+    yield from number_problems(config.max_retries, f"{path}.max_retries", 0, MAX_RETRIES)
+    yield from number_problems(config.retry_interval, f"{path}.retry_interval", 0, MAX_RETRY_INTERVAL)
+    yield from number_problems(config.grace_seconds, f"{path}.grace_seconds", 0, MAX_GRACE)
+    yield from number_problems(config.max_stalled, f"{path}.max_stalled", 0, MAX_STALLED)
+    yield from number_problems(config.lost_after_seconds, f"{path}.lost_after_seconds", MIN_LOST_AFTER, MAX_LOST_AFTER)
+    yield from number_problems(config.priority, f"{path}.priority", 0, MAX_PRIORITY)
+
+
+def _program_problems(config: JobConfig, path: str) -> Iterator[Violation]:
+    """What is run: one executor, and nothing that belongs to another one."""
+    if config.executor == "process":
+        yield from _process_problems(config, path)
+    elif config.executor == "wasm":
+        yield from _wasm_problems(config, path)
+    else:
+        yield Violation(
+            f"{path}.executor", f"{config.executor[:64]!r} is not offered; allowed are {', '.join(EXECUTORS)}"
+        )
+
+
+def _process_problems(config: JobConfig, path: str) -> Iterator[Violation]:
+    if not config.cmd:
+        yield Violation(f"{path}.cmd", "is required for executor process: the program to run")
+    yield from text_problems(config.cmd, f"{path}.cmd", MAX_PATH)
+    yield from text_problems(config.cwd, f"{path}.cwd", MAX_PATH)
+    if len(config.args) > MAX_ARGS:
+        yield Violation(f"{path}.args", f"has {len(config.args):,} arguments, at most {MAX_ARGS:,} are allowed")
+    elif (total := sum(len(one.encode()) for one in config.args)) > MAX_TEXT_BYTES:
+        yield Violation(f"{path}.args", f"has {total:,} bytes, at most {MAX_TEXT_BYTES:,} are allowed")
+    for index, one in enumerate(config.args):
+        if not is_storable(one):
+            yield Violation(f"{path}.args[{index}]", "must not contain NUL")
+    if config.wasm is not None:
+        yield Violation(f"{path}.wasm", "belongs to executor wasm; leave it out, or set executor to wasm")
+
+
+def _wasm_problems(config: JobConfig, path: str) -> Iterator[Violation]:
+    for name, given in (("cmd", config.cmd), ("args", config.args), ("cwd", config.cwd)):
+        if given:
+            yield Violation(f"{path}.{name}", "belongs to executor process; leave it empty for wasm")
+    if config.wasm is None or not config.wasm.plugin:
+        yield Violation(f"{path}.wasm.plugin", "is required for executor wasm: name, name@version or digest")
+        return
+    yield from text_problems(config.wasm.plugin, f"{path}.wasm.plugin", MAX_REFERENCE)
+    yield from text_problems(config.wasm.entry, f"{path}.wasm.entry", MAX_KEY)
+    yield from _map_size(config.wasm.config, f"{path}.wasm.config")
+    for key, value in config.wasm.config.items():
+        if not key or not is_storable(key) or not is_storable(value):
+            yield Violation(f"{path}.wasm.config.{key[:MAX_KEY]}", "a key must not be empty; NUL is not allowed")
+
+
+def _map_size(entries: Mapping[str, str], path: str) -> Iterator[Violation]:
+    if len(entries) > MAX_ENTRIES:
+        yield Violation(path, f"has {len(entries):,} entries, at most {MAX_ENTRIES:,} are allowed")
+        return
+    total = sum(len(key.encode()) + len(value.encode()) for key, value in entries.items())
+    if total > MAX_TEXT_BYTES:
+        yield Violation(path, f"has {total:,} bytes, at most {MAX_TEXT_BYTES:,} are allowed")
+
+
+def digest_of_reference(reference: str) -> str | None:
+    """The hex digest that a plugin reference spells out (`<hex>`, `sha256:<hex>`), or None for names."""
+    bare = reference.removeprefix("sha256:")
+    return bare.lower() if _HEX_DIGEST.fullmatch(bare) else None

@@ -1,0 +1,67 @@
+"""Plugins: what the control plane knows of a WebAssembly module. Its bytes lie elsewhere (`store/blobs.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+from controlplane.domain.errors import Violation
+from controlplane.domain.ids import name_problem
+
+MAX_VERSION = 63
+MAX_REASON = 2_048
+
+
+class PluginStatus(IntEnum):
+    """What is known of a module."""
+
+    STORED = 1
+    READY = 2
+    REJECTED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """A module as it stands. `name` and `version` are empty when it has none."""
+
+    namespace_id: str
+    digest: str
+    name: str
+    version: str
+    status: PluginStatus
+    reject_reason: str
+    size: int
+    created_at: int
+    updated_at: int
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    entries: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """How people call it."""
+        if self.name:
+            return f"{self.name}@{self.version}" if self.version else self.name
+        return f"sha256:{self.digest}"
+
+
+def plugin_problems(name: str, version: str) -> Iterator[Violation]:
+    """What is wrong with the names of a new plugin; both may be empty, a version needs a name."""
+    if name and (problem := name_problem(name)) is not None:
+        yield Violation("name", problem)
+    if version and not name:
+        yield Violation("name", "is required when there is a version")
+    if version and (len(version) > MAX_VERSION or not version.isprintable() or "@" in version or " " in version):
+        yield Violation("version", f"has 1 to {MAX_VERSION} printable characters, without spaces and @")
+
+
+def reported(before: PluginStatus, compiles: bool) -> PluginStatus:
+    """What an agent's report makes of the status.
+
+    One agent that compiles it proves the module: a later failure elsewhere says something about that agent and leaves
+    READY alone. A success overrules an earlier rejection for the same reason.
+    """
+    if compiles or before is PluginStatus.READY:
+        return PluginStatus.READY
+    return PluginStatus.REJECTED
