@@ -1,0 +1,369 @@
+"""AgentService.Connect: one agent's stream, from hello to goodbye.
+
+Numbers and acknowledgements. Each side counts its messages from 1 and acknowledges what it has taken in. This side
+acknowledges a message only when everything in it, and in all before it, is committed: an agent may then forget it. A
+report that could not be committed ends the stream, and the agent sends it again on the next one; its token makes the
+repetition harmless.
+
+One reader and one writer. The reader turns messages into use cases and never waits for a commit; the writer drains the
+session's outbox into as few messages as fit, within the window of unacknowledged ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pawl.v1 import agent_pb2
+
+from controlplane.api import translate_tasks
+from controlplane.domain.errors import Exhausted, IllegalTransition, Invalid, PawlError, Violation
+from controlplane.domain.job_rules import label_problems, name_violations
+from controlplane.engine.agents import Agents, Arrival, Beat, Reconciliation
+from controlplane.engine.context import Engine
+from controlplane.engine.results import Ref, Results
+from controlplane.engine.sessions import (
+    AssignWork,
+    DrainAgent,
+    EndStream,
+    RenewLeases,
+    Session,
+    Sessions,
+    StopWork,
+    ToAgent,
+)
+from controlplane.engine.tasks import READY_HINT
+from controlplane.store.committer import Committer
+from controlplane.version import VERSION
+
+if TYPE_CHECKING:
+    from controlplane.api.call import Call
+
+I = TypeVar("I")  # noqa: E741 - an item of a committer
+PROTOCOL_VERSIONS = (1,)
+WINDOW = 64
+BATCH_BYTES = 1 << 20
+MAX_SLOTS = 100_000
+HEARTBEAT_SECONDS = 5.0
+STARTED_AFTER_SECONDS = 0.25
+
+
+@dataclass(slots=True)
+class _Stream:
+    """The numbers of one stream."""
+
+    session: Session
+    sent: int = 0
+    acknowledged: int = 0  # by the agent
+    committed: int = 0  # of the agent's messages, without a gap
+    told: int = 0  # the last acknowledgement that left
+    pending: deque[tuple[int, list[asyncio.Future[Any]]]] = field(default_factory=deque)
+    assigned: deque[tuple[int, int]] = field(default_factory=deque)  # (seq, placements) not acknowledged yet
+    left: bool = False
+    failure: PawlError | None = None
+
+    def advance(self) -> None:
+        """Acknowledge what is committed without a gap; a failed commit ends the stream."""
+        while self.pending and all(future.done() for future in self.pending[0][1]):
+            seq, futures = self.pending.popleft()
+            for future in futures:
+                error = None if future.cancelled() else future.exception()
+                if isinstance(error, PawlError) and self.failure is None:
+                    self.failure = error
+            if self.failure is not None:
+                break
+            self.committed = seq
+        self.session.wake.set()
+
+    def take_ack(self, ack: int) -> None:
+        """The agent has taken in everything up to this number."""
+        if ack > self.sent:
+            raise Invalid.field("ack", f"is {ack}, and only {self.sent} messages were sent")
+        self.acknowledged = max(self.acknowledged, ack)
+        while self.assigned and self.assigned[0][0] <= self.acknowledged:
+            self.assigned.popleft()
+        self.session.wake.set()
+
+    def in_flight(self) -> int:
+        """Placements that the agent's last word about its slots did not know of."""
+        waiting = sum(len(one.placements) for one in self.session.outbox if isinstance(one, AssignWork))
+        return waiting + sum(count for _, count in self.assigned)
+
+
+class Link:
+    """The stream's side of the control plane."""
+
+    def __init__(self, engine: Engine, sessions: Sessions, agents: Agents, results: Results) -> None:
+        self._engine = engine
+        self._sessions = sessions
+        self._agents = agents
+        self._results = results
+
+    async def connect(
+        self, call: Call, requests: AsyncIterator[agent_pb2.ConnectRequest]
+    ) -> AsyncIterator[agent_pb2.ConnectResponse]:
+        """Serve one agent until one side ends the stream."""
+        try:
+            hello = await anext(requests, None)
+            arrival = _read_hello(hello, call.namespace_id)
+            session, plan = await self._agents.arrive(arrival)
+        except PawlError:
+            self._sessions.traffic.refused += 1
+            raise
+        stream = _Stream(session, committed=hello.seq if hello is not None else 0)
+        try:
+            yield self._number(stream, welcome=_welcome(session))
+            yield self._number(stream, reconcile=_reconcile(plan))
+            async with self._reading(stream, requests):
+                async for message in self._write(stream):
+                    yield message
+        finally:
+            await self._agents.leave(session, on_purpose=stream.left)
+            # What was placed and never left this process has not begun.
+            unsent = [one for one in session.outbox if isinstance(one, AssignWork)]
+            await self._results.release([placement.ref for one in unsent for placement in one.placements])
+
+    @asynccontextmanager
+    async def _reading(self, stream: _Stream, requests: AsyncIterator[agent_pb2.ConnectRequest]) -> AsyncIterator[None]:
+        """The reader runs beside the writer and ends with it."""
+        reader = asyncio.create_task(self._read(stream, requests))
+        try:
+            yield
+        finally:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+
+    # --- agent to control plane
+
+    async def _read(self, stream: _Stream, requests: AsyncIterator[agent_pb2.ConnectRequest]) -> None:
+        expected = stream.committed + 1
+        try:
+            async for request in requests:
+                self._sessions.traffic.messages_in += 1
+                self._sessions.traffic.bytes_in += request.ByteSize()
+                stream.take_ack(request.ack)
+                if request.seq == 0:
+                    continue
+                if request.seq != expected:
+                    raise Invalid.field("seq", f"is {request.seq}, expected {expected}")
+                expected += 1
+                futures = await self._take(stream, request)
+                stream.pending.append((request.seq, futures))
+                for future in futures:
+                    future.add_done_callback(lambda _: stream.advance())
+                stream.advance()
+                if stream.left:
+                    break
+        except PawlError as error:
+            stream.failure = error
+        stream.session.closed = True
+        stream.session.wake.set()
+
+    async def _take(self, stream: _Stream, request: agent_pb2.ConnectRequest) -> list[asyncio.Future[Any]]:
+        kind = request.WhichOneof("message")
+        session = stream.session
+        if kind == "credits":
+            self._credit(stream, request.credits)
+            return []
+        if kind == "finished":
+            now = self._engine.clock.now()
+            results = [translate_tasks.read_result(item, now) for item in request.finished.items]
+            return [await self._submit(self._results.finishing, one) for one in results]
+        if kind == "started":
+            now = self._engine.clock.now()
+            starts = [
+                (translate_tasks.read_ref(one.instance), now - _age(one.seconds_ago)) for one in request.started.items
+            ]
+            return [await self._submit(self._results.starting, one) for one in starts]
+        if kind == "heartbeat":
+            metrics = translate_tasks.read_agent_metrics(request.heartbeat.metrics)
+            beat = await self._submit(self._agents.beating, Beat(session, metrics))
+            number = request.heartbeat.beat
+            beat.add_done_callback(lambda done: _renew(session, number, done))
+            return [beat]
+        if kind == "progress":
+            for item in request.progress.items:
+                where = translate_tasks.read_ref(item.instance)
+                percent = min(max(item.progress.percent, 0.0), 100.0)
+                await self._submit(self._results.progressing, (where, percent, item.progress.message[:1024]))
+            return []
+        if kind == "accepted":
+            refused = [translate_tasks.read_ref(one) for one in request.accepted.refused]
+            await self._results.release(refused)
+            return []
+        if kind == "leave":
+            stream.left = True
+            return []
+        raise Invalid.field("message", "is not one that an agent sends after its hello")
+
+    @staticmethod
+    async def _submit(committer: Committer[I, Any], item: I) -> asyncio.Future[Any]:
+        """Hand an item to a commit. A full queue is answered by not reading on: the agent's window fills up."""
+        while True:
+            try:
+                return committer.enqueue(item)
+            except Exhausted:
+                await asyncio.sleep(0.05)
+
+    def _credit(self, stream: _Stream, credits: agent_pb2.Credits) -> None:
+        session = stream.session
+        if "slots" not in credits.free:
+            raise Invalid.field("credits.free", "must have the key 'slots'")
+        free = min(max(credits.free["slots"], 0), session.slots)
+        in_flight = stream.in_flight()
+        session.free = max(0, free - in_flight)
+        session.running = session.slots - free + in_flight
+        if session.free:
+            self._engine.wakeups.hint(READY_HINT)
+
+    # --- control plane to agent
+
+    async def _write(self, stream: _Stream) -> AsyncIterator[agent_pb2.ConnectResponse]:
+        session = stream.session
+        while True:
+            await session.wake.wait()
+            session.wake.clear()
+            while session.outbox and stream.sent - stream.acknowledged < WINDOW:
+                message = session.outbox.popleft()
+                for fields, count in _bodies(message):
+                    response = self._number(stream, **fields)
+                    if count:
+                        stream.assigned.append((response.seq, count))
+                    yield response
+                if isinstance(message, EndStream):
+                    return
+            if stream.committed > stream.told:
+                yield self._bare(stream)
+            if stream.failure is not None:
+                raise stream.failure
+            if session.closed and not any(isinstance(one, EndStream) for one in session.outbox):
+                return
+
+    def _number(self, stream: _Stream, **message: Any) -> agent_pb2.ConnectResponse:
+        stream.sent += 1
+        stream.told = stream.committed
+        return self._count(agent_pb2.ConnectResponse(seq=stream.sent, ack=stream.committed, **message))
+
+    def _bare(self, stream: _Stream) -> agent_pb2.ConnectResponse:
+        stream.told = stream.committed
+        return self._count(agent_pb2.ConnectResponse(ack=stream.committed))
+
+    def _count(self, response: agent_pb2.ConnectResponse) -> agent_pb2.ConnectResponse:
+        self._sessions.traffic.messages_out += 1
+        self._sessions.traffic.bytes_out += response.ByteSize()
+        return response
+
+
+def _renew(session: Session, beat: int, done: asyncio.Future[Any]) -> None:
+    if not done.cancelled() and done.exception() is None:
+        session.send(RenewLeases(beat))
+
+
+def _age(seconds: float) -> int:
+    return round(min(max(seconds if math.isfinite(seconds) else 0.0, 0.0), 86_400.0 * 366) * 1_000_000)
+
+
+# ---------------------------------------------------------------- messages
+
+
+def _read_hello(request: agent_pb2.ConnectRequest | None, namespace_id: str) -> Arrival:
+    if request is None or request.WhichOneof("message") != "hello":
+        raise Invalid.field("message", "the first message must be the hello")
+    hello = request.hello
+    if hello.protocol_version not in PROTOCOL_VERSIONS:
+        spoken = ", ".join(map(str, PROTOCOL_VERSIONS))
+        raise IllegalTransition(
+            f"this agent speaks version {hello.protocol_version} of the stream, this server {spoken}: upgrade the older",
+            reason="PROTOCOL_VERSION_UNSUPPORTED",
+            facts={"agent_version": str(hello.protocol_version), "server_versions": spoken},
+        )
+    problems = list(_hello_problems(hello))
+    if problems:
+        raise Invalid.fields(problems)
+    home = hello.namespace_id or namespace_id
+    return Arrival(
+        key=(home, hello.agent_id),
+        state_id=hello.state_id,
+        generation=hello.generation,
+        labels=dict(hello.labels),
+        serves=tuple(hello.serves) or (home,),
+        executors=[{"name": one.name, "abi": one.abi} for one in hello.executors],
+        slots=hello.slots,
+        hostname=hello.hostname[:255],
+        agent_version=hello.agent_version[:63],
+        protocol_version=hello.protocol_version,
+        running=[translate_tasks.read_ref(one, "hello.running") for one in hello.running],
+        finished=[translate_tasks.read_ref(one, "hello.finished") for one in hello.finished],
+    )
+
+
+def _hello_problems(hello: agent_pb2.Hello) -> Iterator[Violation]:
+    yield from name_violations(hello.agent_id, "hello.agent_id")
+    yield from label_problems(hello.labels, "hello.labels")
+    if not 1 <= len(hello.state_id) <= 64 or not hello.state_id.isprintable():
+        yield Violation("hello.state_id", "must be 1 to 64 printable characters, made with the agent's state folder")
+    if not 1 <= hello.slots <= MAX_SLOTS:
+        yield Violation("hello.slots", f"must be 1 to {MAX_SLOTS:,}")
+    if not hello.executors:
+        yield Violation("hello.executors", "must name at least one executor")
+    for index, one in enumerate(hello.executors):
+        yield from name_violations(one.name, f"hello.executors[{index}].name")
+    for index, space in enumerate(hello.serves):
+        yield from name_violations(space, f"hello.serves[{index}]")
+
+
+def _welcome(session: Session) -> agent_pb2.Welcome:
+    return agent_pb2.Welcome(
+        protocol_version=PROTOCOL_VERSIONS[-1],
+        session_id=session.session_id,
+        heartbeat_seconds=HEARTBEAT_SECONDS,
+        server_version=VERSION,
+        window=WINDOW,
+        started_after_seconds=STARTED_AFTER_SECONDS,
+    )
+
+
+def _reconcile(plan: Reconciliation) -> agent_pb2.Reconcile:
+    def refs(found: list[Ref]) -> list[agent_pb2.InstanceRef]:
+        return [translate_tasks.ref(one) for one in found]
+
+    return agent_pb2.Reconcile(keep=refs(plan.keep), stop=refs(plan.stop), forget=refs(plan.forget))
+
+
+def _bodies(message: ToAgent) -> Iterator[tuple[dict[str, Any], int]]:
+    """The messages that say this, each with the number of placements in it."""
+    if isinstance(message, AssignWork):
+        yield from _assignments(message)
+    elif isinstance(message, StopWork):
+        items = [agent_pb2.Cancel.Item(instance=translate_tasks.ref(ref), reason=why) for ref, why in message.refs]
+        yield {"cancel": agent_pb2.Cancel(items=items)}, 0
+    elif isinstance(message, RenewLeases):
+        yield {"renew": agent_pb2.Renew(beat=message.beat)}, 0
+    elif isinstance(message, DrainAgent):
+        yield {"drain": agent_pb2.Drain(reason=message.reason)}, 0
+    else:
+        goodbye = agent_pb2.Goodbye(
+            reason=agent_pb2.Goodbye.Reason.Value(message.reason),
+            message=message.message,
+            reconnect_after_seconds=message.reconnect_after,
+        )
+        yield {"goodbye": goodbye}, 0
+
+
+def _assignments(message: AssignWork) -> Iterator[tuple[dict[str, Any], int]]:
+    """Batches closed at 1 MiB; a single larger placement travels alone."""
+    batch: list[agent_pb2.Assign.Item] = []
+    size = 0
+    for item in translate_tasks.placements(message.placements):
+        if batch and size + item.ByteSize() > BATCH_BYTES:
+            yield {"assign": agent_pb2.Assign(items=batch)}, len(batch)
+            batch, size = [], 0
+        batch.append(item)
+        size += item.ByteSize()
+    if batch:
+        yield {"assign": agent_pb2.Assign(items=batch)}, len(batch)

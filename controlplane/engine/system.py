@@ -1,0 +1,176 @@
+"""How the control plane itself is doing: health, figures, what runs here. One source for the API and for `/metrics`."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from controlplane.domain.errors import PawlError
+from controlplane.domain.task import Status
+from controlplane.engine.context import Engine
+from controlplane.engine.sessions import Sessions
+from controlplane.store import dialect, migrations
+from controlplane.store.agents import AgentStatus
+from controlplane.store.committer import MAX_WAITING, Committer
+from controlplane.store.tables import agent, ready, schedule, task
+
+FIGURES_KEPT = 2.0  # counting tasks by status reads an index from end to end; nobody needs that twice a second
+LOOP_STALE = 10.0
+
+
+@dataclass(slots=True)
+class Pulse:
+    """When a loop last went round, on this process's monotonic clock; `waiting` while another replica has it."""
+
+    name: str
+    at: float = field(default_factory=time.monotonic)
+    error: str = ""
+
+    def beat(self) -> None:
+        """It went round."""
+        self.at = time.monotonic()
+        self.error = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at; `status` is a name of Health.Status."""
+
+    name: str
+    status: str
+    latency_ms: float
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The figures that need the database."""
+
+    tasks: Mapping[str, int]
+    ready: int
+    oldest_ready_seconds: float
+    schedules_active: int
+    schedule_lag_seconds: float
+    agents: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Commits:
+    """Seconds of the last commits."""
+
+    p50: float
+    p99: float
+
+
+class System:
+    """The use cases of health and figures."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        sessions: Sessions,
+        committers: Callable[[], list[Committer[object, object]]],
+        pulses: list[Pulse],
+    ) -> None:
+        self._engine = engine
+        self._sessions = sessions
+        self._committers = committers
+        self._pulses = pulses
+        self._started = time.monotonic()
+        self._figures: tuple[float, Figures] | None = None
+        self.started_at = engine.clock.now()
+        self.stopping = False
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
+
+    async def checks(self) -> tuple[str, list[Check]]:
+        """The state in a word, and what was looked at."""
+        found = [await self._database(), self._committer(), *map(self._loop, self._pulses)]
+        if self.stopping:
+            return "NOT_SERVING", [*found, Check("shutdown", "NOT_SERVING", 0.0, "the server is shutting down")]
+        words = {check.status for check in found}
+        return next((word for word in ("NOT_SERVING", "DEGRADED") if word in words), "SERVING"), found
+
+    async def _database(self) -> Check:
+        began = time.perf_counter()
+        try:
+            revision = await self._engine.store.read(migrations.current)
+        except PawlError as error:
+            return Check("database", "NOT_SERVING", (time.perf_counter() - began) * 1000, error.message)
+        latency = (time.perf_counter() - began) * 1000
+        return Check("database", "SERVING", latency, f"schema revision {revision} of {migrations.LATEST}")
+
+    def _committer(self) -> Check:
+        waiting = max(committer.waiting for committer in self._committers())
+        status = "DEGRADED" if waiting > MAX_WAITING // 2 else "SERVING"
+        return Check("committer", status, self.commits().p50 * 1000, f"{waiting} writes are waiting")
+
+    @staticmethod
+    def _loop(pulse: Pulse) -> Check:
+        age = time.monotonic() - pulse.at
+        status = "DEGRADED" if age > LOOP_STALE or pulse.error else "SERVING"
+        return Check(pulse.name, status, age * 1000, pulse.error)
+
+    def commits(self) -> Commits:
+        """Percentiles over the last thousand."""
+        last = sorted(self._engine.store.commit_seconds.copy())
+        if not last:
+            return Commits(0.0, 0.0)
+        return Commits(last[len(last) // 2], last[min(len(last) - 1, len(last) * 99 // 100)])
+
+    async def figures(self) -> Figures:
+        """The figures from the database, at most two seconds old."""
+        now = time.monotonic()
+        if self._figures is None or now - self._figures[0] > FIGURES_KEPT:
+            self._figures = (now, await self._engine.store.read(self._read))
+        return self._figures[1]
+
+    def _read(self, connection: Connection) -> Figures:
+        now = self._engine.clock.now()
+        by_status = connection.execute(sa.select(task.c.status, sa.func.count()).group_by(task.c.status))
+        waiting, oldest = connection.execute(sa.select(sa.func.count(), sa.func.min(ready.c.ready_at))).one()
+        active, due = connection.execute(
+            sa.select(sa.func.count(), sa.func.min(schedule.c.next_fire_at)).where(schedule.c.status == 1)
+        ).one()
+        agents = connection.execute(sa.select(agent.c.status, sa.func.count()).group_by(agent.c.status))
+        return Figures(
+            tasks={Status(status).name: count for status, count in by_status},
+            ready=waiting,
+            oldest_ready_seconds=0.0 if oldest is None else max(0, now - oldest) / 1e6,
+            schedules_active=active,
+            schedule_lag_seconds=0.0 if due is None else max(0, now - due) / 1e6,
+            agents={AgentStatus(status).name: count for status, count in agents},
+        )
+
+    def slots(self) -> tuple[int, int]:
+        """Slots of the agents connected here: (free, used)."""
+        sessions = list(self._sessions)
+        return sum(one.free for one in sessions), sum(one.running for one in sessions)
+
+    @staticmethod
+    def process() -> tuple[float, int]:
+        """CPU seconds and resident bytes of this process."""
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        try:
+            with open("/proc/self/statm", encoding="ascii") as file:
+                resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except OSError:
+            resident = used.ru_maxrss * 1024
+        return used.ru_utime + used.ru_stime, resident
+
+    async def database(self) -> tuple[str, int]:
+        """Which database, and the revision of its schema."""
+
+        def read(connection: Connection) -> tuple[str, int]:
+            return dialect.version(connection), migrations.current(connection)
+
+        return await self._engine.store.read(read)
