@@ -130,8 +130,12 @@ class Link:
 
     @asynccontextmanager
     async def _reading(self, stream: _Stream, requests: AsyncIterator[agent_pb2.ConnectRequest]) -> AsyncIterator[None]:
-        """The reader runs beside the writer and ends with it."""
-        reader = asyncio.create_task(self._read(stream, requests))
+        """The reader runs beside the writer and ends with it.
+
+        No TaskGroup: this frames the yields of an async generator, whose close would leave a group as an exception
+        group around GeneratorExit.
+        """
+        reader = asyncio.create_task(self._read(stream, requests))  # noqa: TID251 - see above; awaited below
         try:
             yield
         finally:
@@ -187,11 +191,8 @@ class Link:
             beat.add_done_callback(lambda done: _renew(session, number, done))
             return [beat]
         if kind == "progress":
-            for item in request.progress.items:
-                where = translate_tasks.read_ref(item.instance)
-                percent = min(max(item.progress.percent, 0.0), 100.0)
-                await self._submit(self._results.progressing, (where, percent, item.progress.message[:1024]))
-            return []
+            reports = [translate_tasks.read_progress(item) for item in request.progress.items]
+            return [await self._submit(self._results.progressing, one) for one in reports]
         if kind == "accepted":
             refused = [translate_tasks.read_ref(one) for one in request.accepted.refused]
             await self._results.release(refused)
@@ -278,7 +279,8 @@ def _read_hello(request: agent_pb2.ConnectRequest | None, namespace_id: str) -> 
     if hello.protocol_version not in PROTOCOL_VERSIONS:
         spoken = ", ".join(map(str, PROTOCOL_VERSIONS))
         raise IllegalTransition(
-            f"this agent speaks version {hello.protocol_version} of the stream, this server {spoken}: upgrade the older",
+            f"this agent speaks version {hello.protocol_version} of the stream, this server {spoken}:"
+            " upgrade the older of the two",
             reason="PROTOCOL_VERSION_UNSUPPORTED",
             facts={"agent_version": str(hello.protocol_version), "server_versions": spoken},
         )
@@ -348,7 +350,7 @@ def _bodies(message: ToAgent) -> Iterator[tuple[dict[str, Any], int]]:
         yield {"drain": agent_pb2.Drain(reason=message.reason)}, 0
     else:
         goodbye = agent_pb2.Goodbye(
-            reason=agent_pb2.Goodbye.Reason.Value(message.reason),
+            reason=message.reason,
             message=message.message,
             reconnect_after_seconds=message.reconnect_after,
         )

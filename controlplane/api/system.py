@@ -22,7 +22,10 @@ PLUGIN_ABIS = (1,)
 
 
 class SystemService:
-    """`pawl.v1.SystemService`. `open_calls` tells how many calls are open; `authentication` whether any is asked for."""
+    """`pawl.v1.SystemService`.
+
+    `open_calls` tells how many calls are open, `authentication` whether credentials are asked for.
+    """
 
     def __init__(
         self,
@@ -44,13 +47,13 @@ class SystemService:
         del call, request
         word, checks = await self._system.checks()
         return system_pb2.Health(
-            status=system_pb2.Health.Status.Value(word),
+            status=word,
             version=VERSION,
             uptime_seconds=self._system.uptime,
             checks=[
                 system_pb2.Health.Check(
                     name=one.name,
-                    status=system_pb2.Health.Status.Value(one.status),
+                    status=one.status,
                     latency_ms=one.latency_ms,
                     message=one.message,
                 )

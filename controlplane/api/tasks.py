@@ -202,7 +202,7 @@ class TaskService:
         return task_pb2.TaskExplanation(
             task_id=found.task_id,
             status=int(found.status),  # type: ignore[arg-type]  # the numbers are the contract's own
-            reason=task_pb2.TaskExplanation.Reason.Value(found.reason),
+            reason=found.reason,
             message=found.message,
             moved_by=found.moved_by,
             next_at=translate.timestamp(found.next_at),

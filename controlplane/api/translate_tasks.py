@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 from google.protobuf.field_mask_pb2 import FieldMask
 from pawl.v1 import agent_pb2, task_pb2
-from sqlalchemy import Row
 
 from controlplane.api import translate
 from controlplane.api.translate import timestamp
@@ -25,6 +24,7 @@ from controlplane.engine.logs import LogLine
 from controlplane.engine.results import Ref, Result
 from controlplane.engine.sessions import Placement
 from controlplane.engine.tasks import NewTask, TaskEdit, TaskView
+from controlplane.store import Row
 from controlplane.store.logs import Chunk
 from controlplane.store.tasks import InstanceEnd, TaskData
 
@@ -344,6 +344,12 @@ def read_result(item: agent_pb2.Finished.Item, now: int) -> Result:
     )
     retry_after = _micros(item.retry_after_seconds) if item.HasField("retry_after_seconds") else None
     return Result(where, end, retry_after)
+
+
+def read_progress(item: agent_pb2.ProgressReports.Item) -> tuple[Ref, float, str]:
+    """How far an agent says a placement is. Raises Invalid."""
+    percent = min(max(_finite(item.progress.percent), 0.0), 100.0)
+    return read_ref(item.instance, "progress.items.instance"), percent, _text(item.progress.message, 1024)
 
 
 def _metrics(message: task_pb2.InstanceMetrics) -> str:

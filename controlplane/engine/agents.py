@@ -12,9 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy import Connection
-
 from controlplane.domain.errors import AlreadyExists, IllegalTransition, NotFound
 from controlplane.domain.etag import check_etag
 from controlplane.domain.idempotency import IdempotencyKey
@@ -27,11 +24,10 @@ from controlplane.engine.nouns import AGENTS
 from controlplane.engine.results import Ref, Results
 from controlplane.engine.sessions import AgentKey, DrainAgent, EndStream, Session, Sessions, StopWork
 from controlplane.engine.tasks import READY_HINT
-from controlplane.store import agents, tasks
+from controlplane.store import Connection, agents, tasks
 from controlplane.store.agents import Agent, AgentStatus, OpenInstance
 from controlplane.store.committer import Committer
-from controlplane.store.query import Listing, Page
-from controlplane.store.tables import agent
+from controlplane.store.query import Page
 
 NAME_HELD_FOR = 60_000_000  # a living name is not given to another folder before its longest default lease is over
 
@@ -198,8 +194,7 @@ class Agents:
         """One page of agents. Raises Invalid."""
 
         def read(connection: Connection) -> tuple[Page, list[AgentView]]:
-            listing = Listing(sa.select(agent).where(agent.c.namespace_id == question.namespace_id), agent.c)
-            page = lists.ask(connection, AGENTS, listing, question, default_order=("id",))
+            page = lists.ask(connection, AGENTS, agents.listing(question.namespace_id), question, default_order=("id",))
             found = [agents.of_row(row) for row in page.rows]
             running = agents.running_on(connection, [one.key for one in found])
             return page, [AgentView(one, running[one.key]) for one in found]

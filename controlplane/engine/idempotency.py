@@ -11,14 +11,12 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
-from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
 
 from controlplane.domain import errors
 from controlplane.domain.errors import AlreadyExists, PawlError
 from controlplane.domain.idempotency import IdempotencyKey
 from controlplane.engine.context import Engine
-from controlplane.store import idempotency
+from controlplane.store import Connection, IntegrityError, idempotency
 from controlplane.store.idempotency import Outcome
 
 R = TypeVar("R")

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy import Connection, Row
-
 from controlplane.domain.errors import NotFound
 from controlplane.engine import lists
 from controlplane.engine.context import Engine
 from controlplane.engine.lists import Question
 from controlplane.engine.nouns import TASK_INSTANCES
-from controlplane.store.query import Listing, Page
-from controlplane.store.tables import task_instance
-
-_SHORT = [column for column in task_instance.c if column.name != "output"]
+from controlplane.store import Connection, Row, instances
+from controlplane.store.query import Page
 
 
 class Instances:
@@ -26,22 +21,16 @@ class Instances:
 
     async def get(self, namespace_id: str, instance_id: str) -> Row[Any]:
         """The row of an instance. Raises NotFound."""
-
-        def read(connection: Connection) -> Row[Any]:
-            statement = sa.select(task_instance).where(task_instance.c.id == instance_id)
-            row = connection.execute(statement.where(task_instance.c.namespace_id == namespace_id)).one_or_none()
-            if row is None:
-                raise NotFound.of("task instance", instance_id, namespace_id)
-            return row
-
-        return await self._engine.store.read(read)
+        row = await self._engine.store.read(instances.find, namespace_id, instance_id)
+        if row is None:
+            raise NotFound.of("task instance", instance_id, namespace_id)
+        return row
 
     async def page(self, question: Question) -> Page:
         """One page of instances, without their outputs. Raises Invalid."""
+        return await self._engine.store.read(self._page, question)
 
-        def read(connection: Connection) -> Page:
-            rows = sa.select(*_SHORT).where(task_instance.c.namespace_id == question.namespace_id)
-            listing = Listing(rows, task_instance.c)
-            return lists.ask(connection, TASK_INSTANCES, listing, question, default_order=("-id",))
-
-        return await self._engine.store.read(read)
+    @staticmethod
+    def _page(connection: Connection, question: Question) -> Page:
+        listing = instances.listing(question.namespace_id)
+        return lists.ask(connection, TASK_INSTANCES, listing, question, default_order=("-id",))

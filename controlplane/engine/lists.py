@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
-
 from controlplane.domain.filter import Queryable, parse_filter, parse_order
 from controlplane.domain.page import PageRequest, query_digest
-from controlplane.store import query
+from controlplane.store import Connection, query
 from controlplane.store.query import Listing, Page
 
 

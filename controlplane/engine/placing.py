@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
-
 from controlplane.domain.job import Requirement, merge_environment
 from controlplane.domain.matching import can_run, spread
 from controlplane.domain.task import Dispatch, Lock, Place, Status, Step, Task, apply
@@ -19,7 +17,7 @@ from controlplane.engine.context import Engine
 from controlplane.engine.results import Ref, Results
 from controlplane.engine.revisions import Revisions
 from controlplane.engine.sessions import AgentKey, AssignWork, Placement, Session, Sessions
-from controlplane.store import jobs, tasks
+from controlplane.store import Connection, jobs, tasks
 from controlplane.store.tasks import TaskData, Terms
 
 MAX_CLAIM = 500

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from sqlalchemy import Connection
-
 from controlplane.domain.errors import Fenced, IllegalTransition
 from controlplane.domain.retry import after_failure, after_loss
 from controlplane.domain.task import (
@@ -30,7 +28,7 @@ from controlplane.domain.task import (
 from controlplane.engine.context import Engine
 from controlplane.engine.revisions import Revisions
 from controlplane.engine.tasks import READY_HINT, TIMERS_HINT
-from controlplane.store import tasks
+from controlplane.store import Connection, tasks
 from controlplane.store.committer import Committer
 from controlplane.store.tasks import InstanceEnd
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from sqlalchemy import Connection
-
 from controlplane.domain.job import JobSpec
 from controlplane.domain.task import Task
-from controlplane.store import jobs
+from controlplane.store import Connection, jobs
 
 KEEP = 4096
 

@@ -5,20 +5,15 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import sqlalchemy as sa
-from sqlalchemy import Connection
-
 from controlplane.domain.errors import PawlError
-from controlplane.domain.task import Status
 from controlplane.engine.context import Engine
 from controlplane.engine.sessions import Sessions
-from controlplane.store import dialect, migrations
-from controlplane.store.agents import AgentStatus
+from controlplane.store import Connection, dialect, figures, migrations
 from controlplane.store.committer import MAX_WAITING, Committer
-from controlplane.store.tables import agent, ready, schedule, task
+from controlplane.store.figures import Figures
 
 FIGURES_KEPT = 2.0  # counting tasks by status reads an index from end to end; nobody needs that twice a second
 LOOP_STALE = 10.0
@@ -46,18 +41,6 @@ class Check:
     status: str
     latency_ms: float
     message: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """The figures that need the database."""
-
-    tasks: Mapping[str, int]
-    ready: int
-    oldest_ready_seconds: float
-    schedules_active: int
-    schedule_lag_seconds: float
-    agents: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,25 +114,8 @@ class System:
         """The figures from the database, at most two seconds old."""
         now = time.monotonic()
         if self._figures is None or now - self._figures[0] > FIGURES_KEPT:
-            self._figures = (now, await self._engine.store.read(self._read))
+            self._figures = (now, await self._engine.store.read(figures.read, self._engine.clock.now()))
         return self._figures[1]
-
-    def _read(self, connection: Connection) -> Figures:
-        now = self._engine.clock.now()
-        by_status = connection.execute(sa.select(task.c.status, sa.func.count()).group_by(task.c.status))
-        waiting, oldest = connection.execute(sa.select(sa.func.count(), sa.func.min(ready.c.ready_at))).one()
-        active, due = connection.execute(
-            sa.select(sa.func.count(), sa.func.min(schedule.c.next_fire_at)).where(schedule.c.status == 1)
-        ).one()
-        agents = connection.execute(sa.select(agent.c.status, sa.func.count()).group_by(agent.c.status))
-        return Figures(
-            tasks={Status(status).name: count for status, count in by_status},
-            ready=waiting,
-            oldest_ready_seconds=0.0 if oldest is None else max(0, now - oldest) / 1e6,
-            schedules_active=active,
-            schedule_lag_seconds=0.0 if due is None else max(0, now - due) / 1e6,
-            agents={AgentStatus(status).name: count for status, count in agents},
-        )
 
     def slots(self) -> tuple[int, int]:
         """Slots of the agents connected here: (free, used)."""

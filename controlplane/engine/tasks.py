@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import sqlalchemy as sa
-from sqlalchemy import Connection, Row
-
 from controlplane.domain.errors import IllegalTransition, NotFound, PawlError
 from controlplane.domain.etag import check_etag
 from controlplane.domain.idempotency import IdempotencyKey
@@ -34,10 +31,9 @@ from controlplane.engine.context import Engine
 from controlplane.engine.idempotency import encode_refusal, once, raise_refusal
 from controlplane.engine.lists import Question
 from controlplane.engine.nouns import TASKS
-from controlplane.store import idempotency, jobs, tasks
+from controlplane.store import Connection, Row, idempotency, jobs, tasks
 from controlplane.store.committer import Committer
-from controlplane.store.query import Listing, Page, Tags
-from controlplane.store.tables import task, task_tag
+from controlplane.store.query import Page
 from controlplane.store.tasks import TaskData
 
 READY_HINT = "ready"
@@ -298,12 +294,7 @@ class Tasks:
     async def version(self, namespace_id: str, task_id: str) -> int:
         """Only the task's version, for watchers. Raises NotFound."""
 
-        def read(connection: Connection) -> int | None:
-            statement = sa.select(task.c.version).where(task.c.id == task_id, task.c.namespace_id == namespace_id)
-            found: int | None = connection.execute(statement).scalar_one_or_none()
-            return found
-
-        found = await self._engine.store.read(read)
+        found = await self._engine.store.read(tasks.version_of, namespace_id, task_id)
         if found is None:
             raise NotFound.of("task", task_id, namespace_id)
         return found
@@ -314,12 +305,7 @@ class Tasks:
 
     @staticmethod
     def _page(connection: Connection, question: Question) -> tuple[Page, list[TaskView]]:
-        space = question.namespace_id
-        tags = Tags(
-            task.c.id, task_tag.c.task_id, task_tag.c.key, task_tag.c.value, (task_tag.c.namespace_id == space,)
-        )
-        listing = Listing(sa.select(task).where(task.c.namespace_id == space), task.c, tags)
-        page = lists.ask(connection, TASKS, listing, question, default_order=("-id",))
+        page = lists.ask(connection, TASKS, tasks.listing(question.namespace_id), question, default_order=("-id",))
         found = [tasks.of_row(row) for row in page.rows]
         data = tasks.data_of(connection, [one.id for one in found])
         names = jobs.names(connection, {one.job_id for one in found})

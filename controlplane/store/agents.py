@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from controlplane.store import dialect
+from controlplane.store.query import Listing
 from controlplane.store.tables import agent, task, task_instance
 
 AgentKey = tuple[str, str]
@@ -104,6 +105,11 @@ def put(connection: Connection, one: Agent) -> None:
     changes = [name for name in values if name not in ("namespace_id", "id")]
     statement = dialect.upsert(connection, agent, (agent.c.namespace_id, agent.c.id), changes)
     connection.execute(statement.values(**values))
+
+
+def listing(namespace_id: str) -> Listing:
+    """A namespace's agents, to be asked for."""
+    return Listing(sa.select(agent).where(agent.c.namespace_id == namespace_id), agent.c)
 
 
 def touched(one: Agent, now: int, **changes: Any) -> Agent:

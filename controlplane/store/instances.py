@@ -1,0 +1,24 @@
+"""Task instances, as they are read. What writes them stands in `tasks.py`, beside the state that it belongs to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row
+
+from controlplane.store.query import Listing
+from controlplane.store.tables import task_instance
+
+_SHORT = [column for column in task_instance.c if column.name != "output"]
+
+
+def find(connection: Connection, namespace_id: str, instance_id: str) -> Row[Any] | None:
+    """The row of an instance, or None."""
+    statement = sa.select(task_instance).where(task_instance.c.id == instance_id)
+    return connection.execute(statement.where(task_instance.c.namespace_id == namespace_id)).one_or_none()
+
+
+def listing(namespace_id: str) -> Listing:
+    """A namespace's instances without their outputs, to be asked for."""
+    return Listing(sa.select(*_SHORT).where(task_instance.c.namespace_id == namespace_id), task_instance.c)
