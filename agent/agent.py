@@ -441,14 +441,16 @@ async def opened(settings: Settings) -> AsyncIterator[Parts]:
             environment=settings.environment,
             cleanup=settings.executor.cleanup_enabled,
         )
-        await _add(parts, stack, ProcessExecutor(keeper, config))
-        wasm = ReportingExecutor(WasmExecutor(keeper, source.fetch, state.path / "wasm"), source)
-        try:
-            await _add(parts, stack, wasm)
-        except RuntimeError as error:
-            log.warning("this agent takes no wasm work: %s", error)
-        else:
-            parts.reporting = wasm
+        if "process" in settings.executor.enabled:
+            await _add(parts, stack, ProcessExecutor(keeper, config))
+        if "wasm" in settings.executor.enabled:
+            wasm = ReportingExecutor(WasmExecutor(keeper, source.fetch, state.path / "wasm"), source)
+            try:
+                await _add(parts, stack, wasm)
+            except RuntimeError as error:
+                log.warning("this agent takes no wasm work: %s", error)
+            else:
+                parts.reporting = wasm
         yield parts
 
 

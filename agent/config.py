@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -30,6 +30,8 @@ _TLS_SCHEMES: Final = frozenset({"https", "grpcs", "wss"})
 _PLAIN_SCHEMES: Final = frozenset({"http", "grpc", "ws"})
 OWN_SECTIONS: Final = frozenset({"agent", "executor", "labels", "environment"})
 MAPS: Final = frozenset({"labels", "environment"})
+LISTS: Final = frozenset({"agent.serves", "executor.enabled"})
+"""Written with commas in the environment."""
 ALIASES: Final[Mapping[str, str]] = {"agent.slots": "agent.max_concurrent_tasks"}
 """Second spellings of keys."""
 ENVIRONMENT_ALIASES: Final = (("SERVER_URL", "server.url"), ("PAWL_SERVER", "server.url"))
@@ -68,6 +70,8 @@ class ExecutorSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cleanup_enabled: bool = True
     # How often folders that could not be removed are tried again.
     cleanup_interval: Seconds = 3600.0
+    # Which kinds of work it takes.
+    enabled: tuple[Literal["process", "wasm"], ...] = ("process", "wasm")
     # PATH of processes that bring none.
     path: str = DEFAULT_PATH
 
@@ -215,7 +219,7 @@ def _of_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, object, s
         key = key if section == "environment" else key.lower()
         if section in OWN_SECTIONS or f"{section}.{key}" in KNOWN:
             listed: object = value
-            if f"{section}.{key}" == "agent.serves":
+            if f"{section}.{key}" in LISTS:
                 listed = [part.strip() for part in value.split(",") if part.strip()]
             yield f"{section}.{key}", listed, f"environment {variable}"
 

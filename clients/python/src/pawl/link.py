@@ -277,12 +277,14 @@ class Link:
         metadata: Sequence[tuple[str, str]] = (),
         first_backoff_seconds: float = FIRST_BACKOFF_SECONDS,
         last_backoff_seconds: float = LAST_BACKOFF_SECONDS,
+        quiet_seconds: float = QUIET_SECONDS,
     ) -> None:
         self._stub = agent_pb2_grpc.AgentServiceStub(channel)
         self._peer = peer
         self._metadata = tuple(metadata)
         self._first_backoff = first_backoff_seconds
         self._last_backoff = last_backoff_seconds
+        self._quiet = quiet_seconds
         self._outbox = Outbox()
         self._stream: _Stream | None = None
         self._call: Call | None = None
@@ -509,7 +511,7 @@ class Link:
         period = stream.welcome.heartbeat_seconds or QUIET_SECONDS
         if self._period is not None:
             period = min(period, self._period)
-        if boot_clock() - stream.heard_at > max(QUIET_SECONDS, QUIET_BEATS * period):
+        if boot_clock() - stream.heard_at > max(self._quiet, QUIET_BEATS * period):
             call.cancel()
             return
         self._outbox.beat = self._beats + 1
