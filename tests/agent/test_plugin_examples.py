@@ -67,3 +67,46 @@ async def test_hello_c_says_what_it_needs(stage: Stage, text: str) -> None:
     assert result.failure is not None
     assert (result.failure.code, result.failure.retryable) == ("INVALID_INPUT", False)
     assert "parameters.name" in result.failure.message
+
+
+WORDS = "wordcount-rust/wordcount.wasm"
+
+
+@asynchronous
+async def test_wordcount_counts_a_text_with_the_entry_in_the_form_without_a_result(stage: Stage) -> None:
+    sink = RecordingSink()
+    text = Payload('The cat, "the" dog\nand thé cat.\n'.encode(), "text/plain; charset=utf-8")
+    result = await stage.run(stage.work(built(WORDS), parameters=text, config={"top": "3"}), sink)
+    assert result.failure is None
+    assert result.output is not None
+    counted = json.loads(result.output.data)
+    assert counted == {"words": 7, "lines": 2, "top": [["cat", 2], ["the", 2], ["and", 1]]}
+    assert sink.text() == "INFO counting 33 bytes\n"
+    assert sink.reports == [(50.0, "")]
+
+
+@asynchronous
+async def test_wordcount_takes_a_json_string(stage: Stage) -> None:
+    result = await stage.run(stage.work(built(WORDS), parameters=given(json.dumps('a \U0001f600 \\" b\tb \x01'))))
+    assert result.output is not None
+    assert json.loads(result.output.data) == {
+        "words": 5,
+        "lines": 1,
+        "top": [["b", 2], ["\x01", 1], ["a", 1], ["\U0001f600", 1]],
+    }
+
+
+@asynchronous
+@pytest.mark.parametrize("text", ["{}", '"open', '"\\x"', '"\\ud800"', ""])
+async def test_wordcount_says_what_it_needs(stage: Stage, text: str) -> None:
+    result = await stage.run(stage.work(built(WORDS), parameters=given(text)))
+    assert result.failure is not None
+    assert (result.failure.code, result.failure.retryable) == ("INVALID_INPUT", False)
+
+
+@asynchronous
+async def test_wordcount_reads_a_large_text(stage: Stage) -> None:
+    text = Payload(b"word " * 200_000, "text/plain")
+    result = await stage.run(stage.work(built(WORDS), parameters=text))
+    assert result.output is not None
+    assert json.loads(result.output.data)["words"] == 200_000
