@@ -388,10 +388,13 @@ def _launch(connection: int, lock_fd: int | None) -> subprocess.Popen[bytes]:
 
     Its session keeps a terminal's Ctrl-C away from it: the agent decides how its work ends.
     """
+    environment = {"PYTHONPATH": str(Path(__file__).resolve().parent.parent), "LANG": "C.UTF-8"}
+    if procfs.MARK in os.environ:  # this agent is itself a task's: then so is its keeper
+        environment[procfs.MARK] = os.environ[procfs.MARK]
     inherited = [connection] if lock_fd is None else [connection, lock_fd]
     return subprocess.Popen(
         [sys.executable, "-P", "-S", "-s", "-m", "agent.keeper_main", *map(str, inherited)],
-        env={"PYTHONPATH": str(Path(__file__).resolve().parent.parent), "LANG": "C.UTF-8"},
+        env=environment,
         cwd="/",
         stdin=subprocess.DEVNULL,
         pass_fds=inherited,

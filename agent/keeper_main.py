@@ -261,8 +261,10 @@ class Keeper:
         if run is None:
             return
         run.kill_at = kill_at if run.kill_at is None else min(kill_at, run.kill_at)
-        self._terminate(run)
-        if boot_clock() >= kill_at:
+        if boot_clock() < kill_at:
+            self._terminate(run)
+        else:  # no grace: a TERM would only make it look as if it had been asked
+            run.term_sent = run.term_sent or set()
             self._kill(run)
 
     def _terminate(self, run: Run) -> None:

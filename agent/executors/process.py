@@ -16,7 +16,7 @@ import errno
 import json
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from agent.executors.base import Failure, LaunchError, LogStream, Outcome, Paylo
 from agent.executors.capture import CappedBytes, PipeReader
 from agent.executors.workfolder import WorkFolder, remove_leftovers
 from agent.keeper import Child, Exit, Keeper, KeeperLost, StartFailed, TaskUser
-from agent.limits import LimitError, process_limits
+from agent.limits import LimitError, not_enforced, process_limits
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _INLINE_BYTES = 1 << 20  # bigger output files are read and judged in a thread
@@ -61,7 +61,7 @@ class ProcessSettings:
         cwd, capture = settings.get("cwd") or "", settings.get("capture_output", True)
         if not isinstance(cmd, str) or not cmd.strip():
             raise _invalid("cmd", "must name a command")
-        if not isinstance(args, list | tuple):
+        if not isinstance(args, Sequence) or isinstance(args, str | bytes):
             raise _invalid("args", "must be a list of strings")
         for at, arg in enumerate(args):
             if not isinstance(arg, str):
@@ -132,6 +132,8 @@ class ProcessExecutor:
             for fd in opened:
                 os.close(fd)
         sink.started()
+        for name in not_enforced(work.limits):
+            sink.log(LogStream.LOG, f"limits.{name} is not enforced on this agent\n".encode())
         run = ProcessRun(child, work, settings, folder, self._config.cleanup, sink, (kept[0], kept[1]), self._runs)
         self._runs.add(run)
         return run
@@ -234,6 +236,8 @@ class ProcessRun:
             ended = await self.child.wait()
         except KeeperLost as error:
             lost = error
+        if ended is not None and ended.survivors:
+            self._sink.log(LogStream.LOG, b"a process of this run could not be killed and was left behind\n")
         for reader in self._readers:  # no writer is left, so what the pipes hold now is all that comes
             reader.drain()
             reader.close()

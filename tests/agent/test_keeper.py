@@ -336,6 +336,16 @@ async def test_many_at_once_each_get_their_own_exit(keeper: Keeper) -> None:
     assert [run.result() for run in runs] == list(range(60))
 
 
+async def test_an_agent_inside_a_run_ends_with_it_and_so_does_its_work(keeper: Keeper, tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", textwrap.dedent(AGENT), str(tmp_path), "exec sleep 300", "1000"]
+    child = await keeper.start("outer", argv, {**ENV, "PYTHONPATH": str(ROOT)}, "/")
+    await soon(lambda: len(descendants_of(child.pid)) >= 4)
+    inner = descendants_of(child.pid)
+    child.signal_group(signal.SIGKILL)
+    await ended(child)
+    await soon(lambda: not any(alive(pid) for pid in inner))
+
+
 async def test_only_its_socket_ends_the_keeper(keeper: Keeper) -> None:
     assert keeper.pid is not None
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
