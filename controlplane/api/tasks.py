@@ -11,7 +11,7 @@ from google.protobuf.empty_pb2 import Empty
 from pawl.v1 import task_pb2
 
 from controlplane.api import translate, translate_tasks
-from controlplane.api.status import status_of
+from controlplane.api.status import failure_of
 from controlplane.domain.errors import Invalid, PawlError
 from controlplane.domain.idempotency import IdempotencyKey, fingerprint
 from controlplane.engine.context import Engine
@@ -66,7 +66,7 @@ class TaskService:
                 view = await item
                 results.append(task_pb2.BatchCreateTasksResponse.Result(task=translate_tasks.task(view)))
             except PawlError as refusal:
-                results.append(task_pb2.BatchCreateTasksResponse.Result(error=status_of(refusal)))
+                results.append(task_pb2.BatchCreateTasksResponse.Result(error=failure_of(refusal).status()))
         return task_pb2.BatchCreateTasksResponse(results=results)
 
     @staticmethod

@@ -557,6 +557,17 @@ _CONSEQUENCES = {
 }
 
 
+def come_due(task: Task, now: int) -> Step:
+    """What a timer means: the next attempt is due, or a planned time has come. A timer that outlived its cause means
+    nothing. No task changes by its planned time coming, so only a wake-up is a transition.
+    """
+    if task.status is Status.WAITING_RETRY:
+        return apply(task, Wake(), now)
+    if task.status is Status.PENDING:
+        return Step(task, (MakeReady(now),))
+    return Step(task, ())
+
+
 def edit(task: Task, now: int, *, priority: int | None = None, scheduled_at: int | None = None) -> Step:
     """A person gives a task that is not on an agent another priority or time. Raises IllegalTransition."""
     if task.status not in (Status.PENDING, Status.BLOCKED, Status.WAITING_RETRY, Status.PAUSED):

@@ -166,7 +166,7 @@ def insert_many(connection: Connection, new: Sequence[tuple[Step, TaskData]]) ->
     tags = [row for step, data in new for row in _tag_rows(step.task, data.tags)]
     if tags:
         connection.execute(task_tag.insert(), tags)
-    _store_waiting(connection, [step for step, _ in new])
+    store_waiting(connection, [step for step, _ in new])
 
 
 def save_many(
@@ -189,7 +189,7 @@ def save_many(
     if leaving:
         connection.execute(ready.delete().where(ready.c.task_id.in_(leaving)))
         connection.execute(timer.delete().where(timer.c.task_id.in_(leaving)))
-    _store_waiting(connection, after)
+    store_waiting(connection, after)
     _end_instances(connection, after, ends or {})
     _place(connection, after, terms or {})
     records = [
@@ -243,7 +243,8 @@ def _update_tasks(connection: Connection, steps: Sequence[tuple[Task, Step]]) ->
         raise Fenced("a task changed under this transaction")
 
 
-def _store_waiting(connection: Connection, steps: Sequence[Step]) -> None:
+def store_waiting(connection: Connection, steps: Sequence[Step]) -> None:
+    """Ready rows and timers that the steps ask for. For steps that change no row; `save_many` does it for others."""
     ready_rows, timer_rows = [], []
     for step in steps:
         for effect in step.effects:

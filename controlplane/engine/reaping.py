@@ -1,0 +1,69 @@
+"""What ends because nobody is there any more: leases, agents, attempts that nobody stopped."""
+
+from __future__ import annotations
+
+from controlplane.domain.task import Status
+from controlplane.engine.context import Engine
+from controlplane.engine.results import Ref, Result, Results
+from controlplane.engine.sessions import Sessions
+from controlplane.store import Connection, agents
+from controlplane.store.agents import AgentStatus, OpenInstance
+from controlplane.store.tasks import InstanceEnd
+
+# An agent beats every five seconds; one that missed three and has a stream only by its row has lost it.
+SILENT_AFTER = 15_000_000
+LOST_AFTER = 60_000_000
+
+
+class Reaping:
+    """The use case of the reaper. `granted_from` is when this control plane began to listen: no lease ends before it
+    has had one whole period since then.
+    """
+
+    def __init__(self, engine: Engine, sessions: Sessions, results: Results) -> None:
+        self._engine = engine
+        self._sessions = sessions
+        self._results = results
+        self.granted_from = engine.clock.now()
+
+    async def reap(self) -> int:
+        """Once around; how many placements were given up."""
+        now = self._engine.clock.now()
+        expired = await self._engine.store.read(agents.expired, now, self.granted_from)
+        by_agent: dict[tuple[str, str], list[OpenInstance]] = {}
+        for one in expired:
+            by_agent.setdefault(one.agent, []).append(one)
+        for key, found in by_agent.items():
+            refs = [_ref(one) for one in found]
+            await self._results.lose(refs, f"agent {key[1]} gave no sign of life for longer than the lease")
+        await self._stop_overrunning(now)
+        await self._engine.store.write(self._settle_agents, now)
+        return len(expired)
+
+    async def _stop_overrunning(self, now: int) -> None:
+        """Their agent should have ended them a lease ago and says nothing: end them here, and tell it to stop."""
+        for one in await self._engine.store.read(agents.overrunning, now):
+            end = InstanceEnd(
+                Status.TIMED_OUT,
+                now,
+                error_code="TIMEOUT",
+                error_message=f"ran longer than its timeout of {one.timeout / 1e6:g} s, and its agent did not stop it",
+                error_retryable=True,
+            )
+            await self._results.finishing.submit(Result(_ref(one), end))
+            self._sessions.stop(one.agent, [(_ref(one), "timeout")])
+
+    def _settle_agents(self, connection: Connection, now: int) -> None:
+        for one in agents.silent(connection, now, SILENT_AFTER):
+            heard = max(one.last_beat_at, self.granted_from)
+            status = AgentStatus.DISCONNECTED
+            if now - heard > LOST_AFTER and not agents.open_on(connection, one.key):
+                status = AgentStatus.LOST
+            elif now - heard < SILENT_AFTER:
+                continue
+            if status is not one.status:
+                agents.put(connection, agents.touched(one, now, status=status))
+
+
+def _ref(one: OpenInstance) -> Ref:
+    return Ref(one.task_id, one.id, one.token)

@@ -1,0 +1,45 @@
+"""How every loop goes round: a turn, a pulse, a rest until the next thing is due or somebody hints.
+
+A turn that fails is logged and tried again after a moment; a loop never ends by an error. A hint only shortens the
+rest: behind each stands the sweep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from controlplane.engine.context import Engine
+from controlplane.engine.system import Pulse
+from controlplane.store.wakeup import SWEEP_SECONDS, wait
+
+_log = structlog.get_logger("controlplane.loops")
+
+
+async def go_round(
+    engine: Engine,
+    pulse: Pulse,
+    turn: Callable[[], Awaitable[float | None]],
+    *,
+    hints: str | None = None,
+    sweep: float = SWEEP_SECONDS,
+) -> None:
+    """Call `turn` for ever. It answers in how many seconds the next thing is due, at once for 0, None if nothing is."""
+    with engine.wakeups.listen(hints or pulse.name) as event:
+        while True:
+            event.clear()
+            try:
+                due = await turn()
+                pulse.beat()
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # a loop outlives whatever went wrong in one turn
+                pulse.error = f"{type(error).__name__}: {error}"
+                _log.warning("a turn failed", loop=pulse.name, error=pulse.error, exc_info=error)
+                due = random.uniform(0.2, 1.0)
+                await asyncio.sleep(due)
+            if due != 0:
+                await wait(event, sweep if due is None else min(due, sweep))
