@@ -70,7 +70,7 @@ def _read(fd: int, length: int, offset: int) -> bytes:
 
 def _joined(head: bytes, tail: bytes, size: int, limit: int) -> bytes:
     head = without_part_at_end(head)
-    tail = tail[next((at for at in range(min(4, len(tail))) if tail[at] & 0xC0 != 0x80), 0) :]
+    tail = _without_part_at_start(tail)
     marker = b"\n[pawl: %d bytes left out]\n" % (size - len(head) - len(tail))
     return (head + marker + tail) if len(marker) <= limit else head + tail
 
@@ -84,6 +84,14 @@ def without_part_at_end(data: bytes) -> bytes:
         needed = 2 if byte & 0xE0 == 0xC0 else 3 if byte & 0xF0 == 0xE0 else 4 if byte & 0xF8 == 0xF0 else 1
         return data[:-back] if needed > back else data
     return data
+
+
+def _without_part_at_start(data: bytes) -> bytes:
+    """The bytes without the rest of a UTF-8 character at their start."""
+    for at in range(min(4, len(data))):
+        if data[at] & 0xC0 != 0x80:
+            return data[at:]
+    return data if len(data) >= 4 else b""  # four such bytes in a row are no UTF-8, and then nothing is cut
 
 
 class PipeReader:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent import procfs
@@ -366,6 +366,8 @@ async def test_an_output_file_over_the_limit_keeps_both_ends(bench: Bench) -> No
 
 
 @given(st.lists(st.text(max_size=30), max_size=30), st.integers(0, 300))
+@example(["\U0001f600" * 100], 66)
+@example(["\U0001f600" * 100], 70)
 def test_what_is_kept_of_a_stream_is_its_ends_within_the_limit(chunks: list[str], limit: int) -> None:
     kept = CappedBytes(limit)
     whole = "".join(chunks).encode()
