@@ -1,0 +1,401 @@
+"""The one path of every call: who, may they, is it well-formed, which namespace, seen before, until when; then the
+handler; then errors, trace and metrics. Both fronts are thin adapters over it and decide nothing.
+
+Errors leave as they are (PawlError, or anything for a defect): the fronts print them with `status.failure_of`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from google.protobuf.message import Message
+from pawl.v1 import system_pb2
+
+from controlplane.api.call import Call, Principal, Reply
+from controlplane.api.methods import ALL_ROLES, Method
+from controlplane.api.status import Refused, code_of
+from controlplane.api.structure import Structure
+from controlplane.domain.errors import Forbidden, Invalid, NotFound
+from controlplane.domain.idempotency import IdempotencyKey, fingerprint
+from controlplane.telemetry import Metrics, Tracing, traceparent_of
+
+Authenticate = Callable[[Mapping[str, str]], Awaitable[Principal]]
+NamespaceExists = Callable[[str], Awaitable[bool]]
+Handler = Callable[[Call, Any], Any]
+
+DEFAULT_NAMESPACE = "default"
+LONGEST_NAMESPACE = 63
+LONGEST_WAIT_FOR_REPEAT = 30.0
+
+_REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
+_ANYBODY = Principal("anonymous", None, ALL_ROLES)
+
+
+async def anonymous(metadata: Mapping[str, str]) -> Principal:
+    """Everybody is the same somebody with every role: what holds while no credentials exist."""
+    return _ANYBODY
+
+
+class Pipeline:
+    """Runs calls. `services` maps a service's full name to the object with its handlers.
+
+    Raises LookupError when a method of the table has no handler: a server with a hole must not start.
+    """
+
+    def __init__(
+        self,
+        methods: Mapping[str, Method],
+        services: Mapping[str, object],
+        *,
+        namespace_exists: NamespaceExists,
+        authenticate: Authenticate = anonymous,
+        metrics: Metrics | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
+        self.methods = methods
+        self.metrics = metrics or Metrics()
+        self._tracing = tracing or Tracing()
+        self._namespace_exists = namespace_exists
+        self._authenticate = authenticate
+        self._handlers = {name: _handler(method, services) for name, method in methods.items()}
+        self._structures = {name: Structure(method) for name, method in methods.items()}
+        self._in_flight: dict[tuple[str, str, str], asyncio.Event] = {}
+
+    async def unary(
+        self,
+        method: Method,
+        request: Message,
+        metadata: Mapping[str, str],
+        front: str,
+        *,
+        deadline: float | None = None,
+        raw: bytes | None = None,
+    ) -> Reply:
+        """One request, one answer. `deadline` is an instant of time.monotonic(), `raw` the request's bytes if known."""
+        with self._observed(method, metadata, front) as seen:
+            async with _Until(deadline):
+                call = await self._admit(method, request, metadata, front, deadline, seen, raw)
+                if call.idempotency is None:
+                    answer = await self._handlers[method.name](call, request)
+                else:
+                    answer = await self._once_at_a_time(call, request)
+        return Reply(answer, call.response_headers, _status_hint(answer))
+
+    async def stream(
+        self,
+        method: Method,
+        request: Message,
+        metadata: Mapping[str, str],
+        front: str,
+        *,
+        deadline: float | None = None,
+        raw: bytes | None = None,
+    ) -> AsyncIterator[Message]:
+        """One request, many answers. Close the iterator to end the call."""
+        with self._observed(method, metadata, front) as seen:
+            async with _Until(deadline):
+                call = await self._admit(method, request, metadata, front, deadline, seen, raw)
+            answers = self._handlers[method.name](call, request)
+            try:
+                async for answer in _within(answers, deadline):
+                    yield answer
+            finally:
+                await _close(answers)
+
+    async def client_stream(
+        self,
+        method: Method,
+        requests: AsyncIterator[Message],
+        metadata: Mapping[str, str],
+        front: str,
+        *,
+        deadline: float | None = None,
+    ) -> Reply:
+        """Many requests, one answer. The first one says which namespace is meant."""
+        with self._observed(method, metadata, front) as seen:
+            async with _Until(deadline):
+                principal = await self._authorise(method, metadata)
+                first = await anext(requests, None)
+                if first is None:
+                    raise Invalid(f"{method.name} needs at least one message", reason="MALFORMED_REQUEST")
+                self._structures[method.name].check(first, None)
+                namespace = _choose_namespace([_first_namespace(first)], metadata, principal)
+                await self._check_namespace(namespace)
+                call = _call(method, principal, namespace, metadata, front, deadline, seen)
+                answer = await self._handlers[method.name](call, _chain(first, requests))
+        return Reply(answer, call.response_headers)
+
+    async def bidi(
+        self, method: Method, requests: AsyncIterator[Message], metadata: Mapping[str, str], front: str
+    ) -> AsyncIterator[Message]:
+        """Both sides stream. What the messages mean, the namespace included, is the handler's business."""
+        with self._observed(method, metadata, front) as seen:
+            principal = await self._authorise(method, metadata)
+            namespace = _choose_namespace([], metadata, principal)
+            answers = self._handlers[method.name](
+                _call(method, principal, namespace, metadata, front, None, seen), requests
+            )
+            try:
+                async for answer in answers:
+                    yield answer
+            finally:
+                await _close(answers)
+
+    # ------------------------------------------------------------ the steps
+
+    async def _admit(
+        self,
+        method: Method,
+        request: Message,
+        metadata: Mapping[str, str],
+        front: str,
+        deadline: float | None,
+        seen: _Observed,
+        raw: bytes | None,
+    ) -> Call:
+        principal = await self._authorise(method, metadata)
+        _fill_from_headers(method, request, metadata)
+        self._structures[method.name].check(request, raw)
+        namespace = _choose_namespace(_named_namespaces(method, request), metadata, principal)
+        if method.namespaced:
+            await self._check_namespace(namespace)
+        call = _call(method, principal, namespace, metadata, front, deadline, seen)
+        if method.has_request_id:
+            call.idempotency = _idempotency_key(method, request, namespace)
+        return call
+
+    async def _authorise(self, method: Method, metadata: Mapping[str, str]) -> Principal:
+        principal = await self._authenticate(metadata)
+        if principal.roles.isdisjoint(method.roles):
+            raise Forbidden(
+                f"{principal.subject} may not call {method.name}: it takes one of the roles {sorted(method.roles)}",
+                facts={"subject": principal.subject, "method": method.name},
+            )
+        return principal
+
+    async def _check_namespace(self, namespace: str) -> None:
+        if len(namespace) > LONGEST_NAMESPACE or not await self._namespace_exists(namespace):
+            raise NotFound(
+                f"there is no namespace {namespace!r}",
+                reason="NAMESPACE_NOT_FOUND",
+                facts={"resource": "namespace", "id": namespace},
+            )
+
+    async def _once_at_a_time(self, call: Call, request: Message) -> Message:
+        """A repeat waits for the first of its kind, so that it finds the outcome instead of racing for it."""
+        assert call.idempotency is not None
+        key = (call.namespace_id, call.method, call.idempotency.request_id)
+        while (earlier := self._in_flight.get(key)) is not None:
+            await _wait_for_earlier(earlier, call)
+        done = self._in_flight[key] = asyncio.Event()
+        try:
+            answer: Message = await self._handlers[call.method](call, request)
+            return answer
+        finally:
+            del self._in_flight[key]
+            done.set()
+
+    def _observed(self, method: Method, metadata: Mapping[str, str], front: str) -> _Observed:
+        return _Observed(self.metrics, self._tracing, method.name, front, metadata)
+
+
+class _Observed(AbstractContextManager["_Observed"]):
+    """Counts and times one call, and holds its span."""
+
+    __slots__ = ("_began", "_front", "_metrics", "_name", "_tracing", "span")
+
+    def __init__(self, metrics: Metrics, tracing: Tracing, name: str, front: str, metadata: Mapping[str, str]) -> None:
+        self._metrics = metrics
+        self._tracing = tracing
+        self._name = name
+        self._front = front
+        self._began = time.perf_counter()
+        self.span = tracing.begin(name, front, metadata)
+
+    def __enter__(self) -> _Observed:
+        self._metrics.began(self._front)
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        code = "OK" if error is None else code_of(error)
+        self._metrics.ended(self._name, code, self._front, time.perf_counter() - self._began)
+        if self.span is not None:
+            self._tracing.end(self.span, code, str(error or ""))
+
+
+class _Until:
+    """Bounds a block by a deadline, and says so in our own words when it passes."""
+
+    __slots__ = ("_deadline", "_timeout")
+
+    def __init__(self, deadline: float | None) -> None:
+        self._deadline = deadline
+        self._timeout: asyncio.Timeout | None = None
+
+    async def __aenter__(self) -> None:
+        if self._deadline is not None:
+            self._timeout = asyncio.timeout(max(0.0, self._deadline - time.monotonic()))
+            await self._timeout.__aenter__()
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if self._timeout is None:
+            return
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError:
+            raise Refused(
+                "the deadline passed; what was asked may have happened: repeat it with the same request id",
+                reason="DEADLINE_EXCEEDED",
+            ) from error
+
+
+def _handler(method: Method, services: Mapping[str, object]) -> Handler:
+    handler = getattr(services.get(method.service), method.attribute, None)
+    if handler is None:
+        raise LookupError(f"{method.name} has no handler {method.attribute!r}")
+    found: Handler = handler
+    return found
+
+
+def _call(
+    method: Method,
+    principal: Principal,
+    namespace: str,
+    metadata: Mapping[str, str],
+    front: str,
+    deadline: float | None,
+    seen: _Observed,
+) -> Call:
+    return Call(
+        method=method.name,
+        principal=principal,
+        namespace_id=namespace,
+        deadline=deadline,
+        metadata=metadata,
+        request_id=call_id(metadata),
+        idempotency=None,
+        traceparent=traceparent_of(seen.span, metadata),
+        front=front,
+        if_match="if-match" in metadata,
+    )
+
+
+def call_id(metadata: Mapping[str, str]) -> str:
+    """X-Request-Id if it is well-formed, else a new one."""
+    given = metadata.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _fill_from_headers(method: Method, request: Any, metadata: Mapping[str, str]) -> None:
+    """Idempotency-Key and If-Match are other ways of giving request_id and etag: fields win, contradictions do not."""
+    key = metadata.get("idempotency-key")
+    if key and method.has_request_id and not request.request_id:
+        request.request_id = key
+    etag = metadata.get("if-match")
+    if etag is None:
+        return
+    if method.has_etag:
+        if request.etag and request.etag.strip('"') != etag.strip().strip('"'):
+            raise Invalid.field("etag", "contradicts the header If-Match")
+        request.etag = etag
+    elif method.mutates:
+        raise Invalid.field("If-Match", f"{method.name} does not look at versions")
+
+
+def _named_namespaces(method: Method, request: Any) -> list[str]:
+    """What the request says: its own field first, then its resource's."""
+    named = [request.namespace_id] if method.namespace_field else []
+    if method.resource_field is not None:
+        inner = getattr(request, method.resource_field).namespace_id
+        if inner and named and named[0] and named[0] != inner:
+            raise Invalid.field(
+                f"{method.resource_field}.namespace_id", f"is {inner!r}, but namespace_id is {named[0]!r}"
+            )
+        named.append(inner)
+    return named
+
+
+def _choose_namespace(named: list[str], metadata: Mapping[str, str], principal: Principal) -> str:
+    from_call = next(filter(None, named), "") or metadata.get("pawl-namespace", "")
+    chosen = from_call or principal.namespace_id or DEFAULT_NAMESPACE
+    if principal.namespace_id is not None and principal.namespace_id != chosen:
+        raise Forbidden(
+            f"{principal.subject} is bound to namespace {principal.namespace_id!r}",
+            facts={"subject": principal.subject, "namespace_id": chosen},
+        )
+    return chosen
+
+
+def _first_namespace(first: Message) -> str:
+    """The namespace in the first message of an upload: in it, or in the part that it carries."""
+    for _, value in ((None, first), *first.ListFields()):
+        named = getattr(value, "namespace_id", "")
+        if named:
+            return str(named)
+    return ""
+
+
+def _idempotency_key(method: Method, request: Any, namespace: str) -> IdempotencyKey | None:
+    request_id = request.request_id
+    if not request_id:
+        return None
+    request.request_id = ""
+    serialised = request.SerializeToString(deterministic=True)
+    request.request_id = request_id
+    return IdempotencyKey(namespace, method.name, request_id, fingerprint(serialised))
+
+
+async def _wait_for_earlier(earlier: asyncio.Event, call: Call) -> None:
+    patience = LONGEST_WAIT_FOR_REPEAT
+    if call.deadline is not None:
+        # Answer while the caller still listens: nine tenths of the time that is left.
+        patience = min(patience, 0.9 * (call.deadline - time.monotonic()))
+    try:
+        async with asyncio.timeout(patience):
+            await earlier.wait()
+    except TimeoutError:
+        assert call.idempotency is not None
+        raise Refused(
+            f"request {call.idempotency.request_id!r} is still being worked on; repeat it",
+            reason="REQUEST_IN_FLIGHT",
+            facts={"request_id": call.idempotency.request_id},
+        )
+
+
+async def _within(answers: AsyncIterator[Message], deadline: float | None) -> AsyncIterator[Message]:
+    """The same answers; each is waited for until the deadline at most."""
+    if deadline is None:
+        async for answer in answers:
+            yield answer
+        return
+    while True:
+        async with _Until(deadline):
+            answer = await anext(answers, None)  # type: ignore[arg-type] # None marks the end
+        if answer is None:
+            return
+        yield answer
+
+
+async def _chain(first: Message, rest: AsyncIterator[Message]) -> AsyncIterator[Message]:
+    yield first
+    async for one in rest:
+        yield one
+
+
+async def _close(answers: object) -> None:
+    close = getattr(answers, "aclose", None)
+    if close is not None:
+        await close()
+
+
+def _status_hint(answer: Message) -> int | None:
+    """An answer that is itself a status: probes read 503, people read why."""
+    if isinstance(answer, system_pb2.Health) and answer.status == system_pb2.Health.NOT_SERVING:
+        return 503
+    return None
