@@ -20,6 +20,7 @@ from typing import Any
 import grpc
 import grpc.aio
 from google.api import httpbody_pb2  # type: ignore[import-untyped] # ships no types
+from pawl.link import LinkEnded
 from pawl.v1 import agent_pb2, job_pb2, plugin_pb2
 
 from agent.agent import Agent, opened
@@ -434,8 +435,31 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
+class RunningAgent:
+    """An agent in this process."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent
+        self.error: BaseException | None = None
+        self._over = asyncio.Event()
+
+    async def live(self) -> None:
+        try:
+            await self.agent.run()
+        except LinkEnded as error:
+            self.error = error
+        finally:
+            self._over.set()
+
+    async def end(self) -> BaseException | None:
+        """Wait for its end; why it ended, if not by a stop."""
+        async with asyncio.timeout(DEADLINE):
+            await self._over.wait()
+        return self.error
+
+
 @contextlib.asynccontextmanager
-async def running_agent(plane: ScriptedControlPlane, folder: Path, **settings: Any) -> AsyncIterator[Agent]:
+async def running_agent(plane: ScriptedControlPlane, folder: Path, **settings: Any) -> AsyncIterator[RunningAgent]:
     """A whole agent in this process, with a keeper of its own; stopped at once in the end."""
     flags = {
         "agent.name": "an-agent",
@@ -444,14 +468,12 @@ async def running_agent(plane: ScriptedControlPlane, folder: Path, **settings: A
         "executor.enabled": ["process"],
         **{key.replace("__", "."): value for key, value in settings.items()},
     }
-    async with opened(load(None, {}, flags).settings) as parts:
-        agent = Agent(parts)
-        async with asyncio.TaskGroup() as group:
-            life = group.create_task(agent.run())
-            agent.ended = life  # type: ignore[attr-defined] # what a test may wait for
-            try:
-                yield agent
-            finally:
-                agent.stop()
-                agent.stop()
-                await asyncio.wait({life}, timeout=DEADLINE)
+    async with opened(load(None, {}, flags).settings) as parts, asyncio.TaskGroup() as group:
+        running = RunningAgent(Agent(parts))
+        group.create_task(running.live())
+        try:
+            yield running
+        finally:
+            running.agent.stop()
+            running.agent.stop()
+            await running.end()
