@@ -192,6 +192,7 @@ class WasmExecutor:
             "LANG": "C.UTF-8",
             "PYTHONPATH": here,
             "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONSAFEPATH": "1",  # no module out of the folder it happens to start in
             "EXTISM_CACHE_CONFIG": str(self._cache_settings.resolve()),
             "EXTISM_ENABLE_WASI_OUTPUT": "1",
         }
@@ -232,7 +233,7 @@ class WasmExecutor:
         mine.setblocking(False)
         descriptors = [theirs.detach()]
         try:
-            await loop.create_connection(lambda: FrameChannel(run), sock=mine)
+            await loop.create_unix_connection(lambda: FrameChannel(run), sock=mine)
             streams = [LogStream.STDERR, LogStream.STDOUT] if plugin.module.wasi else [LogStream.STDERR]
             for stream in streams:
                 reader, writer = os.pipe()

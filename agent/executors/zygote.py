@@ -40,9 +40,13 @@ COMPILES_AT_ONCE: Final = 2
 COMPILE_WALL_SECONDS: Final = 60.0
 COMPILE_CPU_SECONDS: Final = 120
 COMPILE_DATA_BYTES: Final = 1 << 30
+REFUSAL_SECONDS: Final = 600.0
+"""How long a plugin that did not compile is refused at once, so that its retries do not compile all day."""
+REFUSALS_KEPT: Final = 64
 COMPILE_WORDS: Final = 4096
 """Of a compiler's complaint that are shown."""
 PAGE_BYTES: Final = 65536
+COMPILE_FAILED: Final = "PLUGIN_COMPILE_FAILED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,7 @@ class Zygote:
     compiled: OrderedDict[Build, CompiledPlugin] = field(default_factory=OrderedDict)
     wanted: deque[Build] = field(default_factory=deque)
     compiling: dict[int, Compile] = field(default_factory=dict)
+    refused: OrderedDict[Build, tuple[float, str]] = field(default_factory=OrderedDict)
     identity: guest.Zygote = field(default_factory=guest.Zygote.this)
 
     def serve(self) -> None:
@@ -141,6 +146,10 @@ class Zygote:
         if build in self.compiled:
             self.compiled.move_to_end(build)
             self._fork(run)
+            return
+        until, message = self.refused.get(build, (0.0, ""))
+        if time.monotonic() < until:
+            self._refuse(run, COMPILE_FAILED, message, retryable=False)
             return
         under_way = build in self.wanted or any(one.build == build for one in self.compiling.values())
         if not under_way:
@@ -219,7 +228,10 @@ class Zygote:
     def _load(self, build: Build) -> None:
         try:
             self.compiled[build] = load(build)
-        except (OSError, extism.Error) as error:
+        except OSError as error:  # the file went away: the next launch fetches it again
+            self._refuse_all(build, "PLUGIN_FETCH_FAILED", f"the plugin cannot be read: {error}", retryable=True)
+            return
+        except extism.Error as error:
             self._refuse_compile(build, str(error))
             return
         self.identity = guest.Zygote.this()
@@ -232,7 +244,11 @@ class Zygote:
         return [run for run in self.runs.values() if not run.pid and run.build == build]
 
     def _refuse_compile(self, build: Build, message: str) -> None:
-        self._refuse_all(build, "PLUGIN_COMPILE_FAILED", f"the plugin does not compile: {message}", retryable=False)
+        message = f"the plugin does not compile: {message}"
+        self.refused[build] = (time.monotonic() + REFUSAL_SECONDS, message)
+        while len(self.refused) > REFUSALS_KEPT:
+            self.refused.popitem(last=False)
+        self._refuse_all(build, COMPILE_FAILED, message, retryable=False)
 
     def _refuse_all(self, build: Build, code: str, message: str, *, retryable: bool) -> None:
         for run in self._waiting(build):

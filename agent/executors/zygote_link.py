@@ -26,6 +26,7 @@ from agent.keeper import KeeperLost
 START_SECONDS: Final = 20.0
 END_SECONDS: Final = 5.0
 CONTROL_FD: Final = 3
+WORDS_SHOWN: Final = 500
 MODULE: Final = "agent.executors.zygote"
 
 T = TypeVar("T")
@@ -87,17 +88,21 @@ class ZygoteLink:
 
     async def start(self, launcher: Launcher, environment: dict[str, str], cwd: Path) -> None:
         """Start the process and wait until it serves. Raises OSError, TimeoutError or KeeperLost if it does not."""
+        words = cwd / "zygote.log"
         try:
             argv = [sys.executable, "-m", MODULE, str(CONTROL_FD)]
-            pairs = [(self._remote.fileno(), CONTROL_FD)]
-            self.child = await launcher.start(f"wasm-zygote.{next(_numbers)}", argv, environment, str(cwd), pairs)
+            with words.open("wb") as stderr:
+                pairs = [(self._remote.fileno(), CONTROL_FD), (stderr.fileno(), 2)]
+                self.child = await launcher.start(f"wasm-zygote.{next(_numbers)}", argv, environment, str(cwd), pairs)
             self._remote.close()
             self._loop.add_reader(self._control, self._readable)
             async with asyncio.timeout(START_SECONDS):
                 await self.ready
-        except BaseException:
+        except BaseException as error:
             self._remote.close()
             await self.close()
+            if isinstance(error, EOFError):
+                raise OSError(f"it ended at once: {_last_words(words)}") from error
             raise
 
     async def launch(self, message: wire.Launch, descriptors: Sequence[int], run: Receiver) -> int:
@@ -198,13 +203,20 @@ class ZygoteLink:
         while self._outgoing:
             for descriptor in self._outgoing.popleft()[1]:
                 os.close(descriptor)
-        _settle(self.ready, lambda future: future.set_exception(OSError("the zygote ended while it started")))
+        _settle(self.ready, lambda future: future.set_exception(EOFError()))
         for launching in self._launching.values():
             _settle(launching, lambda future: future.set_exception(ZygoteLost()))
         self._launching.clear()
         running, self._running = self._running, {}
         for run in running.values():
             run.lost()
+
+
+def _last_words(log: Path) -> str:
+    try:
+        return log.read_text(errors="replace").strip()[-WORDS_SHOWN:] or "it gave no reason"
+    except OSError as error:
+        return str(error)
 
 
 async def _gone(child: Child) -> bool:

@@ -295,7 +295,7 @@ async def test_code_that_is_not_well_typed_is_refused_by_the_compiler(stage: Sta
     assert module != HELLO
     code, message = await refusal(stage, module)
     assert code == "PLUGIN_COMPILE_FAILED"
-    assert message
+    assert (code, message) == await refusal(stage, module)
 
 
 # Limits
@@ -387,6 +387,20 @@ async def test_closing_the_executor_ends_what_runs(folder: Path) -> None:
     for one in running:
         assert (await outcome(one)).failure is not None
     assert await stage.zygote.wait() == 0
+
+
+async def test_why_the_zygote_does_not_start_is_told(folder: Path) -> None:
+    class Misled(RealLauncher):
+        async def start(
+            self, key: str, argv: list[str], env: dict[str, str], cwd: str, fds: list[tuple[int, int]]
+        ) -> Process:
+            return await super().start(key, [*argv[:-1], "nonsense"], env, cwd, fds)
+
+    async def nothing(_: str) -> bytes:
+        return b""
+
+    with pytest.raises(RuntimeError, match="nonsense"):
+        await WasmExecutor(Misled(), nothing, folder).open()
 
 
 async def test_under_the_agents_keeper_plugins_run_and_nothing_is_left(folder: Path) -> None:

@@ -50,6 +50,10 @@ def children(process: int) -> list[int]:
     return [int(word) for word in proc(process, f"task/{process}/children").split()]
 
 
+def descriptors(process: int) -> int:
+    return len(os.listdir(f"/proc/{process}/fd"))
+
+
 def is_alive(process: int) -> bool:
     status = proc(process, "stat").rpartition(")")[2].split()
     return bool(status) and status[0] not in "ZX"
@@ -384,9 +388,12 @@ def test_the_throw_away_compiler_tells_what_is_wrong(tmp_path: Path) -> None:
 
 @asynchronous
 async def test_two_hundred_runs_at_once_all_end_well(stage: Stage) -> None:
+    await check_well(stage)
+    before = descriptors(os.getpid()), descriptors(stage.zygote.pid)
     outcomes = await asyncio.gather(*(stage.run(stage.work(HELLO)) for _ in range(200)))
     assert all(one.failure is None for one in outcomes)
     assert children(stage.zygote.pid) == []
+    await until(lambda: (descriptors(os.getpid()), descriptors(stage.zygote.pid)) == before)
 
 
 # A guest's process that is in other hands

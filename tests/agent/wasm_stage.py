@@ -113,7 +113,12 @@ class Process:
             os.killpg(self.pid, sig)
 
 
-SEAT = "import os, sys; os.dup2(int(sys.argv[1]), int(sys.argv[2])); os.execv(sys.argv[3], sys.argv[3:])"
+SEAT = """
+import os, sys
+for pair in sys.argv[1].split():
+    os.dup2(*map(int, pair.split(":")))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 class RealLauncher:
@@ -125,9 +130,9 @@ class RealLauncher:
     async def start(
         self, key: str, argv: list[str], env: dict[str, str], cwd: str, fds: list[tuple[int, int]]
     ) -> Process:
-        [(here, there)] = fds
-        command = [sys.executable, "-c", SEAT, str(here), str(there), *argv]
-        popen = subprocess.Popen(command, env=env, cwd=cwd, start_new_session=True, pass_fds=[here])  # noqa: ASYNC220  # the keeper's way, a vfork
+        pairs = " ".join(f"{here}:{there}" for here, there in fds)
+        command = [sys.executable, "-c", SEAT, pairs, *argv]
+        popen = subprocess.Popen(command, env=env, cwd=cwd, start_new_session=True, pass_fds=[here for here, _ in fds])  # noqa: ASYNC220  # the keeper's way, a vfork
         process = Process(popen)
         self.started.append(process)
         return process
