@@ -301,8 +301,9 @@ def _read_config(message: job_pb2.JobConfig) -> JobConfig:
         wasm=wasm,
         on_control_plane_lost=lost or OnControlPlaneLost.STOP,
     )
-    executor = {"executor": message.executor} if message.executor else {}
-    return replace(config, **executor, **_given(message, _CONFIG_SETTINGS))
+    if message.executor:
+        config = replace(config, executor=message.executor)
+    return replace(config, **_given(message, _CONFIG_SETTINGS))
 
 
 _CONFIG_SETTINGS = (

@@ -1,33 +1,206 @@
-"""Schedules and their fires."""
+"""Schedules and their fires: one row per slot that was dealt with."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
-from controlplane.store.tables import schedule
+from controlplane.domain.ids import is_id
+from controlplane.domain.schedule import Kind
+from controlplane.domain.schedule_rules import Schedule, ScheduleSpec, ScheduleStatus
+from controlplane.store import dialect
+from controlplane.store.query import Listing
+from controlplane.store.tables import fire, schedule
 
-_DISABLED = 3
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(ScheduleSpec).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Fire:
+    """What became of a slot: a task, or the reason why there is none."""
+
+    schedule_id: str
+    fire_time: int
+    handled_at: int
+    task_id: str | None = None
+    reason: str | None = None
+
+
+def of_row(row: Row[Any]) -> Schedule:
+    """A row of the table."""
+    return Schedule(
+        id=row.id,
+        namespace_id=row.namespace_id,
+        name=row.name,
+        job_id=row.job_id,
+        kind=Kind(row.kind),
+        status=ScheduleStatus(row.status),
+        timezone=row.timezone,
+        spec=_decode(row.spec),
+        parameters=None if row.parameters is None else bytes(row.parameters),
+        parameters_type=row.parameters_type,
+        next_fire_at=row.next_fire_at,
+        last_fire_at=row.last_fire_at,
+        fire_count=row.fire_count,
+        version=row.version,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def find(connection: Connection, namespace_id: str, key: str, *, lock: bool = False) -> Schedule | None:
+    """The schedule with this id or name, or None."""
+    match = schedule.c.id == key.lower() if is_id(key) else schedule.c.name == key
+    statement = sa.select(schedule).where(_living(namespace_id), match)
+    row = connection.execute(dialect.for_update(statement) if lock else statement).one_or_none()
+    return None if row is None else of_row(row)
+
+
+def _living(namespace_id: str) -> sa.ColumnElement[bool]:
+    return sa.and_(schedule.c.namespace_id == namespace_id, schedule.c.deleted_at.is_(None))
+
+
+def listing(namespace_id: str) -> Listing:
+    """A namespace's living schedules."""
+    return Listing(sa.select(schedule).where(_living(namespace_id)), schedule.c)
+
+
+def insert(connection: Connection, new: Schedule) -> None:
+    """A new one. Raises IntegrityError when the name is taken."""
+    fixed = {"id": new.id, "namespace_id": new.namespace_id, "name": new.name, "created_at": new.created_at}
+    connection.execute(schedule.insert().values(**fixed, **_changeable(new)))
+
+
+def update(connection: Connection, changed: Schedule) -> None:
+    """All of a schedule that can change."""
+    connection.execute(schedule.update().where(schedule.c.id == changed.id).values(**_changeable(changed)))
+
+
+def _changeable(one: Schedule) -> dict[str, Any]:
+    return {
+        "job_id": one.job_id,
+        "kind": int(one.kind),
+        "status": int(one.status),
+        "timezone": one.timezone,
+        "spec": _encode(one.spec).decode(),
+        "parameters": one.parameters,
+        "parameters_type": one.parameters_type,
+        "next_fire_at": one.next_fire_at,
+        "last_fire_at": one.last_fire_at,
+        "fire_count": one.fire_count,
+        "version": one.version,
+        "updated_at": one.updated_at,
+    }
+
+
+def delete(connection: Connection, schedule_id: str, now: int) -> None:
+    """Softly: the name is free, the tasks it made keep pointing at it."""
+    values = {"next_fire_at": None, "deleted_at": now, "updated_at": now}
+    connection.execute(schedule.update().where(schedule.c.id == schedule_id).values(values))
 
 
 def disable_of_job(connection: Connection, job_id: str, now: int) -> None:
     """A job that is gone makes no more tasks."""
+    firing = schedule.c.status.in_((ScheduleStatus.ACTIVE, ScheduleStatus.PAUSED))
     connection.execute(
         schedule.update()
-        .where(schedule.c.job_id == job_id, schedule.c.deleted_at.is_(None), schedule.c.status.in_((1, 2)))
-        .values(status=_DISABLED, next_fire_at=None, version=schedule.c.version + 1, updated_at=now)
+        .where(schedule.c.job_id == job_id, schedule.c.deleted_at.is_(None), firing)
+        .values(
+            status=int(ScheduleStatus.DISABLED),
+            next_fire_at=None,
+            version=schedule.c.version + 1,
+            updated_at=now,
+        )
     )
 
 
 def delete_of_namespace(connection: Connection, namespace_id: str, now: int) -> None:
     """Softly, all of a namespace."""
-    connection.execute(
+    values = {"next_fire_at": None, "deleted_at": now, "updated_at": now}
+    connection.execute(schedule.update().where(_living(namespace_id)).values(values))
+
+
+# --- firing
+
+
+def due(connection: Connection, now: int, limit: int) -> list[Schedule]:
+    """Schedules whose next slot has come, the oldest slot first."""
+    statement = sa.select(schedule).where(schedule.c.next_fire_at <= now).order_by(schedule.c.next_fire_at)
+    return [of_row(row) for row in connection.execute(statement.limit(limit))]
+
+
+def lock_many(connection: Connection, ids: Iterable[str]) -> dict[str, Schedule]:
+    """These schedules, locked, without those that somebody else holds or has deleted."""
+    statement = sa.select(schedule).where(schedule.c.id.in_(set(ids)), schedule.c.deleted_at.is_(None))
+    locked = dialect.for_update(statement.order_by(schedule.c.id), skip_locked=True)
+    return {row.id: of_row(row) for row in connection.execute(locked)}
+
+
+def next_fire_at(connection: Connection) -> int | None:
+    """The next slot of all schedules."""
+    statement = sa.select(sa.func.min(schedule.c.next_fire_at)).where(schedule.c.next_fire_at.is_not(None))
+    found: int | None = connection.execute(statement).scalar_one()
+    return found
+
+
+def save_fired(connection: Connection, fired: Sequence[Schedule]) -> None:
+    """What firing changes; the version is a person's matter and stays."""
+    if not fired:
+        return
+    statement = (
         schedule.update()
-        .where(schedule.c.namespace_id == namespace_id, schedule.c.deleted_at.is_(None))
-        .values(
-            status=sa.case((schedule.c.status == 1, _DISABLED), else_=schedule.c.status),
-            next_fire_at=None,
-            deleted_at=now,
-            updated_at=now,
-        )
+        .where(schedule.c.id == sa.bindparam("of"))
+        .values({name: sa.bindparam(f"new_{name}") for name in _FIRED})
     )
+    connection.execute(
+        statement, [{"of": one.id} | {f"new_{name}": getattr(one, name) for name in _FIRED} for one in fired]
+    )
+
+
+_FIRED = ("status", "next_fire_at", "last_fire_at", "fire_count")
+
+
+def fired_slots(connection: Connection, slots: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
+    """Which of these slots have been dealt with."""
+    wanted = list(slots)
+    if not wanted:
+        return set()
+    statement = sa.select(fire.c.schedule_id, fire.c.fire_time).where(
+        fire.c.schedule_id.in_({schedule_id for schedule_id, _ in wanted}),
+        fire.c.fire_time.between(min(slot for _, slot in wanted), max(slot for _, slot in wanted)),
+    )
+    return {(row.schedule_id, row.fire_time) for row in connection.execute(statement)} & set(wanted)
+
+
+def insert_fires(connection: Connection, fires: Sequence[Fire]) -> None:
+    """What became of slots. Raises IntegrityError for a slot that has a row: then nothing of the transaction counts."""
+    if fires:
+        connection.execute(
+            fire.insert(),
+            [
+                {
+                    "schedule_id": one.schedule_id,
+                    "fire_time": one.fire_time,
+                    "task_id": one.task_id,
+                    "reason": one.reason,
+                    "handled_at": one.handled_at,
+                }
+                for one in fires
+            ],
+        )
+
+
+def fires_listing(schedule_id: str) -> Listing:
+    """A schedule's slots."""
+    return Listing(sa.select(fire).where(fire.c.schedule_id == schedule_id), fire.c)
+
+
+def fire_of_row(row: Row[Any]) -> Fire:
+    """A row of the table."""
+    return Fire(row.schedule_id, row.fire_time, row.handled_at, row.task_id, row.reason)

@@ -1,6 +1,6 @@
 """Messages to domain values and back: nothing is lost, and what contradicts itself is refused."""
 
-from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -10,8 +10,9 @@ from pawl.v1 import job_pb2
 from controlplane.api import translate
 from controlplane.domain.errors import Invalid
 from controlplane.domain.job import Job, JobStatus
+from controlplane.engine.jobs import JobDraft
 
-SEED = {
+SEED: dict[str, Any] = {
     "name": "hello-world-job",
     "description": "says hello",
     "environment": {"LANG": "C"},
@@ -19,13 +20,13 @@ SEED = {
 }
 
 
-def stored(body: Mapping[str, object] = SEED) -> Job:
+def stored(body: dict[str, Any] = SEED) -> Job:
     draft = translate.read_job(ParseDict(body, job_pb2.Job()))
     status = draft.status or JobStatus.ENABLED
     return Job("0" * 8, "default", draft.name, status, 1, 1, 1_700_000_000_123_456, 1_700_000_000_123_456, draft.spec)
 
 
-def changed(patch: Mapping[str, object], *paths: str) -> translate.JobDraft:
+def changed(patch: dict[str, Any], *paths: str) -> JobDraft:
     return translate.job_change(ParseDict(patch, job_pb2.Job()), FieldMask(paths=paths))(stored())
 
 
@@ -65,7 +66,7 @@ def test_a_mask_that_names_nothing_changeable_is_refused(path: str) -> None:
 
 
 @pytest.mark.parametrize("patch", [{"enabled": False}, {"status": "DISABLED"}, {"enabled": False, "status": 2}])
-def test_enabled_and_status_are_two_spellings_of_one_thing(patch: dict[str, object]) -> None:
+def test_enabled_and_status_are_two_spellings_of_one_thing(patch: dict[str, Any]) -> None:
     assert changed(patch).status is JobStatus.DISABLED
 
 

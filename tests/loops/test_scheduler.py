@@ -1,0 +1,183 @@
+"""The scheduler: every slot once, with a task or with a reason, whoever crashes and however many there are."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+import sqlalchemy as sa
+
+from controlplane.domain.job import JobConfig, JobSpec, JobStatus
+from controlplane.domain.page import PageRequest
+from controlplane.domain.schedule import Kind
+from controlplane.domain.schedule_rules import Schedule, ScheduleSpec, ScheduleStatus
+from controlplane.engine.context import Engine
+from controlplane.engine.jobs import JobDraft, Jobs
+from controlplane.engine.lists import Question
+from controlplane.engine.schedules import ScheduleDraft, Schedules
+from controlplane.engine.tasks import Tasks
+from controlplane.loops.holder import Holder
+from controlplane.loops.scheduler import Scheduler, decide
+from controlplane.store.schedules import Fire
+from controlplane.store.tables import schedule, task
+
+SECOND = 1_000_000
+
+
+@pytest.fixture
+async def schedules(engine: Engine, jobs: Jobs) -> Schedules:
+    """The use cases, beside a job `hello`."""
+    await jobs.create("default", JobDraft("hello", JobSpec("", {}, JobConfig(cmd="true"))), None)
+    return Schedules(engine)
+
+
+def scheduler_of(engine: Engine, tasks: Tasks, identity: str = "a") -> Scheduler:
+    return Scheduler(engine, tasks, Holder(engine, "scheduler", identity))
+
+
+async def tick(schedules: Schedules, name: str = "tick", **spec: object) -> Schedule:
+    wanted = ScheduleSpec(**({"interval_seconds": 60.0, "tags": {"by": "clock"}} | spec))  # type: ignore[arg-type]  # any field
+    draft = ScheduleDraft(name, "hello", Kind.INTERVAL, "", wanted, b'{"n":1}', "application/json")
+    return (await schedules.create("default", draft, None)).schedule
+
+
+async def fires(schedules: Schedules, name: str = "tick") -> Sequence[Fire]:
+    return (await schedules.fires(name, Question("default", None, [], PageRequest(1, 1000))))[1]
+
+
+async def task_count(engine: Engine) -> int:
+    statement = sa.select(sa.func.count()).select_from(task)
+    return await engine.store.read(lambda connection: int(connection.execute(statement).scalar_one()))
+
+
+async def test_a_slot_makes_one_task_with_what_the_schedule_says(
+    engine: Engine, tasks: Tasks, schedules: Schedules
+) -> None:
+    made = await tick(schedules, environment={"A": "1"}, priority=700)
+    scheduler = scheduler_of(engine, tasks)
+    assert await scheduler.sweep() == 0
+    engine.clock.offset += 61 * SECOND
+    assert await scheduler.sweep() == 1
+    assert await scheduler.sweep() == 0
+    [fire] = await fires(schedules)
+    assert fire.task_id is not None
+    view = await tasks.get("default", fire.task_id)
+    assert (view.task.schedule_id, view.task.scheduled_at, view.task.priority) == (made.id, made.next_fire_at, 700)
+    assert (view.data.parameters, view.data.tags, view.data.environment) == (b'{"n":1}', {"by": "clock"}, {"A": "1"})
+    after = (await schedules.get("default", "tick")).schedule
+    assert (after.fire_count, after.last_fire_at, after.version) == (1, made.next_fire_at, 1)
+    assert after.next_fire_at == made.created_at + 120 * SECOND
+
+
+async def test_after_a_sleep_the_newest_slot_fires_and_the_others_have_a_reason(
+    engine: Engine, tasks: Tasks, schedules: Schedules
+) -> None:
+    await tick(schedules)
+    engine.clock.offset += 60 * 200 * SECOND + SECOND
+    await scheduler_of(engine, tasks).sweep()
+    newest, *missed = await fires(schedules)
+    assert newest.task_id is not None
+    assert len(missed) == 100
+    assert {one.reason for one in missed[:-1]} == {"NEWER_SLOT"}
+    assert missed[-1].reason == "NEWER_SLOT (99 older slots were missed as well)"
+    assert await task_count(engine) == 1
+
+
+async def test_rival_schedulers_fire_every_slot_once(engine: Engine, tasks: Tasks, schedules: Schedules) -> None:
+    for number in range(30):
+        await tick(schedules, f"s{number}")
+    engine.clock.offset += 61 * SECOND
+    rivals = [scheduler_of(engine, tasks, str(number)) for number in range(4)]
+    await asyncio.gather(*(rival.sweep() for rival in rivals))
+    while await rivals[0].sweep():
+        pass
+    assert await task_count(engine) == 30
+
+
+async def test_a_slot_that_has_a_row_is_not_fired_again(engine: Engine, tasks: Tasks, schedules: Schedules) -> None:
+    made = await tick(schedules)
+    engine.clock.offset += 61 * SECOND
+    scheduler = scheduler_of(engine, tasks)
+    await scheduler.sweep()
+    back = schedule.update().values(next_fire_at=made.next_fire_at)
+    await engine.store.write(lambda connection: connection.execute(back).rowcount)
+    assert await scheduler.sweep() == 1
+    assert (await task_count(engine), len(await fires(schedules))) == (1, 1)
+
+
+async def test_a_disabled_job_leaves_a_reason_and_the_schedule_goes_on(
+    engine: Engine, tasks: Tasks, schedules: Schedules, jobs: Jobs
+) -> None:
+    await tick(schedules)
+    await jobs.set_status("default", "hello", JobStatus.DISABLED, None)
+    engine.clock.offset += 61 * SECOND
+    await scheduler_of(engine, tasks).sweep()
+    [fire] = await fires(schedules)
+    assert (fire.task_id, fire.reason) == (None, "JOB_DISABLED")
+    after = (await schedules.get("default", "tick")).schedule
+    assert (after.status, after.fire_count, after.last_fire_at) == (ScheduleStatus.ACTIVE, 0, None)
+
+
+async def test_a_schedule_ends_with_its_window(engine: Engine, tasks: Tasks, schedules: Schedules) -> None:
+    await tick(schedules, end_time=engine.clock.now() + 100 * SECOND)
+    engine.clock.offset += 61 * SECOND
+    await scheduler_of(engine, tasks).sweep()
+    after = (await schedules.get("default", "tick")).schedule
+    assert (after.status, after.next_fire_at, after.fire_count) == (ScheduleStatus.ENDED, None, 1)
+
+
+async def test_a_rule_that_cannot_be_computed_stops_only_itself(
+    engine: Engine, tasks: Tasks, schedules: Schedules
+) -> None:
+    await tick(schedules)
+    broken = await tick(schedules, "broken")
+    zone = schedule.update().where(schedule.c.id == broken.id).values(kind=1, timezone="Gone/Zone")
+    await engine.store.write(lambda connection: connection.execute(zone).rowcount)
+    engine.clock.offset += 61 * SECOND
+    await scheduler_of(engine, tasks).sweep()
+    [fire] = await fires(schedules, "broken")
+    assert (fire.reason or "").startswith("INVALID_RULE")
+    assert (await schedules.get("default", "broken")).schedule.status is ScheduleStatus.DISABLED
+    assert await task_count(engine) == 1
+
+
+async def test_a_schedule_that_changed_meanwhile_is_not_fired_by_what_was_read(
+    engine: Engine, tasks: Tasks, schedules: Schedules
+) -> None:
+    made = await tick(schedules)
+    await schedules.set_status("default", "tick", ScheduleStatus.DISABLED, None)
+    engine.clock.offset += 61 * SECOND
+    now = engine.clock.now()
+    fired = await engine.store.write(scheduler_of(engine, tasks)._fire, decide([made], now), now)
+    assert (fired.created, fired.fires) == (0, [])
+
+
+async def test_the_loop_wakes_for_a_new_schedule_and_for_its_slot(
+    engine: Engine, tasks: Tasks, schedules: Schedules
+) -> None:
+    scheduler = scheduler_of(engine, tasks)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        running = group.create_task(scheduler.run())
+        with engine.wakeups.listen("ready") as ready:
+            await tick(schedules, interval_seconds=0.2)
+            for _ in range(3):
+                await ready.wait()
+                ready.clear()
+        running.cancel()
+    slots = await fires(schedules)
+    assert len(slots) >= 3
+    assert max(one.handled_at - one.fire_time for one in slots if one.task_id) < SECOND
+
+
+async def test_one_holder_at_a_time_and_a_restarted_one_takes_its_own_back(engine: Engine) -> None:
+    first, second = Holder(engine, "loop", "a"), Holder(engine, "loop", "b")
+    assert await first.hold()
+    assert not await second.hold()
+    again = Holder(engine, "loop", "a")
+    assert await again.hold()
+    assert (first.token, again.token) == (1, 2)
+    engine.clock.offset += 4 * SECOND
+    assert await second.hold()
+    again._renew_at = 0.0
+    assert not await again.hold()
+    await second.release()
+    assert await again.hold()
