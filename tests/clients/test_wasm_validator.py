@@ -67,6 +67,11 @@ def test_an_entry_that_a_task_cannot_call_is_refused(kind: str) -> None:
     assert refusal(build(f'(func (export "execute_task") {kind})')).reason is Reason.ENTRY_TYPE
 
 
+def test_the_functions_that_a_task_can_call_are_listed() -> None:
+    text = f'(func (export "_initialize")) (func (export "sized") (param i32)) (func (export "b")) {EXECUTE}'
+    assert wasm.validate(build(text)).entries == ("b", "execute_task")
+
+
 def test_a_memory_named_like_the_entry_is_no_entry() -> None:
     assert refusal(build('(memory (export "execute_task") 1)')).reason is Reason.ENTRY_MISSING
 
@@ -268,6 +273,7 @@ def test_metadata_is_read_back() -> None:
     assert metadata.capabilities == {"http": ("api.example.test",)}
     assert metadata.limits == {"memory_bytes": 1 << 26}
     assert metadata.entry("other") is None
+    assert metadata.source == asked
 
 
 def test_metadata_replaces_metadata_and_leaves_the_rest_alone() -> None:
@@ -313,7 +319,18 @@ def test_a_wrong_field_of_the_metadata_is_named(change: Mapping[str, Any], words
     assert words in caught.value.message
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"[" * 60000, b'{"abi": 1}' + b" " * 70000])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b'{"abi": NaN}',
+        b'{"x": ' + b"[" * 40 + b"]" * 40 + b"}",
+        b"\xff",
+        b"[" * 60000,
+        b'{"abi": 1}' + b" " * 70000,
+    ],
+)
 def test_metadata_that_is_no_object_is_refused(content: bytes) -> None:
     module = build(EXECUTE) + section(0, leb(14) + b"pawl.plugin.v1" + content)
     assert refusal(module).reason is Reason.METADATA_INVALID

@@ -15,6 +15,7 @@ from typing import Any, Final
 ABI: Final = 1
 METADATA_SECTION: Final = "pawl.plugin.v1"
 MAX_METADATA_BYTES: Final = 64 << 10
+MAX_DEPTH: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class Metadata:
     capabilities: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)
     build: Mapping[str, Any] = field(default_factory=dict)
+    source: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """All of it as it stands in the module, with fields that this version does not know."""
 
     def entry(self, name: str) -> Entry | None:
         """The entry of that name, if the plugin describes it."""
@@ -74,11 +77,12 @@ def parse_metadata(content: bytes) -> Metadata:
     if len(content) > MAX_METADATA_BYTES:
         raise _invalid(METADATA_SECTION, f"{len(content)} bytes; at most {MAX_METADATA_BYTES} are taken")
     try:
-        source = json.loads(content.decode())
+        source = json.loads(content.decode(), parse_constant=_refuse_constant)
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise _invalid(METADATA_SECTION, f"not JSON in UTF-8: {error}") from None
     if not isinstance(source, dict):
         raise _invalid(METADATA_SECTION, "must be a JSON object")
+    _check_depth(source, MAX_DEPTH)
     abi = _get(source, "abi", int, "", None)
     if abi != ABI:
         raise _invalid("abi", f"{abi} is not known; this Pawl speaks {ABI}")
@@ -95,7 +99,21 @@ def parse_metadata(content: bytes) -> Metadata:
         capabilities=_capabilities(_get(source, "capabilities", dict, "", {})),
         limits=_limits_asked(_get(source, "limits", dict, "", {})),
         build=_get(source, "build", dict, "", {}),
+        source=source,
     )
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _check_depth(value: Any, left: int) -> None:
+    """Refuse nesting that readers with a limit of their own would choke on."""
+    if left < 0:
+        raise _invalid(METADATA_SECTION, f"nested deeper than {MAX_DEPTH}")
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in inside:
+        _check_depth(item, left - 1)
 
 
 def _entries(listed: Sequence[Any]) -> tuple[Entry, ...]:

@@ -89,6 +89,12 @@ class Module:
     memory_pages: int
     metadata: Metadata | None
 
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """The exported functions that a task can call, besides the ones that run by themselves before it."""
+        callable_ = (name for name, kind in self.exports.items() if _is_entry(kind))
+        return tuple(sorted(name for name in callable_ if name not in _INITIALISERS))
+
     def check_entry(self, name: str) -> None:
         """Refuse `name` unless it is an exported function that a task can call."""
         kind = self.exports.get(name)
@@ -97,8 +103,15 @@ class Module:
             raise ModuleRefused(
                 Reason.ENTRY_MISSING, f"the module exports no function {name!r}; functions exported: {known}"
             )
-        if kind.parameters or kind.results not in ((), ("i32",)):
+        if not _is_entry(kind):
             raise ModuleRefused(Reason.ENTRY_TYPE, f"{name!r} is {kind}; a task calls () -> () or () -> (i32)")
+
+
+_INITIALISERS: Final = ("_initialize", "__wasm_call_ctors")
+
+
+def _is_entry(kind: FunctionType) -> bool:
+    return not kind.parameters and kind.results in ((), ("i32",))
 
 
 _I32, _I64 = "i32", "i64"
