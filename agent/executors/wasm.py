@@ -151,6 +151,9 @@ class WasmExecutor:
         run.on_end(lambda: self._runs.discard(run))
         try:
             await zygote.launch(message, await self._channels(run, plugin), run)
+        except OSError as error:
+            run.abandon()
+            raise LaunchError(Failure("SPAWN_FAILED", f"no process for the plugin: {error}")) from error
         except BaseException:
             run.abandon()
             raise

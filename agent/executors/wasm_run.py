@@ -98,6 +98,10 @@ class WasmRun:
 
     # What the zygote tells
 
+    def forked(self) -> None:
+        """The process is there: what came before was compiling, and not the run's."""
+        self._began = self._loop.time()
+
     def exited(self, message: wire.Exited) -> None:
         """The process is reaped."""
         self._exited = message

@@ -136,12 +136,16 @@ class Zygote:
         message = msgspec.msgpack.decode(data, type=wire.ToZygote)
         if isinstance(message, wire.Kill):
             self._kill(message.run)
-        else:
-            self._launch(Run(message, list(descriptors)))
+            return True
+        run = Run(message, list(descriptors))
+        self.runs[message.run] = run
+        if len(descriptors) == 2 + message.wasi:
+            self._launch(run)
+        else:  # the system drops descriptors that do not fit into this process any more
+            self._refuse(run, "SPAWN_FAILED", "too many open files", retryable=True)
         return True
 
     def _launch(self, run: Run) -> None:
-        self.runs[run.launch.run] = run
         build = run.build
         if build in self.compiled:
             self.compiled.move_to_end(build)

@@ -60,6 +60,8 @@ class Launcher(Protocol):
 class Receiver(Protocol):
     """What is told how a run goes on after its launch."""
 
+    def forked(self) -> None: ...
+
     def exited(self, message: wire.Exited) -> None: ...
 
     def lost(self) -> None: ...
@@ -77,6 +79,7 @@ class ZygoteLink:
 
     def __init__(self) -> None:
         self.ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.ready.add_done_callback(lambda ready: ready.cancelled() or ready.exception())  # nobody has to wait
         self.child: Child | None = None
         self.dead = False
         self._loop = asyncio.get_running_loop()
@@ -183,6 +186,8 @@ class ZygoteLink:
             case wire.Ready():
                 self.ready.set_result(message.extism)
             case wire.Forked():
+                if message.run in self._running:
+                    self._running[message.run].forked()
                 _settle(self._launching.pop(message.run, None), lambda future: future.set_result(message.pid))
             case wire.Refused():
                 self._running.pop(message.run, None)

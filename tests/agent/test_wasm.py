@@ -1,6 +1,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import stat
 from collections.abc import AsyncIterator
@@ -67,7 +68,7 @@ async def test_the_seed_form_runs_and_its_output_comes_back(stage: Stage) -> Non
     assert result.exit_code == 0
     assert result.output == Payload(b'{"greeting": "hello"}', "application/json")
     assert (result.output_size, result.output_truncated) == (21, False)
-    assert result.usage.wall_seconds > 0
+    assert 0 < result.usage.wall_seconds < WITHIN
     assert result.usage.peak_memory_bytes > 0
     assert sink.starts == 1
 
@@ -224,6 +225,20 @@ async def test_a_plugin_that_begins_with_more_memory_than_it_may_have_is_not_sta
     code, message = await refusal(stage, module, limits=LIMITED)
     assert code == "PLUGIN_OUT_OF_MEMORY"
     assert str(2000 * 65536) in message
+
+
+async def test_without_descriptors_left_a_launch_fails_and_may_be_retried(stage: Stage) -> None:
+    work = stage.work(HELLO)
+    assert (await stage.run(work)).failure is None
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")), hard))
+    try:
+        with pytest.raises(LaunchError) as caught:
+            await stage.run(work)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (caught.value.failure.code, caught.value.failure.retryable) == ("SPAWN_FAILED", True)
+    assert (await stage.run(work)).failure is None
 
 
 # What is refused before anything runs
