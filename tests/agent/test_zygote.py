@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 from wasmtime import wat2wasm
 
 from agent.executors import guest as inside
 from agent.executors import wasm_messages as wire
-from agent.executors.base import LaunchError, Limits, Outcome
+from agent.executors.base import LaunchError, Limits, Outcome, Payload
 from agent.executors.wasm_run import FrameChannel, WasmRun
 from tests.agent.wasm_stage import WITHIN, RecordingSink, Stage, digest, execute, guest, opened, outcome
 
@@ -394,6 +395,19 @@ async def test_two_hundred_runs_at_once_all_end_well(stage: Stage) -> None:
     assert all(one.failure is None for one in outcomes)
     assert children(stage.zygote.pid) == []
     await until(lambda: (descriptors(os.getpid()), descriptors(stage.zygote.pid)) == before)
+
+
+def test_under_uvloop_runs_end_and_are_stopped_all_the_same(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path) as stage:
+            spinning = await stage.start(stage.work(execute("(call $spin)")))
+            outcomes = await asyncio.gather(*(stage.run(stage.work(HELLO)) for _ in range(20)))
+            assert all(one.output == Payload(b"hello", "text/plain; charset=utf-8") for one in outcomes)
+            await spinning.stop(0)
+            assert (await outcome(spinning)).signal == signal.SIGKILL
+            await check_well(stage)
+
+    uvloop.run(main())
 
 
 # A guest's process that is in other hands
