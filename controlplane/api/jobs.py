@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from google.protobuf.empty_pb2 import Empty
 from pawl.v1 import job_pb2
 
 from controlplane.api import translate
+from controlplane.api.call import Call
 from controlplane.domain.job import Job, JobStatus
 from controlplane.engine.jobs import Jobs
-
-if TYPE_CHECKING:
-    from controlplane.api.call import Call
 
 
 class JobService:

@@ -8,25 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
-from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.json_format import MessageToDict
+from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
-from google.protobuf.struct_pb2 import Value
+from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
-from pawl.v1 import job_pb2, types_pb2
+from pawl.v1 import access_pb2, job_pb2, plugin_pb2, schedule_pb2, types_pb2
 
+from controlplane.api.methods import is_repeated
+from controlplane.domain.cron import zone_of
 from controlplane.domain.errors import Invalid
 from controlplane.domain.filter import is_storable
 from controlplane.domain.job import Job, JobConfig, JobSpec, JobStatus, OnControlPlaneLost, WasmSpec
 from controlplane.domain.job_rules import digest_of_reference
+from controlplane.domain.namespace import Namespace
 from controlplane.domain.page import PageRequest, parse_page
+from controlplane.domain.plugin import Plugin
+from controlplane.domain.schedule import Kind
+from controlplane.domain.schedule_rules import ScheduleSpec, ScheduleStatus
 from controlplane.engine.jobs import JobDraft
 from controlplane.engine.lists import Question
+from controlplane.engine.namespaces import NamespaceDraft
+from controlplane.engine.schedules import ScheduleDraft, ScheduleView
 from controlplane.store.query import Page
+from controlplane.store.schedules import Fire
 
 E = TypeVar("E", bound=IntEnum)
 M = TypeVar("M", bound=Message)
@@ -39,8 +48,10 @@ MAX_PAYLOAD = 1 << 20
 
 def timestamp(instant: int | None) -> Timestamp | None:
     """Microseconds as a message; None stays unset."""
-    if instant is None:
-        return None
+    return None if instant is None else _stamp(instant)
+
+
+def _stamp(instant: int) -> Timestamp:
     seconds, micros = divmod(instant, 1_000_000)
     return Timestamp(seconds=seconds, nanos=micros * 1_000)
 
@@ -150,17 +161,18 @@ def _overlay(target: Message, patch: Message) -> None:
             _copy_field(target, patch, field)
 
 
-def _is_composite(field: FieldDescriptor) -> bool:
-    """Whether a field is a group of settings that are changed one by one, and not a value."""
-    if field.message_type is None or field.is_repeated:
+def _is_composite(field: Any) -> bool:
+    """Whether a field is a group of settings that are changed one by one, and not a value. Descriptors are Any: the
+    stubs know them as two unrelated classes."""
+    if field.message_type is None or is_repeated(field):
         return False
-    return field.message_type.full_name.startswith("pawl.v1.") and field.message_type.name != "Payload"
+    return bool(field.message_type.full_name.startswith("pawl.v1.") and field.message_type.name != "Payload")
 
 
-def _copy_field(target: Message, patch: Message, field: FieldDescriptor) -> None:
+def _copy_field(target: Message, patch: Message, field: Any) -> None:
     """Make one field of the target what it is in the patch: same value, or unset."""
     target.ClearField(field.name)
-    if field.is_repeated:
+    if is_repeated(field):
         getattr(target, field.name).MergeFrom(getattr(patch, field.name))
     elif field.message_type is not None:
         if patch.HasField(field.name):
@@ -251,7 +263,6 @@ def job(one: Job) -> job_pb2.Job:
 
 
 def config(config: JobConfig) -> job_pb2.JobConfig:
-    wasm = config.wasm
     return job_pb2.JobConfig(
         executor=config.executor,
         cmd=config.cmd,
@@ -264,13 +275,19 @@ def config(config: JobConfig) -> job_pb2.JobConfig:
         max_retries=config.max_retries,
         retry_interval=config.retry_interval,
         labels=config.labels,
-        wasm=wasm and job_pb2.WasmConfig(plugin=f"sha256:{wasm.plugin}", entry=wasm.entry, config=wasm.config),
+        wasm=_wasm(config.wasm),
         grace_seconds=config.grace_seconds,
         max_stalled=config.max_stalled,
         lost_after_seconds=config.lost_after_seconds,
         on_control_plane_lost=job_pb2.JobConfig.OnControlPlaneLost.Name(int(config.on_control_plane_lost)),
         priority=config.priority,
     )
+
+
+def _wasm(wasm: WasmSpec | None) -> job_pb2.WasmConfig | None:
+    if wasm is None:
+        return None
+    return job_pb2.WasmConfig(plugin=f"sha256:{wasm.plugin}", entry=wasm.entry, config=wasm.config)
 
 
 def read_job(message: job_pb2.Job) -> JobDraft:
@@ -350,3 +367,178 @@ def job_change(patch: job_pb2.Job, mask: FieldMask) -> Callable[[Job], JobDraft]
         return read_job(result)
 
     return change
+
+
+# ---------------------------------------------------------------- namespaces
+
+_NAMESPACE_OUTPUT_ONLY = frozenset({"version", "created_at", "updated_at"})
+
+
+def namespace(one: Namespace) -> access_pb2.Namespace:
+    """A namespace as it is shown."""
+    return access_pb2.Namespace(
+        id=one.id,
+        description=one.description,
+        version=one.version,
+        created_at=timestamp(one.created_at),
+        updated_at=timestamp(one.updated_at),
+    )
+
+
+def read_namespace(message: access_pb2.Namespace) -> NamespaceDraft:
+    """A namespace as a caller wants it."""
+    return NamespaceDraft(message.id, message.description)
+
+
+def namespace_change(patch: access_pb2.Namespace, mask: FieldMask) -> Callable[[Namespace], NamespaceDraft]:
+    """What an update request makes of a namespace."""
+    return lambda before: read_namespace(merged(namespace(before), patch, mask, _NAMESPACE_OUTPUT_ONLY, "namespace"))
+
+
+# ---------------------------------------------------------------- schedules
+
+_SCHEDULE_OUTPUT_ONLY = frozenset(
+    {
+        "id",
+        "namespace_id",
+        "job_name",
+        "next_fire_at",
+        "last_fire_at",
+        "fire_count",
+        "version",
+        "created_at",
+        "updated_at",
+    }
+)
+
+
+def schedule(view: ScheduleView) -> schedule_pb2.Schedule:
+    """A schedule as it is shown."""
+    one, spec = view.schedule, view.schedule.spec
+    return schedule_pb2.Schedule(
+        id=one.id,
+        namespace_id=one.namespace_id,
+        name=one.name,
+        description=spec.description,
+        job_id=one.job_id,
+        job_name=view.job_name,
+        kind=schedule_pb2.ScheduleKind.Kind.Name(int(one.kind)),
+        cron_expression=spec.cron_expression,
+        interval_seconds=spec.interval_seconds if one.kind is Kind.INTERVAL else None,
+        timezone=one.timezone,
+        start_time=timestamp(spec.start_time),
+        end_time=timestamp(spec.end_time),
+        enabled=one.status is ScheduleStatus.ACTIVE,
+        status=schedule_pb2.Schedule.Status.Name(int(one.status)),
+        parameters=payload(one.parameters, one.parameters_type),
+        environment=spec.environment,
+        tags=spec.tags,
+        priority=spec.priority,
+        next_fire_at=timestamp(one.next_fire_at),
+        last_fire_at=timestamp(one.last_fire_at),
+        fire_count=one.fire_count,
+        version=one.version,
+        created_at=timestamp(one.created_at),
+        updated_at=timestamp(one.updated_at),
+    )
+
+
+def read_schedule(message: schedule_pb2.Schedule, *, with_job: bool = True) -> ScheduleDraft:
+    """A schedule as a caller wants it. Raises Invalid."""
+    enabled = message.enabled if message.HasField("enabled") else None
+    active, disabled = ScheduleStatus.ACTIVE, ScheduleStatus.DISABLED
+    status = read_enabled(message.status, enabled, ScheduleStatus, active, disabled, "schedule")
+    kind = read_enum(message.kind, Kind, "schedule.kind")
+    if kind is None:
+        raise Invalid.field("schedule.kind", "is required: CRON or INTERVAL")
+    job_key = read_key(message.job_id, "schedule.job_id") if with_job else message.job_id
+    data, content_type = None, None
+    if message.HasField("parameters"):
+        data, content_type = read_payload(message.parameters, "schedule.parameters")
+    spec = ScheduleSpec(
+        description=message.description,
+        cron_expression=message.cron_expression,
+        interval_seconds=message.interval_seconds,
+        start_time=_moment(message, "start_time"),
+        end_time=_moment(message, "end_time"),
+        environment=dict(message.environment),
+        tags=dict(message.tags),
+        priority=message.priority if message.HasField("priority") else None,
+    )
+    return ScheduleDraft(message.name, job_key, kind, message.timezone, spec, data, content_type, status)
+
+
+def _moment(message: schedule_pb2.Schedule, name: Literal["start_time", "end_time"]) -> int | None:
+    return read_timestamp(getattr(message, name), f"schedule.{name}") if message.HasField(name) else None
+
+
+def schedule_key(message: schedule_pb2.Schedule) -> str:
+    """Which schedule a request means. Raises Invalid."""
+    return read_key(message.id or message.name, "schedule.id")
+
+
+def schedule_change(patch: schedule_pb2.Schedule, mask: FieldMask) -> Callable[[ScheduleView], ScheduleDraft]:
+    """What an update request makes of a schedule."""
+
+    def change(before: ScheduleView) -> ScheduleDraft:
+        current = schedule(before)
+        # Two spellings of one thing: the stored one must not contradict a patch that gives the other.
+        current.ClearField("status")
+        current.ClearField("enabled")
+        result = merged(current, patch, mask, _SCHEDULE_OUTPUT_ONLY, "schedule")
+        if result.kind != current.kind:  # the rule of the other kind goes, unless the caller insists on both
+            if not patch.cron_expression and int(result.kind) == Kind.INTERVAL:
+                result.ClearField("cron_expression")
+            if not patch.HasField("interval_seconds") and int(result.kind) == Kind.CRON:
+                result.ClearField("interval_seconds")
+        result.name = result.name or before.schedule.name
+        return read_schedule(result)
+
+    return change
+
+
+def read_preview(message: schedule_pb2.Schedule) -> str | ScheduleDraft:
+    """The key of a stored schedule, or a whole one where the message has a rule of its own. Raises Invalid."""
+    if message.kind or message.cron_expression or message.HasField("interval_seconds"):
+        return read_schedule(message, with_job=False)
+    return schedule_key(message)
+
+
+def preview(slots: Sequence[int], zone: str) -> schedule_pb2.PreviewScheduleResponse:
+    """Slots as they are shown, in UTC and on the clocks of the zone."""
+    place = zone_of(zone)
+    local = [(_EPOCH + timedelta(microseconds=slot)).astimezone(place).isoformat() for slot in slots]
+    return schedule_pb2.PreviewScheduleResponse(fires=[_stamp(slot) for slot in slots], local_fires=local)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def fire(one: Fire) -> schedule_pb2.ScheduleFire:
+    """What became of a slot, as it is shown."""
+    return schedule_pb2.ScheduleFire(
+        fire_time=timestamp(one.fire_time),
+        task_id=one.task_id or "",
+        reason=one.reason or "",
+        handled_at=timestamp(one.handled_at),
+    )
+
+
+# ---------------------------------------------------------------- plugins
+
+
+def plugin(one: Plugin) -> plugin_pb2.Plugin:
+    """A plugin as it is shown."""
+    return plugin_pb2.Plugin(
+        digest=one.digest,
+        namespace_id=one.namespace_id,
+        name=one.name,
+        version=one.version,
+        status=plugin_pb2.Plugin.Status.Name(int(one.status)),
+        reject_reason=one.reject_reason,
+        size=one.size,
+        metadata=ParseDict(dict(one.metadata), Struct()) if one.metadata else None,
+        entries=one.entries,
+        created_at=timestamp(one.created_at),
+        updated_at=timestamp(one.updated_at),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -10,7 +11,7 @@ from typing import Any
 from controlplane.domain.errors import Violation
 from controlplane.domain.ids import name_problem
 
-MAX_VERSION = 63
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,62}")
 MAX_REASON = 2_048
 
 
@@ -52,8 +53,8 @@ def plugin_problems(name: str, version: str) -> Iterator[Violation]:
         yield Violation("name", problem)
     if version and not name:
         yield Violation("name", "is required when there is a version")
-    if version and (len(version) > MAX_VERSION or not version.isprintable() or "@" in version or " " in version):
-        yield Violation("version", f"has 1 to {MAX_VERSION} printable characters, without spaces and @")
+    if version and VERSION.fullmatch(version) is None:
+        yield Violation("version", "must match [A-Za-z0-9][A-Za-z0-9.+_-]{0,62}")
 
 
 def reported(before: PluginStatus, compiles: bool) -> PluginStatus:

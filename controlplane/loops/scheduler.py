@@ -10,22 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from controlplane.domain import schedule
-from controlplane.domain.errors import PawlError, Unavailable
+from controlplane.domain.errors import PawlError
 from controlplane.domain.schedule import Due
 from controlplane.domain.schedule_rules import Schedule, ScheduleStatus
 from controlplane.engine.context import Engine
 from controlplane.engine.schedules import HINT
+from controlplane.engine.system import Pulse
 from controlplane.engine.tasks import READY_HINT, NewTask, Tasks, TaskView
 from controlplane.loops.holder import Holder
-from controlplane.store import Connection, IntegrityError, schedules
+from controlplane.loops.rounds import go_round
+from controlplane.store import Connection, schedules
 from controlplane.store.schedules import Fire
 from controlplane.store.tasks import TaskData
-from controlplane.store.wakeup import wait
 
 NAME = "scheduler"
 BATCH = 200
@@ -56,42 +56,30 @@ class Fired:
 
 
 class Scheduler:
-    """The loop. `beat_at` is the monotonic instant of its last turn, `lag_seconds` how late the last batch was."""
+    """The loop. `lag_seconds` is how late the last batch's oldest slot was."""
 
-    def __init__(self, engine: Engine, tasks: Tasks, holder: Holder, *, tick_seconds: float = TICK_SECONDS) -> None:
-        self.beat_at = time.monotonic()
+    def __init__(
+        self, engine: Engine, tasks: Tasks, holder: Holder, *, pulse: Pulse, tick_seconds: float = TICK_SECONDS
+    ) -> None:
         self.lag_seconds = 0.0
         self._engine = engine
         self._tasks = tasks
         self._holder = holder
+        self._pulse = pulse
         self._tick_seconds = min(tick_seconds, TICK_SECONDS)
 
     async def run(self) -> None:
-        """Until cancelled. A database that does not answer is asked again."""
-        with self._engine.wakeups.listen(HINT) as changed:
-            try:
-                while True:
-                    changed.clear()
-                    await wait(changed, await self._turn())
-            finally:
-                await self._leave()
-
-    async def _turn(self) -> float:
-        """One round; how long to wait until the next one."""
-        self.beat_at = time.monotonic()
+        """Until cancelled."""
         try:
-            if not await self._holder.hold():
-                return self._tick_seconds
-            while await self.sweep() == BATCH:
-                await asyncio.sleep(0)
-                if not await self._holder.hold():
-                    return self._tick_seconds
-            return await self._until_next()
-        except (Unavailable, IntegrityError) as error:
-            log.warning("the scheduler could not fire and tries again: %s", error)
-        except Exception:
-            log.exception("the scheduler failed and tries again")
-        return self._tick_seconds
+            await go_round(self._engine, self._pulse, self._turn, hints=HINT, sweep=self._tick_seconds)
+        finally:
+            await self._leave()
+
+    async def _turn(self) -> float | None:
+        """One batch; in how many seconds there is something to do again."""
+        if not await self._holder.hold():
+            return None
+        return 0 if await self.sweep() == BATCH else await self._until_next()
 
     async def _leave(self) -> None:
         try:
@@ -99,12 +87,9 @@ class Scheduler:
         except PawlError as error:
             log.warning("the scheduler's lease was not released and will run out: %s", error)
 
-    async def _until_next(self) -> float:
+    async def _until_next(self) -> float | None:
         slot = await self._engine.store.read(schedules.next_fire_at)
-        if slot is None:
-            return self._tick_seconds
-        ahead = (slot - self._engine.clock.now()) / 1_000_000
-        return min(max(ahead, SHORTEST_WAIT), self._tick_seconds)
+        return None if slot is None else max((slot - self._engine.clock.now()) / 1_000_000, SHORTEST_WAIT)
 
     async def sweep(self) -> int:
         """Fire one batch of what is due; how many schedules were due."""

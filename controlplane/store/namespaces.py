@@ -11,7 +11,7 @@ from controlplane.domain.errors import NotFound
 from controlplane.domain.namespace import Namespace
 from controlplane.store import dialect
 from controlplane.store.query import Listing
-from controlplane.store.tables import agent, namespace
+from controlplane.store.tables import agent, idempotency, namespace
 
 
 def of_row(row: Row[Any]) -> Namespace:
@@ -36,7 +36,7 @@ def hold(connection: Connection, namespace_id: str) -> None:
 def missing(namespace_id: str) -> NotFound:
     """The refusal for a namespace that does not exist."""
     message = f"there is no namespace {namespace_id!r}"
-    return NotFound(message, reason="NAMESPACE_NOT_FOUND", facts={"namespace_id": namespace_id})
+    return NotFound(message, reason="NAMESPACE_NOT_FOUND", facts={"resource": "namespace", "id": namespace_id})
 
 
 def listing() -> Listing:
@@ -67,6 +67,8 @@ def update(connection: Connection, changed: Namespace) -> None:
 
 
 def delete(connection: Connection, namespace_id: str) -> None:
-    """The row itself and its agents' rows. Jobs, schedules and plugins are their own modules' business."""
+    """The row itself, its agents' rows and its request ids, so that a namesake does not answer for it. Jobs, schedules
+    and plugins are their own modules' business."""
+    connection.execute(idempotency.delete().where(idempotency.c.namespace_id == namespace_id))
     connection.execute(agent.delete().where(agent.c.namespace_id == namespace_id))
     connection.execute(namespace.delete().where(namespace.c.id == namespace_id))

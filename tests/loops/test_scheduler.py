@@ -14,6 +14,7 @@ from controlplane.engine.context import Engine
 from controlplane.engine.jobs import JobDraft, Jobs
 from controlplane.engine.lists import Question
 from controlplane.engine.schedules import ScheduleDraft, Schedules
+from controlplane.engine.system import Pulse
 from controlplane.engine.tasks import Tasks
 from controlplane.loops.holder import Holder
 from controlplane.loops.scheduler import Scheduler, decide
@@ -31,7 +32,7 @@ async def schedules(engine: Engine, jobs: Jobs) -> Schedules:
 
 
 def scheduler_of(engine: Engine, tasks: Tasks, identity: str = "a") -> Scheduler:
-    return Scheduler(engine, tasks, Holder(engine, "scheduler", identity))
+    return Scheduler(engine, tasks, Holder(engine, "scheduler", identity), pulse=Pulse("scheduler"))
 
 
 async def tick(schedules: Schedules, name: str = "tick", **spec: object) -> Schedule:
