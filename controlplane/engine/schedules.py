@@ -179,7 +179,8 @@ class Schedules:
         if isinstance(wanted, str):
             one = (await self.get(namespace_id, wanted)).schedule
         else:
-            one = drafted(namespace_id, wanted, "", now)
+            # As if it were made at the earliest moment that is asked about: it has no slot before its creation.
+            one = drafted(namespace_id, wanted, "", now if after is None else min(now, after))
             if problems := list(rule_problems(one)):
                 raise Invalid.fields(problems)
         slots = await self._engine.store.read(

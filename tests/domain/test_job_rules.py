@@ -1,0 +1,117 @@
+"""What a job may say: each field has bounds, and each problem names its field."""
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controlplane.domain.job import JobConfig, JobSpec, WasmSpec
+from controlplane.domain.job_rules import MAX_TEXT_BYTES, digest_of_reference, job_problems
+
+HEX = "0123456789abcdef" * 4
+
+
+def problems(name: str = "hello", environment: dict[str, str] | None = None, **config: Any) -> list[str]:
+    settings = {"cmd": "echo"} | config
+    return [one.field for one in job_problems(name, JobSpec("", environment or {}, JobConfig(**settings)))]
+
+
+def test_the_smallest_job_is_fine() -> None:
+    assert problems() == []
+
+
+@pytest.mark.parametrize(
+    "name", ["", "-a", "a/b", "a:b", "x" * 64, "item", "Create", "550e8400-e29b-41d4-a716-446655440000"]
+)
+def test_a_bad_name_is_refused(name: str) -> None:
+    assert problems(name) == ["job.name"]
+
+
+@pytest.mark.parametrize(
+    ("field", "least", "most"),
+    [
+        ("timeout", 0.001, 366 * 86_400),
+        ("max_retries", 0, 1_000),
+        ("retry_interval", 0, 30 * 86_400),
+        ("grace_seconds", 0, 3_600),
+        ("max_stalled", 0, 1_000),
+        ("lost_after_seconds", 3, 86_400),
+        ("max_output_size", 1, 104_857_600),
+        ("priority", 0, 1_000),
+    ],
+)
+def test_numbers_have_bounds_and_both_are_allowed(field: str, least: float, most: float) -> None:
+    def found(value: float) -> list[str]:
+        setting: dict[str, Any] = {field: value}
+        return problems(**setting)
+
+    assert found(least) == found(most) == []
+    for wrong in (least - 1, most + 1, math.nan, math.inf, -math.inf):
+        assert found(wrong) == [f"job.config.{field}"]
+
+
+@pytest.mark.parametrize("key", ["", "A=B", "A\0", "PAWL_TASK_ID", "pawl_x", "k" * 256])
+def test_variables_that_the_system_or_pawl_cannot_take_are_refused(key: str) -> None:
+    assert problems(environment={key: "1"}) == [f"job.environment.{key[:255]}"]
+
+
+def test_variables_of_the_configuration_are_held_to_the_same() -> None:
+    assert problems(environment={"FINE": "1"}) == []
+    [problem] = job_problems("a", JobSpec("", {}, JobConfig(cmd="x", environment={"PAWL_A": "1"})))
+    assert problem.field == "job.config.environment.PAWL_A"
+    assert "reserved" in problem.problem
+
+
+def test_arguments_are_bounded_in_number_and_bytes() -> None:
+    assert problems(args=("x",) * 1_000) == []
+    assert problems(args=("x",) * 1_001) == ["job.config.args"]
+    assert problems(args=("x" * MAX_TEXT_BYTES,)) == []
+    assert problems(args=("é" * (MAX_TEXT_BYTES // 2 + 1),)) == ["job.config.args"]
+    assert problems(args=("fine", "a\0b")) == ["job.config.args[1]"]
+
+
+def test_labels_are_few_and_short() -> None:
+    assert problems(labels={str(n): "v" for n in range(64)}) == []
+    assert problems(labels={str(n): "v" for n in range(65)}) == ["job.config.labels"]
+    assert problems(labels={"k" * 64: "v"}) == [f"job.config.labels.{'k' * 63}"]
+    assert problems(labels={"k": "v" * 256}) == ["job.config.labels.k"]
+
+
+def test_an_executor_takes_its_own_settings_only() -> None:
+    assert problems(cmd="") == ["job.config.cmd"]
+    assert problems(executor="docker") == ["job.config.executor"]
+    assert problems(wasm=WasmSpec("p")) == ["job.config.wasm"]
+    assert problems(cmd="", executor="wasm") == ["job.config.wasm.plugin"]
+    assert problems(executor="wasm", wasm=WasmSpec("p"), args=("x",)) == ["job.config.cmd", "job.config.args"]
+    assert problems(cmd="", executor="wasm", wasm=WasmSpec("p")) == []
+
+
+def test_the_refusal_of_an_executor_says_which_are_allowed() -> None:
+    [problem] = job_problems("a", JobSpec("", {}, JobConfig(executor="docker")))
+    assert "process, wasm" in problem.problem
+
+
+@pytest.mark.parametrize(
+    ("reference", "digest"),
+    [(HEX, HEX), (HEX.upper(), HEX), (f"sha256:{HEX}", HEX), ("words", None), ("words@1", None), (HEX[1:], None)],
+)
+def test_a_digest_is_told_from_a_name(reference: str, digest: str | None) -> None:
+    assert digest_of_reference(reference) == digest
+
+
+@given(
+    st.text(max_size=80),
+    st.dictionaries(st.text(max_size=10), st.text(max_size=10), max_size=5),
+    st.floats(),
+    st.integers(),
+    st.lists(st.text(max_size=10), max_size=5),
+)
+def test_whatever_is_asked_the_answer_names_fields(
+    name: str, environment: dict[str, str], timeout: float, retries: int, args: list[str]
+) -> None:
+    config = JobConfig(cmd="x", args=tuple(args), timeout=timeout, max_retries=retries, labels=environment)
+    for problem in job_problems(name, JobSpec(name, environment, config)):
+        assert problem.field.startswith("job.")
+        assert problem.problem
