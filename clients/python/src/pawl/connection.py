@@ -40,7 +40,7 @@ A = TypeVar("A", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a call goes on trying. Pauses double from the first to the longest, each cut by chance to half at most."""
+    """How long a call goes on trying. Pauses double from first to longest, each cut by chance, to half at most."""
 
     seconds: float = 15.0
     """For a call while the server is out of reach; never beyond the call's own deadline."""

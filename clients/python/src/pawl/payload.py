@@ -19,7 +19,7 @@ BYTES = "application/octet-stream"
 
 
 def payload(value: Any) -> Payload:
-    """A payload of a value: a Payload stays, bytes stay bytes, everything else becomes JSON. Raises TypeError, ValueError."""
+    """A Payload stays, bytes stay bytes, everything else becomes JSON. Raises TypeError, ValueError."""
     if isinstance(value, Payload):
         return value
     if isinstance(value, bytes | bytearray | memoryview):
@@ -42,7 +42,7 @@ def is_json(held: Payload) -> bool:
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with one spelling for each value. Raises TypeError for what is not JSON, ValueError for NaN, infinity, cycles."""
+    """JSON with one spelling for each value. Raises TypeError for what is not JSON, ValueError for NaN, cycles."""
     try:
         return "".join(_pieces(value))
     except RecursionError:

@@ -161,7 +161,8 @@ def _asked(question: Question) -> dict[str, Any]:
     asked: dict[str, Any] = {"page": page, "order_by": question.get("order_by", ())}
     filter = question.get("filter")
     if filter is not None:
-        asked["filter"] = ParseDict(filter, Value())
+        rows: Any = filter  # the stubs know dict alone; any JSON value is parsed
+        asked["filter"] = ParseDict(rows, Value())
     return asked
 
 
