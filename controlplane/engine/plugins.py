@@ -73,7 +73,7 @@ class Plugins:
             stored = plugins.find(connection, namespace_id, described.digest)
             if stored is not None:
                 _check_same(stored, described)
-                return stored.digest, stored
+                return stored.digest, _once_more(connection, stored, now)
             if described.name:
                 named = plugins.find_named(connection, namespace_id, described.name, described.version)
                 if named is not None:
@@ -204,6 +204,15 @@ def _check_same(stored: Plugin, asked: Plugin) -> None:
             f"these bytes are stored as {stored.label} already; a module has one name in a namespace",
             facts={"resource": "plugin", "digest": stored.digest, "name": stored.label},
         )
+
+
+def _once_more(connection: Connection, stored: Plugin, now: int) -> Plugin:
+    """Sending rejected bytes again asks the agents to try again; else nothing changes."""
+    if stored.status is not PluginStatus.REJECTED:
+        return stored
+    again = replace(stored, status=PluginStatus.STORED, reject_reason="", updated_at=now)
+    plugins.update_status(connection, again)
+    return again
 
 
 def _taken(named: Plugin) -> AlreadyExists:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from controlplane.domain import schedule
@@ -29,6 +29,7 @@ from controlplane.store.tasks import TaskData
 
 NAME = "scheduler"
 BATCH = 200
+MAX_ROWS = 1_000
 TICK_SECONDS = 1.0
 SHORTEST_WAIT = 0.01  # a due schedule that somebody else has locked is looked at again, but not in a spin
 JOB_DISABLED = "JOB_DISABLED"
@@ -98,11 +99,12 @@ class Scheduler:
         if not found:
             return 0
         decisions = await asyncio.to_thread(decide, found, now)
-        fired = await self._engine.store.write(self._fire, decisions, now)
         self.lag_seconds = max((now - (one.next_fire_at or now)) / 1_000_000 for one in found)
-        if fired.created:
-            self._engine.rates.created.add(fired.created)
-            self._engine.wakeups.hint(READY_HINT)
+        for few in bounded(decisions):
+            fired = await self._engine.store.write(self._fire, few, now)
+            if fired.created:
+                self._engine.rates.created.add(fired.created)
+                self._engine.wakeups.hint(READY_HINT)
         return len(found)
 
     def _fire(self, connection: Connection, decisions: Sequence[Decision], now: int) -> Fired:
@@ -127,6 +129,21 @@ class Scheduler:
         schedules.insert_fires(connection, fired.fires)
         schedules.save_fired(connection, fired.schedules)
         return fired
+
+
+def bounded(decisions: Sequence[Decision]) -> Iterator[list[Decision]]:
+    """The decisions in parts of which none writes many more than MAX_ROWS fires: after a sleep each schedule brings a
+    hundred, and others want to write too."""
+    part: list[Decision] = []
+    rows = 0
+    for one in decisions:
+        part.append(one)
+        rows += 1 + len(one.due.missed)
+        if rows >= MAX_ROWS:
+            yield part
+            part, rows = [], 0
+    if part:
+        yield part
 
 
 def decide(found: Sequence[Schedule], now: int) -> list[Decision]:

@@ -1,5 +1,6 @@
 """Jobs: revisions, etags, names, and what stands in the way of a delete."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -123,3 +124,9 @@ async def test_jobs_are_listed_by_name_and_status(jobs: Jobs) -> None:
     assert ([one.name for one in found], page.total) == (["b", "a"], 2)
     _, found = await jobs.list(Question("default", {"state": {"eq": "ENABLED"}}, [], PageRequest(1, 20)))
     assert [one.name for one in found] == ["a"]
+
+
+async def test_of_rivals_for_a_name_one_wins_and_the_others_are_told(jobs: Jobs) -> None:
+    outcomes = await asyncio.gather(*(jobs.create("default", draft(), None) for _ in range(6)), return_exceptions=True)
+    assert sum(isinstance(one, Job) for one in outcomes) == 1
+    assert sum(isinstance(one, AlreadyExists) for one in outcomes) == 5

@@ -128,6 +128,15 @@ async def test_one_agent_that_compiles_it_proves_a_module(plugins: Plugins) -> N
     assert await plugins.report("default", made.digest, agent_id="a", compiles=False, reason="no SIMD") == ready
 
 
+async def test_a_rejected_plugin_makes_no_new_jobs_until_it_is_sent_again(plugins: Plugins, jobs: Jobs) -> None:
+    made = await plugins.create("default", module(), "words", "1.0", None)
+    await plugins.report("default", made.digest, agent_id="a", compiles=False, reason="no SIMD")
+    with pytest.raises(IllegalTransition, match="no SIMD"):
+        await jobs.create("default", wasm_job("words"), None)
+    assert (await plugins.create("default", module(), "", "", None)).status is PluginStatus.STORED
+    await jobs.create("default", wasm_job("words"), None)
+
+
 async def test_bytes_live_as_long_as_somebody_refers_to_them(plugins: Plugins, engine: Engine, tasks: Tasks) -> None:
     namespaces = Namespaces(engine, tasks)
     await namespaces.create(NamespaceDraft("other", ""), None)

@@ -83,6 +83,18 @@ async def test_after_a_sleep_the_newest_slot_fires_and_the_others_have_a_reason(
     assert await task_count(engine) == 1
 
 
+async def test_many_that_slept_are_dealt_with_in_short_transactions(
+    engine: Engine, tasks: Tasks, schedules: Schedules
+) -> None:
+    for number in range(25):
+        await tick(schedules, f"s{number}")
+    engine.clock.offset += 60 * 200 * SECOND + SECOND
+    engine.store.commit_seconds.clear()
+    assert await scheduler_of(engine, tasks).sweep() == 25
+    assert len(engine.store.commit_seconds) == 4  # one to look, three of at most ten schedules with a hundred rows each
+    assert await task_count(engine) == 25
+
+
 async def test_rival_schedulers_fire_every_slot_once(engine: Engine, tasks: Tasks, schedules: Schedules) -> None:
     for number in range(30):
         await tick(schedules, f"s{number}")
