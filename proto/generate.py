@@ -34,6 +34,7 @@ RELEASED = PROTO / "released.binpb"
 
 PYTHON_ROOT = Path("clients/python/src")
 PACKAGE = PYTHON_ROOT / SOURCES
+CONTRACT = PYTHON_ROOT / "pawl/proto" / SOURCES  # what `pawl proto export` writes: the SDK's wheel has it inside
 DESCRIPTORS = PACKAGE / "descriptors.binpb"
 OPENAPI = Path("controlplane/api/openapi.json")
 OPENAPI_MODULE = "controlplane.api.openapi"
@@ -121,6 +122,7 @@ def generate(folder: Path) -> dict[Path, bytes]:
         if path.suffix in {".py", ".pyi"}
     }
     made[PACKAGE / "__init__.py"] = PACKAGE_DOC.encode()
+    made |= {CONTRACT / Path(name).name: (PROTO / name).read_bytes() for name in protos()}
     made[DESCRIPTORS] = lean_descriptors((folder / "descriptors.binpb").read_bytes())
     if importlib.util.find_spec(OPENAPI_MODULE) is None:
         print(f"{OPENAPI_MODULE} does not exist: no OpenAPI document made")
@@ -168,7 +170,8 @@ def openapi(descriptors: bytes) -> bytes:
 
 def differences(made: dict[Path, bytes]) -> list[Path]:
     """Paths whose checked-in bytes are missing, other, or made by no proto file."""
-    present = {path.relative_to(ROOT) for path in (ROOT / PACKAGE).glob("*") if path.is_file()}
+    folders = (ROOT / PACKAGE, ROOT / CONTRACT)
+    present = {path.relative_to(ROOT) for folder in folders for path in folder.glob("*") if path.is_file()}
     changed = {path for path, content in made.items() if not same(ROOT / path, content)}
     return sorted(changed | (present - made.keys()))
 

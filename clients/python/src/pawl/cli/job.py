@@ -1,0 +1,319 @@
+"""`pawl job`: define what can be run, and run it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pawl.cli import options
+from pawl.cli.session import RemoteCommand, Session
+from pawl.cli.values import json_payload, moment, pairs
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from pawl.client import BlockingClient
+    from pawl.v1.job_pb2 import Job
+    from pawl.v1.task_pb2 import Task
+
+app = typer.Typer(help="Define what can be run, and run it.", no_args_is_help=True, add_completion=False)
+
+Key = Annotated[str, typer.Argument(metavar="JOB", help="Name or id.", show_default=False)]
+Program = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="-- PROGRAM ARG...", help="What a process runs, after two dashes.", show_default=False),
+]
+Description = Annotated[str | None, typer.Option(help="For people.")]
+Executor = Annotated[str | None, typer.Option(help="process or wasm; follows from the other options.")]
+Cwd = Annotated[str | None, typer.Option(help="Working folder; else one of its own for each attempt.")]
+Env = options.EnvOption
+Label = Annotated[
+    list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="Label an agent must have; repeat it.")
+]
+Plugin = Annotated[str | None, typer.Option(help="wasm: the plugin: name, name@version or digest.")]
+EntryPoint = Annotated[str | None, typer.Option("--entry", help="wasm: the function that is called.")]
+PluginConfig = Annotated[
+    list[str] | None, typer.Option("--config", metavar="NAME=VALUE", help="wasm: what the plugin reads; repeat it.")
+]
+Seconds = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help="An attempt may run so long.")]
+Retries = Annotated[int | None, typer.Option(min=0, help="How often a failed attempt is tried again.")]
+Interval = Annotated[float | None, typer.Option(metavar="SECONDS", help="Between an attempt's end and the next.")]
+Grace = Annotated[float | None, typer.Option("--grace", metavar="SECONDS", help="Between TERM and KILL.")]
+Priority = Annotated[int | None, typer.Option(min=0, max=1000, help="0 to 1000, higher first.")]
+
+
+@app.command("create", cls=RemoteCommand)
+def create(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A name for it.", show_default=False)],
+    program: Program = None,
+    description: Description = None,
+    executor: Executor = None,
+    cwd: Cwd = None,
+    env: Env = None,
+    label: Label = None,
+    plugin: Plugin = None,
+    entry: EntryPoint = None,
+    config: PluginConfig = None,
+    timeout: Seconds = None,
+    max_retries: Retries = None,
+    retry_interval: Interval = None,
+    grace: Grace = None,
+    priority: Priority = None,
+    disabled: Annotated[bool, typer.Option("--disabled", help="Make no tasks yet.")] = False,
+) -> None:
+    """Create a job: pawl job create hello -- echo hello"""
+    session = Session.of(context)
+    job, _ = _described(
+        name, program, description, executor, cwd, env, label, plugin, entry, config, timeout, max_retries,
+        retry_interval, grace, priority,
+    )  # fmt: skip
+    if not program and not plugin and executor is None:
+        raise typer.BadParameter("say what to run: `-- PROGRAM ARG...`, or --plugin", param_hint="PROGRAM")
+    if disabled:
+        job.enabled = False
+    with session.client() as pawl:
+        _told(session, pawl.call(lambda client: client.jobs.create(job)), "created")
+
+
+@app.command("update", cls=RemoteCommand)
+def update(
+    context: typer.Context,
+    key: Key,
+    program: Program = None,
+    description: Description = None,
+    executor: Executor = None,
+    cwd: Cwd = None,
+    env: Env = None,
+    label: Label = None,
+    plugin: Plugin = None,
+    entry: EntryPoint = None,
+    config: PluginConfig = None,
+    timeout: Seconds = None,
+    max_retries: Retries = None,
+    retry_interval: Interval = None,
+    grace: Grace = None,
+    priority: Priority = None,
+    new_name: Annotated[str | None, typer.Option("--name", help="Its new name.")] = None,
+) -> None:
+    """Change what is given, leave the rest. --env, --label and --config replace all that was there."""
+    session = Session.of(context)
+    job, mask = _described(
+        new_name, program, description, executor, cwd, env, label, plugin, entry, config, timeout, max_retries,
+        retry_interval, grace, priority,
+    )  # fmt: skip
+    if not mask:
+        raise typer.BadParameter("nothing to change: give at least one option")
+    with session.client() as pawl:
+        if new_name is None:
+            job.id = key
+        else:
+            job.id = pawl.call(lambda client: client.jobs.get(key)).id
+        _told(session, pawl.call(lambda client: client.jobs.update(job, mask)), "updated")
+
+
+def _described(
+    name: str | None, program: list[str] | None, description: str | None, executor: str | None, cwd: str | None,
+    env: list[str] | None, label: list[str] | None, plugin: str | None, entry: str | None, config: list[str] | None,
+    timeout: float | None, max_retries: int | None, retry_interval: float | None, grace: float | None,
+    priority: int | None,
+) -> tuple[Job, list[str]]:  # fmt: skip
+    """The job that the options describe, and which of its fields they speak of."""
+    from pawl.v1.job_pb2 import Job
+
+    job = Job()
+    values: dict[str, object] = {
+        "name": name,
+        "description": description,
+        "environment": pairs(env, "--env") if env else None,
+        "config.executor": executor or ("wasm" if plugin else None),
+        "config.cmd": program[0] if program else None,
+        "config.args": program[1:] if program else None,
+        "config.cwd": cwd,
+        "config.labels": pairs(label, "--label") if label else None,
+        "config.wasm.plugin": plugin,
+        "config.wasm.entry": entry,
+        "config.wasm.config": pairs(config, "--config") if config else None,
+        "config.timeout": timeout,
+        "config.max_retries": max_retries,
+        "config.retry_interval": retry_interval,
+        "config.grace_seconds": grace,
+        "config.priority": priority,
+    }
+    mask = [path for path, value in values.items() if value is not None]
+    for path in mask:
+        _put(job, path, values[path])
+    return job, mask
+
+
+def _put(message: object, path: str, value: object) -> None:
+    *parents, field = path.split(".")
+    for parent in parents:
+        message = getattr(message, parent)
+    if isinstance(value, dict):
+        getattr(message, field).update(value)
+    elif isinstance(value, list):
+        getattr(message, field).extend(value)
+    else:
+        setattr(message, field, value)
+
+
+@app.command("get", cls=RemoteCommand)
+def get(context: typer.Context, key: Key) -> None:
+    """Show a job."""
+    from pawl.cli import show
+
+    session = Session.of(context)
+    with session.client() as pawl:
+        job = pawl.call(lambda client: client.jobs.get(key))
+    show.answer(session, job, _card(session, job))
+
+
+@app.command("list", cls=RemoteCommand)
+def list_jobs(
+    context: typer.Context,
+    status: Annotated[str | None, typer.Option(metavar="STATUS", help="ENABLED or DISABLED.")] = None,
+    filter: options.FilterOption = None,
+    order_by: options.OrderOption = None,
+    limit: options.LimitOption = 20,
+    page_token: options.PageTokenOption = "",
+) -> None:
+    """List jobs, newest first."""
+    from pawl.cli import show
+
+    session = Session.of(context)
+    asked = options.question({"status": status and status.upper()}, filter, order_by, limit, page_token)
+    with session.client() as pawl:
+        page = pawl.call(lambda client: client.jobs.list(**asked))
+    people = show.table("name", "status", "runs", "changed")
+    for job in page.data:
+        people.add_row(
+            job.name, show.status(show.enum_name(job, "status")), _runs(job), show.when(session, job, "updated_at")
+        )
+    show.listing(session, page, people, "No jobs. Make one: pawl job create hello -- echo hello")
+
+
+@app.command("delete", cls=RemoteCommand)
+def delete(
+    context: typer.Context,
+    keys: Annotated[list[str], typer.Argument(metavar="JOB...", help="Names or ids.", show_default=False)],
+    cancel_tasks: options.CancelTasksOption = False,
+) -> None:
+    """Delete jobs."""
+    session = Session.of(context)
+    with session.client() as pawl:
+        for key in keys:
+            _delete(pawl, key, cancel_tasks)
+            session.note(f"job {key} deleted")
+
+
+def _delete(pawl: BlockingClient, key: str, cancel_tasks: bool) -> None:
+    pawl.call(lambda client: client.jobs.delete(key, cancel_tasks=cancel_tasks))
+
+
+@app.command("enable", cls=RemoteCommand)
+def enable(context: typer.Context, key: Key) -> None:
+    """Let a job make tasks again."""
+    session = Session.of(context)
+    with session.client() as pawl:
+        _told(session, pawl.call(lambda client: client.jobs.enable(key)), "enabled")
+
+
+@app.command("disable", cls=RemoteCommand)
+def disable(context: typer.Context, key: Key) -> None:
+    """Keep a job from making tasks, by hand and by schedule."""
+    session = Session.of(context)
+    with session.client() as pawl:
+        _told(session, pawl.call(lambda client: client.jobs.disable(key)), "disabled")
+
+
+@app.command("run", cls=RemoteCommand)
+def run(
+    context: typer.Context,
+    key: Key,
+    wait: Annotated[
+        bool, typer.Option("--wait", "-w", help="Until it ends; then its output, and its exit code.")
+    ] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="As --wait, with its log on stderr.")] = False,
+    parameters: Annotated[
+        str | None, typer.Option("--parameters", "-p", metavar="JSON|@FILE", help="What it is given.")
+    ] = None,
+    env: options.EnvOption = None,
+    tag: options.TagOption = None,
+    priority: Priority = None,
+    at: Annotated[str | None, typer.Option(metavar="TIME", help="Not before: 2026-01-31T08:00, 08:00, +5m.")] = None,
+    timeout: Seconds = None,
+    request_id: Annotated[str, typer.Option(metavar="ID", help="Makes a repeat of this command the same run.")] = "",
+) -> None:
+    """Run a job. Exit code 0 when it SUCCEEDED, 1 when it failed, 130 when it was cancelled."""
+    from pawl.cli import following, show
+    from pawl.services import instant
+    from pawl.v1.task_pb2 import Task
+
+    session = Session.of(context)
+    wanted = Task(
+        job_id=key,
+        parameters=None if parameters is None else json_payload(parameters, "--parameters"),
+        environment=pairs(env, "--env"),
+        tags=pairs(tag, "--tag"),
+        priority=priority,
+        scheduled_at=None if at is None else instant(moment(at, "--at")),
+        timeout=timeout,
+    )
+    with session.client() as pawl:
+        task = pawl.call(lambda client: client.tasks.submit(wanted, request_id))
+        if wait or follow:
+            following.until_end(session, pawl, task, logs=follow)
+        else:
+            show.answer(session, task, _started(task))
+
+
+def _started(task: Task) -> RenderableType:
+    from rich.text import Text
+
+    return Text.assemble(
+        ("task ", "dim"), task.id, (f" of {task.job_name}\n", "dim"),
+        ("Follow it: ", "dim"), f"pawl task watch {task.id}",
+    )  # fmt: skip
+
+
+def _told(session: Session, job: Job, done: str) -> None:
+    from pawl.cli import show
+
+    session.note(f"job {job.name} {done}, revision {job.revision}")
+    show.answer(session, job, _card(session, job))
+
+
+def _runs(job: Job) -> str:
+    from pawl.cli import show
+
+    if job.config.executor == "wasm":
+        entry = f" {job.config.wasm.entry}" if job.config.wasm.entry not in ("", "execute_task") else ""
+        return f"wasm {job.config.wasm.plugin}{entry}"
+    return show.command_line([job.config.cmd, *job.config.args])
+
+
+def _card(session: Session, job: Job) -> RenderableType:
+    from pawl.cli import show
+
+    config = job.config
+    return show.card(
+        [
+            ("name", job.name),
+            ("id", job.id),
+            ("namespace", job.namespace_id),
+            ("status", show.status(show.enum_name(job, "status"))),
+            ("description", job.description),
+            ("runs", _runs(job)),
+            ("folder", config.cwd),
+            ("environment", show.words({**job.environment, **config.environment})),
+            ("labels", show.words(config.labels)),
+            ("timeout", f"{config.timeout:g} s" if config.HasField("timeout") else None),
+            ("retries", f"{config.max_retries}, {config.retry_interval:g} s apart" if config.max_retries else None),
+            ("priority", str(config.priority) if config.HasField("priority") else None),
+            ("revision", str(job.revision)),
+            ("created", show.when(session, job, "created_at")),
+            ("changed", show.when(session, job, "updated_at")),
+        ]
+    )

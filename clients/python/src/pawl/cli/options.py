@@ -1,0 +1,47 @@
+"""Options that many commands have in common: pages of lists, names and values."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from pawl.cli.values import json_value
+
+FilterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--filter", metavar="JSON", help="""Rows to show: '{"status": {"eq": "FAILED"}}'; a list of such: or."""
+    ),
+]
+OrderOption = Annotated[
+    list[str] | None, typer.Option("--order-by", metavar="FIELD", help="Sort by it, -FIELD downwards; repeat it.")
+]
+LimitOption = Annotated[int, typer.Option("--limit", "-l", min=1, max=1000, help="Rows to show.")]
+PageTokenOption = Annotated[str, typer.Option("--page-token", metavar="TOKEN", help="Go on where a list stopped.")]
+EnvOption = Annotated[
+    list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="Environment variable; repeat it.")
+]
+TagOption = Annotated[list[str] | None, typer.Option("--tag", metavar="NAME=VALUE", help="Tag; repeat it.")]
+CancelTasksOption = Annotated[bool, typer.Option("--cancel-tasks", help="Cancel unfinished tasks with it.")]
+
+
+def question(
+    given: dict[str, Any], filter: str | None, order_by: list[str] | None, limit: int, page_token: str
+) -> dict[str, Any]:
+    """The arguments of a list: conditions that have options of their own, and a filter, all of which must hold."""
+    conditions: Any = {field: {"eq": value} for field, value in given.items() if value}
+    if filter is not None:
+        wanted = json_value(filter, "--filter")
+        if isinstance(wanted, dict):
+            conditions = {**conditions, **wanted}
+        elif isinstance(wanted, list) and all(isinstance(one, dict) for one in wanted):
+            conditions = [{**conditions, **one} for one in wanted]
+        else:
+            raise typer.BadParameter("must be an object or a list of objects", param_hint="--filter")
+    return {
+        "filter": conditions or None,
+        "order_by": order_by or (),
+        "page_size": limit,
+        "page_token": page_token,
+    }
