@@ -38,7 +38,7 @@ class AgentGroup(TyperGroup):
         return rest
 
 
-app = typer.Typer(cls=AgentGroup, help=HELP, invoke_without_command=True, add_completion=False)
+app = typer.Typer(cls=AgentGroup, help=HELP, invoke_without_command=True, add_completion=False, rich_markup_mode=None)
 
 AgentId = Annotated[str, typer.Argument(metavar="AGENT", help="Its name.", show_default=False)]
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from pawl.v1.job_pb2 import Job
     from pawl.v1.task_pb2 import Task
 
-app = typer.Typer(help="Define what can be run, and run it.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Define what can be run, and run it.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
 
 Key = Annotated[str, typer.Argument(metavar="JOB", help="Name or id.", show_default=False)]
 Program = Annotated[

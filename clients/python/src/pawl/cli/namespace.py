@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from pawl.v1.access_pb2 import Namespace
 
-app = typer.Typer(help="Boundaries of names and rights.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Boundaries of names and rights.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
 
 Name = Annotated[str, typer.Argument(metavar="NAMESPACE", help="Its name.", show_default=False)]
 Description = Annotated[str, typer.Option(help="For people.")]

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from pawl.v1.plugin_pb2 import Plugin
 
-app = typer.Typer(help="Store and fetch WebAssembly plugins.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Store and fetch WebAssembly plugins.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
 
 Key = Annotated[str, typer.Argument(metavar="PLUGIN", help="name, name@version, or the digest.", show_default=False)]
 

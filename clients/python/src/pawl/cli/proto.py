@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="The contract, for your own generator.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="The contract, for your own generator.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
 
 
 @app.callback()

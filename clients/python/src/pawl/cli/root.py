@@ -27,6 +27,7 @@ from pawl.cli.session import (
     ServerOption,
     Session,
     TimeoutOption,
+    write_options,
 )
 
 GROUP: Final = "pawl.commands"
@@ -73,6 +74,20 @@ class Root(TyperGroup):
         installed = _engine()
         ours = [name for name in (*ENGINE, *COMMANDS) if name in COMMANDS or name in installed]
         return ours + sorted(set(installed) - set(ours))
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """The help's lists: commands by what they are about, options, exit codes."""
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            if command is not None:
+                panels.setdefault(str(command.rich_help_panel), []).append((name, command.help or ""))
+        for panel, rows in panels.items():
+            with formatter.section(panel):
+                formatter.write_dl(rows)
+        write_options(self.get_params(ctx), ctx, formatter)
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(int(code)), meaning) for code, meaning in MEANINGS.items()])
 
     def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand | None:
         """A stand-in with name and help."""
@@ -146,10 +161,8 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-EPILOG: Final = "Exit codes: " + ", ".join(f"{code} {words}" for code, words in MEANINGS.items()) + "."
-
 app = typer.Typer(
-    cls=Root, epilog=EPILOG, no_args_is_help=True, context_settings={"help_option_names": ["--help", "-h"]}
+    cls=Root, rich_markup_mode=None, no_args_is_help=True, context_settings={"help_option_names": ["--help", "-h"]}
 )
 
 

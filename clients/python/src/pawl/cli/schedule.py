@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pawl.client import BlockingClient
     from pawl.v1.schedule_pb2 import Schedule
 
-app = typer.Typer(help="Run jobs at their times.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Run jobs at their times.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 Key = Annotated[str, typer.Argument(metavar="SCHEDULE", help="Name or id.", show_default=False)]
 Cron = Annotated[str | None, typer.Option(metavar="EXPRESSION", help="Such as '*/5 * * * *'.")]

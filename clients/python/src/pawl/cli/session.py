@@ -7,6 +7,7 @@ command asks for it.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -155,6 +156,10 @@ class RemoteCommand(TyperCommand):
         session.take({param.name: ctx.params.pop(param.name, None) for param in self._common if param.name})
         return rest
 
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """The help's lists."""
+        write_options(self.get_params(ctx), ctx, formatter)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; calls that fail and interruptions end it with their exit code."""
         from pawl.errors import PawlError
@@ -167,10 +172,26 @@ class RemoteCommand(TyperCommand):
             raise typer.Exit(exit_for(error)) from None
 
 
+def write_options(params: list[Any], ctx: Any, formatter: Any) -> None:
+    """The help's lists of arguments and options, those that all commands share last."""
+    panels: dict[str, list[tuple[str, str]]] = {}
+    for param in params:
+        record = param.get_help_record(ctx)
+        if record is not None:
+            kind = "Arguments" if param.param_type_name == "argument" else param.rich_help_panel or "Options"
+            panels.setdefault(kind, []).append((_PLAIN_TYPE.sub("", record[0]), record[1]))
+    for panel in sorted(panels, key=lambda one: (one == PANEL, one != "Arguments")):
+        with formatter.section(panel):
+            formatter.write_dl(panels[panel])
+
+
+_PLAIN_TYPE: Final = re.compile(r" <(?:bool|str|list\[str\])>")  # says nothing that the help does not say better
+
+
 def common_options() -> list[Any]:
     """The global options as parameters of a command, made once."""
     if not _COMMON_OPTIONS:
-        app = typer.Typer(add_completion=False)
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
         @app.command()
         def options(

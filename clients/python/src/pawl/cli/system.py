@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from pawl.v1.system_pb2 import Health
 
-health = typer.Typer(add_completion=False)
-info = typer.Typer(add_completion=False)
-metrics = typer.Typer(add_completion=False)
+health = typer.Typer(add_completion=False, rich_markup_mode=None)
+info = typer.Typer(add_completion=False, rich_markup_mode=None)
+metrics = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @health.command(cls=RemoteCommand)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from pawl.client import BlockingClient
     from pawl.v1.task_pb2 import Task, TaskInstance, TaskTransition
 
-app = typer.Typer(help="Follow, explain, cancel and repeat runs.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Follow, explain, cancel and repeat runs.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
 
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id.", show_default=False)]
 TaskIds = Annotated[list[str], typer.Argument(metavar="ID...", help="The tasks' ids.", show_default=False)]
