@@ -95,7 +95,9 @@ class BlockingClient:
 
     def each(self, what: Callable[[Client], AsyncIterator[T]]) -> Iterator[T]:
         """Go through a stream. Leaving the loop early ends the stream."""
-        stream = what(self.client)
+
+        async def opened() -> AsyncIterator[T]:
+            return what(self.client)  # in the loop: a call belongs to the one it was made in
 
         async def following() -> list[T]:
             try:
@@ -103,6 +105,7 @@ class BlockingClient:
             except StopAsyncIteration:
                 return []
 
+        stream = self._runner.run(opened())
         try:
             while found := self._runner.run(following()):
                 yield found[0]

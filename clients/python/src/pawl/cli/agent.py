@@ -6,7 +6,7 @@ The engine's entry point `agent` is a function that starts an agent. It becomes 
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -43,9 +43,10 @@ app = typer.Typer(cls=AgentGroup, help=HELP, invoke_without_command=True, add_co
 AgentId = Annotated[str, typer.Argument(metavar="AGENT", help="Its name.", show_default=False)]
 
 
-def group(start: EntryPoint | None) -> Any:
-    """The command `pawl agent`, with the engine's way of starting one where there is one."""
-    body = _needs_engine if start is None else start.load()
+def group(start: Callable[[], Any] | None, rest: list[str]) -> Any:
+    """The command `pawl agent`, with the engine's way of starting one where there is one and it may be wanted."""
+    ours = {one.name for one in app.registered_commands}
+    body = _needs_engine if start is None or (rest and rest[0] in ours) else start()
     app.callback(invoke_without_command=True, help=HELP)(body)
     command = typer.main.get_command(app)
     command.name = "agent"

@@ -105,23 +105,31 @@ class Root(TyperGroup):
         name, found, rest = super().resolve_command(ctx, args)
         if name is None or found is None:
             return name, found, rest
-        return name, load(name), rest
+        return name, load(name, rest), rest
 
 
-def load(name: str) -> Any:
-    """Import a command and make it one that can be run."""
+def load(name: str, rest: list[str]) -> Any:
+    """Import a command and make it one that can be run on the rest of the line."""
     entry = COMMANDS.get(name)
     if name == "agent":
         from pawl.cli.agent import group
 
-        return group(_engine().get(name))
+        return group(None if _engine().get(name) is None else lambda: _loaded(_engine()[name]), rest)
     if entry is not None:
         module, _, attribute = entry.module.partition(":")
         return _made(name, getattr(importlib.import_module(f"pawl.cli.{module}"), attribute or "app"))
     point = _engine().get(name)
     if point is None:
         return _made(name, _needs_engine(name))
-    return _made(name, point.load())
+    return _made(name, _loaded(point))
+
+
+def _loaded(point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        typer.echo(f"error: the installed pawl-engine cannot offer `pawl {point.name}`: {error}", err=True)
+        raise typer.Exit(Exits.USAGE) from None
 
 
 def _made(name: str, found: Any) -> Any:

@@ -252,5 +252,4 @@ _ADVICE: Final = {
     "JOB_DISABLED": "Let it run again: pawl job enable NAME.",
     "ETAG_MISMATCH": "It has changed since it was read: look again, then repeat.",
     "OVERLOADED": "Repeat it in a moment.",
-    "ILLEGAL_TRANSITION": "See why: pawl task explain ID.",
 }
