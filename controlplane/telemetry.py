@@ -30,7 +30,7 @@ class Metrics:
     """The process's registry, with what every call counts. Others register their own collectors on `registry`."""
 
     def __init__(self) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call] # the library leaves it bare
         self.registry = CollectorRegistry()
         self._calls = Counter(
             "pawl_calls", "Calls that have ended.", ("method", "code", "front"), registry=self.registry
