@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,11 @@ import typer
 from pawl.cli import show
 from pawl.cli.exits import Exits
 from pawl.cli.session import Session
+from pawl.errors import PawlError
 from pawl.services import FINAL
 from pawl.v1.task_pb2 import LogEntry, Task
+
+REASON_SECONDS = 2.0
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -27,10 +30,18 @@ def until_end(session: Session, pawl: BlockingClient, task: Task, *, logs: bool)
     """Follow a task to its end and leave with its exit code. Ctrl-C leaves the task running, and says so."""
     try:
         ended = pawl.call(lambda client: _follow(session, client, task, logs=logs))
+    except ExceptionGroup as several:
+        raise _first(several) from None
     except (KeyboardInterrupt, asyncio.CancelledError):
         session.err().print(f"The task goes on. Stop it: pawl task cancel {task.id}", style="dim", soft_wrap=True)
         raise typer.Exit(Exits.CANCELLED) from None
     told(session, ended)
+
+
+def _first(several: ExceptionGroup[Exception]) -> Exception:
+    """What went wrong first in a group of tasks: the rest was cancelled for it."""
+    one = several.exceptions[0]
+    return _first(one) if isinstance(one, ExceptionGroup) else one
 
 
 def told(session: Session, task: Task) -> None:
@@ -84,17 +95,52 @@ async def _watch(session: Session, client: Client, task: Task, *, live: bool) ->
     """Each change as it comes: one line that changes at a terminal, else a line for each status."""
     console = session.err()
     moving = live and console.is_terminal and not session.quiet
-    live_line: Any = console.status(line(task), spinner="dots") if moving else nullcontext()
-    said = ""
-    with live_line:
-        async for now in client.tasks.watch(task.id):
-            if moving:
-                live_line.update(line(now))
-            elif not session.quiet and live and said != (said := show.enum_name(now, "status")):
-                console.print(line(now), soft_wrap=True)
-            if now.status in FINAL:
-                return now
-    return await client.tasks.get(task.id)
+    status: Any = console.status(line(task), spinner="dots") if moving else nullcontext()
+    view = _View(task, status if moving else None, None if moving or session.quiet or not live else console)
+    with status:
+        async with asyncio.TaskGroup() as group:
+            reasons = group.create_task(_say_reasons(client, view))
+            async for now in client.tasks.watch(task.id):
+                view.show(now)
+                if now.status in FINAL:
+                    break
+            reasons.cancel()
+    return view.task if view.task.status in FINAL else await client.tasks.get(task.id)
+
+
+class _View:
+    """The line on a task: moved by each change, and by what keeps it waiting."""
+
+    def __init__(self, task: Task, moving: Any, console: Any) -> None:
+        self.task = task
+        self._moving = moving
+        self._console = console
+        self._said = ""
+
+    def show(self, task: Task, reason: str = "") -> None:
+        """Take in where the task is."""
+        self.task = task
+        name = show.enum_name(task, "status")
+        words = line(task)
+        if reason:
+            words.append(f" {reason}", style="dim")
+        if self._moving is not None:
+            self._moving.update(words)
+        elif self._console is not None and self._said != name + reason:
+            self._console.print(words, soft_wrap=True)
+        self._said = name + reason
+
+
+async def _say_reasons(client: Client, view: _View) -> None:
+    """Where a task waits for longer than a moment, say for what."""
+    while True:
+        before = view.task
+        await asyncio.sleep(REASON_SECONDS)
+        if view.task is before and before.status in (Task.Status.PENDING, Task.Status.BLOCKED):
+            with suppress(PawlError):  # a comfort: whether the task can be followed is for the watch to find out
+                told = await client.tasks.explain(before.id)
+                if view.task is before:
+                    view.show(before, told.message)
 
 
 def line(task: Task) -> Text:
