@@ -45,16 +45,16 @@ class Metrics:
         self._in_flight = Gauge("pawl_calls_in_flight", "Calls that are open now.", ("front",), registry=self.registry)
         self._bound: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         self._gauges: dict[str, Gauge] = {}
-        self.open_calls = 0
+        self._open = 0
 
     def began(self, front: str) -> None:
         """A call has arrived."""
-        self.open_calls += 1
+        self._open += 1
         self._gauge(front).inc()
 
     def ended(self, method: str, code: str, front: str, seconds: float) -> None:
         """A call has been answered."""
-        self.open_calls -= 1
+        self._open -= 1
         self._gauge(front).dec()
         bound = self._bound.get((method, code, front))
         if bound is None:
@@ -62,6 +62,10 @@ class Metrics:
             self._bound[method, code, front] = bound
         bound[0].inc()
         bound[1].observe(seconds)
+
+    def open_calls(self) -> int:
+        """Calls that are open now, streams included."""
+        return self._open
 
     def text(self) -> bytes:
         """Everything in Prometheus' text format."""

@@ -1,0 +1,216 @@
+"""How a stream of answers looks over HTTP: lines of JSON, server-sent events, one JSON array, or raw bytes.
+
+An error in mid-stream is visible in each: as the last line, as `event: error`, as the last element. Only raw bytes have
+no place for it, so their connection is cut. A stream that has ended says so too: `event: end`, for browsers would open
+it again for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Protocol
+
+from google.protobuf.message import Message
+
+from controlplane.api.json_out import encode
+
+HEARTBEAT_SECONDS = 15.0
+PATIENCE_SECONDS = 0.5  # for the first answer: an error before it is an ordinary error with its own status
+_AHEAD = 64
+
+
+class Framing(Protocol):
+    """How one media type writes a stream."""
+
+    media_type: str
+    beat: bytes  # what keeps the connection alive; empty: nothing can be sent in between
+
+    def item(self, message: Message, first: bool) -> bytes:
+        """One answer."""
+
+    def end(self, first: bool) -> bytes:
+        """After the last answer."""
+
+    def error(self, body: bytes, first: bool) -> bytes:
+        """After the last answer, when there should have been more. `body` is the error as JSON."""
+
+
+class Lines:
+    """One JSON object a line; the last one may be an error."""
+
+    media_type = "application/x-ndjson"
+    beat = b""
+
+    def __init__(self, *, camel: bool) -> None:
+        self._camel = camel
+
+    def item(self, message: Message, first: bool) -> bytes:
+        """A line."""
+        return one_line(encode(message, camel=self._camel)) + b"\n"
+
+    def end(self, first: bool) -> bytes:
+        """Nothing."""
+        return b""
+
+    def error(self, body: bytes, first: bool) -> bytes:
+        """A last line."""
+        return body + b"\n"
+
+
+class Events:
+    """Server-sent events; `id` is where a reconnecting browser goes on."""
+
+    media_type = "text/event-stream"
+    beat = b": alive\n\n"
+
+    def __init__(self, *, camel: bool) -> None:
+        self._camel = camel
+
+    def item(self, message: Message, first: bool) -> bytes:
+        """An event."""
+        cursor = getattr(message, "cursor", "") or getattr(message, "version", "")
+        name = f"id: {cursor}\n".encode() if cursor else b""
+        start = b"retry: 2000\n" if first else b""
+        return start + name + b"data: " + one_line(encode(message, camel=self._camel)) + b"\n\n"
+
+    def end(self, first: bool) -> bytes:
+        """The event `end`."""
+        return b"event: end\ndata: {}\n\n"
+
+    def error(self, body: bytes, first: bool) -> bytes:
+        """The event `error`."""
+        return b"event: error\ndata: " + body + b"\n\n"
+
+
+class Array:
+    """One JSON array; its last element may be an error."""
+
+    media_type = "application/json"
+    beat = b" "
+
+    def __init__(self, *, camel: bool) -> None:
+        self._camel = camel
+
+    def item(self, message: Message, first: bool) -> bytes:
+        """An element."""
+        return (b"[" if first else b",") + encode(message, camel=self._camel)
+
+    def end(self, first: bool) -> bytes:
+        """The bracket."""
+        return b"[]" if first else b"]"
+
+    def error(self, body: bytes, first: bool) -> bytes:
+        """The last element and the bracket."""
+        return (b"[" if first else b",") + body + b"]"
+
+
+def framing_for(accept: str, *, camel: bool) -> Framing:
+    """What the caller asked for; lines when nothing else was."""
+    if "text/event-stream" in accept:
+        return Events(camel=camel)
+    if "application/json" in accept and "ndjson" not in accept:
+        return Array(camel=camel)
+    return Lines(camel=camel)
+
+
+def one_line(body: bytes) -> bytes:
+    """JSON without line breaks: outside of strings they are white space, inside they cannot be."""
+    return body.replace(b"\r", b" ").replace(b"\n", b" ") if b"\n" in body or b"\r" in body else body
+
+
+class Feed:
+    """Answers pulled ahead by a task of their own, so that waiting for one can be bounded without losing it.
+
+    Errors of the source come out of `take` in their place. `run` is the task; its owner cancels it to end the call.
+    """
+
+    def __init__(self, answers: AsyncIterator[Message]) -> None:
+        self._answers = answers
+        self._queue: asyncio.Queue[Message | Exception | None] = asyncio.Queue(_AHEAD)
+        self._kept: list[Message | Exception | None] = []
+
+    async def run(self) -> None:
+        """Pull until the end."""
+        try:
+            async for answer in self._answers:
+                await self._queue.put(answer)
+        except Exception as error:
+            await self._queue.put(error)
+        else:
+            await self._queue.put(None)
+        finally:
+            close: Callable[[], Awaitable[Any]] | None = getattr(self._answers, "aclose", None)
+            if close is not None:
+                await close()
+
+    async def take(self, patience: float) -> list[Message]:
+        """What is there, at least one answer. Raises TimeoutError, StopAsyncIteration at the end, or the error."""
+        if self._kept:
+            return [self._open(self._kept.pop())]
+        async with asyncio.timeout(patience):
+            taken = [self._open(await self._queue.get())]
+        while not self._queue.empty():
+            found = self._queue.get_nowait()
+            if not isinstance(found, Message):
+                self._kept.append(found)  # the end or an error: after what came before it
+                break
+            taken.append(found)
+        return taken
+
+    @staticmethod
+    def _open(found: Message | Exception | None) -> Message:
+        if found is None:
+            raise StopAsyncIteration
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+class ClientGone(Exception):
+    """The client closed its connection."""
+
+
+async def watch(receive: Callable[[], Awaitable[Any]]) -> None:
+    """Raise ClientGone when the connection is closed."""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+
+
+async def attended(receive: Callable[[], Awaitable[Any]], work: Awaitable[Any], *, after: float = 0.05) -> Any:
+    """Await the work, and cancel it when the client goes away. Raises ClientGone, or what the work raises.
+
+    The look-out starts a moment later: most calls are answered by then and never pay for it.
+    """
+    watchers: list[asyncio.Task[None]] = []
+    failure: Exception | None = None
+    result: Any = None
+    with only_gone():
+        async with asyncio.TaskGroup() as group:
+            start = asyncio.get_running_loop().call_later(
+                after, lambda: watchers.append(group.create_task(watch(receive)))
+            )
+            try:
+                result = await work
+            except Exception as error:
+                failure = error
+            finally:
+                start.cancel()
+                for watcher in watchers:
+                    watcher.cancel()
+    if failure is not None:
+        raise failure
+    return result
+
+
+class only_gone:  # noqa: N801 # reads as contextlib.suppress does
+    """ClientGone instead of a group that holds it."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, BaseExceptionGroup) and error.subgroup(ClientGone) is not None:
+            raise ClientGone from None
