@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         plane = ControlPlane(load_settings(None, {}, flags).settings)
         loop = asyncio.get_running_loop()
         stop.append(lambda: loop.call_soon_threadsafe(plane.stop))
-        await plane.run(lambda addresses: (found.append(addresses), ready.set())[0])
+
+        def serving(addresses: Addresses) -> None:
+            found.append(addresses)
+            ready.set()
+
+        await plane.run(serving)
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), name="control plane")
     thread.start()
@@ -55,7 +60,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def agent(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The name of an agent of its own process, connected, in the namespace `default`."""
     folder = tmp_path_factory.mktemp("agent")
-    command = [PAWL, "agent", "--server", server, "--name", "tester", "--data-dir", folder / "data"]
+    command = [str(PAWL), "agent", "--server", server, "--name", "tester", "--data-dir", str(folder / "data")]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "HOME": str(folder)})
     try:
@@ -85,7 +90,7 @@ def name() -> str:
 
 
 @pytest.fixture
-async def client(server: str) -> "Iterator[Client]":  # type: ignore[misc] # pytest-asyncio hands on what is yielded
+async def client(server: str) -> AsyncIterator[Client]:
     """The async client."""
     async with Client(server) as made:
         yield made

@@ -3,13 +3,14 @@
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
-from google.protobuf.any_pb2 import Any as Anything
+from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
-from grpc_status import rpc_status
+from grpc_status import rpc_status  # type: ignore[import-untyped] # ships no types
 from pawl.client import Client
 from pawl.connection import Patience
 from pawl.errors import Exhausted, InvalidArgument, Unavailable
@@ -28,7 +29,7 @@ class Unsteady(job_pb2_grpc.JobServiceServicer, task_pb2_grpc.TaskServiceService
     watched: list[int] = field(default_factory=list)
 
     async def CreateJob(  # noqa: N802 # the generated name
-        self, request: job_pb2.CreateJobRequest, context: grpc.aio.ServicerContext
+        self, request: job_pb2.CreateJobRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> job_pb2.Job:
         self.request_ids.append(request.request_id)
         self.namespaces += [str(value) for key, value in context.invocation_metadata() or () if key == "pawl-namespace"]
@@ -37,7 +38,7 @@ class Unsteady(job_pb2_grpc.JobServiceServicer, task_pb2_grpc.TaskServiceService
         return request.job
 
     async def WatchTask(  # noqa: N802 # the generated name
-        self, request: task_pb2.WatchTaskRequest, context: grpc.aio.ServicerContext
+        self, request: task_pb2.WatchTaskRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[task_pb2.Task]:
         self.watched.append(request.after_version)
         for version in range(request.after_version + 1, 4):
@@ -49,7 +50,7 @@ class Unsteady(job_pb2_grpc.JobServiceServicer, task_pb2_grpc.TaskServiceService
 @pytest.fixture
 async def unsteady() -> AsyncIterator[tuple[Unsteady, str]]:
     server = grpc.aio.server()
-    service = Unsteady()
+    service = Unsteady()  # type: ignore[abstract] # the calls that no test makes stay unimplemented
     job_pb2_grpc.add_JobServiceServicer_to_server(service, server)
     task_pb2_grpc.add_TaskServiceServicer_to_server(service, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -61,7 +62,7 @@ async def unsteady() -> AsyncIterator[tuple[Unsteady, str]]:
 def refusal(code: int, *details: object) -> status_pb2.Status:
     status = status_pb2.Status(code=code, message="no")
     for one in details:
-        packed = Anything()
+        packed = any_pb2.Any()
         packed.Pack(one)  # type: ignore[arg-type] # details are messages
         status.details.append(packed)
     return status

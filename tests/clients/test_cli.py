@@ -1,0 +1,293 @@
+"""The command line against a real control plane and a real agent."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+import yaml
+from pawl.cli import root
+from pawl.v1.job_pb2 import Job
+
+from tests.clients.conftest import PAWL, Ran, eventually
+
+Pawl = Callable[..., Ran]
+
+
+def data(ran: Ran) -> dict[str, object]:
+    assert ran.code == 0, ran.err
+    return dict(json.loads(ran.out))
+
+
+def test_a_job_is_created_run_and_its_output_printed(pawl: Pawl, agent: str, name: str) -> None:
+    made = pawl("job", "create", name, "--env", "WHO=world", "--", "bash", "-c", "echo hello $WHO; echo aside >&2")
+    assert made.code == 0
+    ran = pawl("job", "run", name, "--wait")
+    assert (ran.code, ran.out) == (0, "hello world\n")
+    assert "SUCCEEDED" in ran.err
+
+
+def test_a_failed_task_is_exit_code_1_and_says_where_its_log_is(pawl: Pawl, agent: str, name: str) -> None:
+    pawl("job", "create", name, "--", "bash", "-c", "echo bad >&2; exit 3")
+    ran = pawl("job", "run", name, "--wait")
+    assert ran.code == 1
+    assert "EXIT_3" in ran.err
+    assert "pawl task logs " in ran.err
+
+
+def test_following_puts_the_log_on_stderr_and_the_output_on_stdout(pawl: Pawl, agent: str, name: str) -> None:
+    pawl("job", "create", name, "--", "bash", "-c", "echo out; echo aside >&2")
+    ran = pawl("job", "run", name, "--follow")
+    assert ran.out == "out\n"
+    assert "aside" in ran.err
+
+
+def test_parameters_are_given_as_they_were_written(pawl: Pawl, agent: str, name: str, tmp_path: Path) -> None:
+    pawl("job", "create", name, "--", "cat")
+    file = tmp_path / "parameters.json"
+    file.write_text('{"b": 1.0,  "a": 2}')
+    assert pawl("job", "run", name, "-w", "-p", f"@{file}").out == '{"b": 1.0,  "a": 2}'
+
+
+def test_a_cancelled_task_is_exit_code_130(pawl: Pawl, name: str) -> None:
+    pawl("job", "create", name, "--label", "nobody=has-it", "--", "true")
+    task = data(pawl("job", "run", name, "-o", "json"))["id"]
+    assert pawl("task", "cancel", str(task), "--reason", "enough").code == 0
+    ran = pawl("task", "watch", str(task))
+    assert ran.code == 130
+    assert "enough" in ran.err
+
+
+def test_the_log_of_a_task_keeps_its_streams_apart(pawl: Pawl, agent: str, name: str) -> None:
+    pawl("job", "create", name, "--", "bash", "-c", "echo out; echo aside >&2")
+    task = str(data(pawl("job", "run", name, "--wait", "-o", "json"))["id"])
+    log = pawl("task", "logs", task)
+    assert (log.out, log.err) == ("out\n", "aside\n")
+    assert "stderr aside" in pawl("task", "logs", task, "--marked").out
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments", "said"),
+    [
+        (2, ("job", "create", "bad name", "--", "true"), "job.name"),
+        (2, ("job", "run", "x", "-p", "{bad"), "--parameters"),
+        (2, ("job", "run", "x", "-e", "novalue"), "NAME=VALUE"),
+        (2, ("job", "run", "x", "--at", "soon"), "--at"),
+        (2, ("job", "list", "-o", "xml"), "--output"),
+        (2, ("job", "list", "--filter", '{"nope": {"eq": 1}}'), "nope"),
+        (2, ("jobs",), "jobs"),
+        (2, ("--server", "not an address", "job", "list"), "--server"),
+        (3, ("job", "get", "no-such-job"), "no-such-job"),
+        (3, ("-n", "no-such-place", "job", "list"), "pawl namespace create"),
+        (4, ("namespace", "delete", "default"), "default"),
+        (5, ("--server", "127.0.0.1:1", "job", "list"), "pawl dev"),
+    ],
+)
+def test_errors_say_what_is_wrong_and_have_their_exit_code(
+    pawl: Pawl, code: int, arguments: tuple[str, ...], said: str
+) -> None:
+    ran = pawl(*arguments)
+    assert ran.code == code, ran.err
+    assert said in ran.err
+    assert "Traceback" not in ran.err
+    assert ran.out == ""
+
+
+def test_a_taken_name_is_a_conflict_with_advice(pawl: Pawl, name: str) -> None:
+    pawl("job", "create", name, "--", "true")
+    again = pawl("job", "create", name, "--", "true")
+    assert again.code == 4
+    assert "pawl apply" in again.err
+
+
+def test_global_options_may_stand_before_and_after(pawl: Pawl, name: str) -> None:
+    pawl("job", "create", name, "--", "true")
+    before, after = pawl("-o", "json", "job", "get", name), pawl("job", "get", name, "-o", "json")
+    assert data(before) == data(after)
+    assert yaml.safe_load(pawl("job", "get", name, "-o", "yaml").out) == data(before)
+
+
+def test_json_is_what_the_rest_api_prints(pawl: Pawl, name: str) -> None:
+    pawl("job", "create", name, "--timeout", "7", "--", "echo", "hi")
+    job = data(pawl("job", "get", name, "-o", "json"))
+    assert job["status"] == "ENABLED"
+    assert job["environment"] == {}
+    assert str(job["created_at"]).endswith("Z")
+    assert len(str(job["created_at"])) == len("2026-01-31T08:00:00.000000Z")
+    assert set(job) <= {field.name for field in Job.DESCRIPTOR.fields}
+
+
+def test_an_update_changes_what_is_given_and_leaves_the_rest(pawl: Pawl, name: str) -> None:
+    pawl("job", "create", name, "--env", "A=1", "--timeout", "7", "--", "echo", "one")
+    pawl("job", "update", name, "--max-retries", "2", "--", "echo", "two", "words")
+    job = data(pawl("job", "get", name, "-o", "json"))
+    config = dict(job["config"])  # type: ignore[call-overload] # JSON
+    assert (config["args"], config["timeout"], config["max_retries"]) == (["two", "words"], 7.0, 2)
+    assert job["environment"] == {"A": "1"}
+
+
+def test_ids_are_never_cut_at_80_columns(pawl: Pawl, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    long = f"{name}-{'x' * (60 - len(name))}"
+    pawl("job", "create", long, "--label", "nobody=has-it", "--", "true")
+    task = str(data(pawl("job", "run", long, "-o", "json"))["id"])
+    listed = pawl("task", "list", "--job", long).out
+    assert task in listed
+    assert max(map(len, listed.splitlines())) <= 80
+    assert "…" not in listed
+
+
+def test_a_schedule_is_created_previewed_and_deleted(pawl: Pawl, name: str) -> None:
+    pawl("job", "create", name, "--", "true")
+    assert (
+        pawl("schedule", "create", name, "--job", name, "--cron", "0 2 * * *", "--timezone", "Europe/Berlin").code == 0
+    )
+    fires = data(pawl("schedule", "preview", name, "-c", "3", "-o", "json"))["local_fires"]
+    assert all("T02:00:00" in fire for fire in list(fires))  # type: ignore[call-overload] # JSON
+    assert pawl("schedule", "update", name, "--every", "30").code == 0
+    assert data(pawl("schedule", "get", name, "-o", "json"))["kind"] == "INTERVAL"
+    assert pawl("schedule", "delete", name).code == 0
+
+
+def test_labels_are_set_and_removed_and_the_agents_own_stay(pawl: Pawl, agent: str) -> None:
+    pawl("agent", "label", agent, "gpu=yes", "zone=a")
+    labels = dict(data(pawl("agent", "label", agent, "zone-", "-o", "json"))["labels"])  # type: ignore[call-overload] # JSON
+    assert labels["gpu"] == "yes"
+    assert "zone" not in labels
+    assert "sys_os" in labels
+
+
+def test_a_plugin_is_pushed_and_fetched_byte_for_byte(pawl: Pawl, tmp_path: Path) -> None:
+    module = next(Path(__file__).parents[2].glob("plugins/*/*.wasm"))
+    digest = pawl("plugin", "push", str(module)).out.strip()
+    assert pawl("plugin", "push", str(module)).out.strip() == digest
+    assert pawl("plugin", "download", digest, "--to", str(tmp_path / "got.wasm")).code == 0
+    assert (tmp_path / "got.wasm").read_bytes() == module.read_bytes()
+    assert pawl("plugin", "delete", digest).code == 0
+
+
+MANIFEST = """
+kind: Schedule
+name: {name}
+job_id: {name}
+cron_expression: "0 2 * * *"
+---
+kind: Job
+name: {name}
+config: {{cmd: echo, args: [one], timeout: 60}}
+environment: {{PORT: "8080"}}
+"""
+
+
+def test_applying_twice_changes_nothing_the_second_time(pawl: Pawl, name: str, tmp_path: Path) -> None:
+    file = tmp_path / "all.yaml"
+    file.write_text(MANIFEST.format(name=name))
+    assert "would be created" in pawl("apply", "-f", str(file), "--dry-run").out
+    assert pawl("job", "get", name).code == 3
+    assert pawl("apply", "-f", str(file)).out == f"Job {name} created\nSchedule {name} created\n"
+    assert pawl("apply", "-f", str(file)).out == f"Job {name} unchanged\nSchedule {name} unchanged\n"
+
+
+def test_applying_changes_what_the_file_says_and_nothing_else(pawl: Pawl, name: str, tmp_path: Path) -> None:
+    file = tmp_path / "all.yaml"
+    file.write_text(MANIFEST.format(name=name))
+    pawl("apply", "-f", str(file))
+    pawl("job", "update", name, "--max-retries", "4")
+    file.write_text(MANIFEST.format(name=name).replace("[one]", "[]").replace("60", "90"))
+    assert "~ config.timeout: 60.0 → 90.0" in pawl("apply", "-f", str(file), "--dry-run").out
+    assert f"Job {name} updated" in pawl("apply", "-f", str(file)).out
+    config = dict(data(pawl("job", "get", name, "-o", "json"))["config"])  # type: ignore[call-overload] # JSON
+    assert (config["args"], config["timeout"], config["max_retries"]) == ([], 90.0, 4)
+
+
+def test_a_wrong_document_is_named_and_nothing_is_applied(pawl: Pawl, name: str, tmp_path: Path) -> None:
+    file = tmp_path / "all.yaml"
+    file.write_text(MANIFEST.format(name=name).replace("timeout", "timeuot"))
+    ran = pawl("apply", "-f", str(file))
+    assert ran.code == 2
+    assert "document 2" in ran.err
+    assert "config.timeuot" in ran.err
+    assert pawl("schedule", "get", name).code == 3
+
+
+def test_health_info_and_metrics_are_shown(pawl: Pawl) -> None:
+    assert "committer" in pawl("health").out
+    assert "sqlite" in pawl("info").out
+    assert "tasks" in pawl("metrics").out
+
+
+def test_the_exported_contract_compiles(pawl: Pawl, tmp_path: Path) -> None:
+    folder = tmp_path / "protos"
+    assert pawl("proto", "export", str(folder)).code == 0
+    protos = sorted(str(path.relative_to(folder)) for path in folder.glob("pawl/v1/*.proto"))
+    assert len(protos) >= 8
+    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{folder}", f"--python_out={tmp_path}", *protos]
+    assert subprocess.run(command, check=False, timeout=60).returncode == 0
+
+
+def test_ctrl_c_leaves_the_task_running_and_says_so(pawl: Pawl, server: str, name: str) -> None:
+    pawl("job", "create", name, "--label", "nobody=has-it", "--", "true")
+    command = [str(PAWL), "--server", server, "job", "run", name, "--wait"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        eventually(lambda: bool(data(pawl("task", "list", "--job", name, "-o", "json"))["data"]))
+        assert process.stderr is not None
+        assert "PENDING" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "pawl task cancel" in said
+    assert "Traceback" not in said
+
+
+def test_help_loads_neither_grpc_nor_the_engine() -> None:
+    probe = (
+        "import sys; sys.argv = ['pawl', '--help']\n"
+        "from pawl.cli import main\n"
+        "main()\n"
+        "heavy = {'grpc', 'google.protobuf', 'rich.console', 'yaml', 'controlplane', 'agent', 'structlog'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True, timeout=60)
+    assert ran.stderr.strip() == "[]"
+    for word in ("job", "task", "schedule", "apply", "Exit codes"):
+        assert word in ran.stdout
+
+
+def test_without_the_engine_its_commands_say_what_is_needed(pawl: Pawl, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(root, "entry_points", lambda group: ())
+    monkeypatch.setattr(root, "_ENGINE_POINTS", {})
+    for command in ("dev", "server", "agent"):
+        ran = pawl(command)
+        assert ran.code == 2
+        assert "pip install pawl-engine" in ran.err
+    assert pawl("agent", "list").code == 0
+    assert "dev " not in pawl("--help").out
+
+
+def test_another_distribution_adds_a_command(pawl: Pawl, monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("hail", f"{__name__}:hail", root.GROUP)
+    monkeypatch.setattr(root, "_ENGINE_POINTS", {"hail": point})
+    assert "hail" in pawl("--help").out
+    assert pawl("hail", "--to", "you").out == "hail you\n"
+
+
+def hail(to: str = "all") -> None:
+    """Greets."""
+    sys.stdout.write(f"hail {to}\n")
+
+
+def test_starting_an_agent_is_still_pawl_agent(pawl: Pawl) -> None:
+    told = pawl("agent", "--help").out
+    assert "--slots" in told
+    assert "drain" in told
+
+
+def test_nothing_is_coloured_when_nobody_sees_it(server: str) -> None:
+    environment = {**os.environ, "PAWL_SERVER": server}
+    ran = subprocess.run([PAWL, "health"], check=True, capture_output=True, timeout=60, env=environment)
+    assert b"\x1b" not in ran.stdout + ran.stderr
