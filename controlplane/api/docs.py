@@ -12,15 +12,14 @@ from pathlib import Path
 
 OPENAPI = Path(__file__).with_name("openapi.json")
 
-_POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data:",
-        "frame-ancestors 'none'",
-        "base-uri 'none'",
-    )
+_RULES = (
+    "default-src 'self'",
+    "style-src 'self' 'unsafe-inline'",
+    "img-src 'self' data:",
+    "frame-ancestors 'none'",
+    "base-uri 'none'",
 )
+_POLICY = "; ".join(_RULES)
 
 _HOME = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Pawl</title></head>

@@ -32,24 +32,19 @@ class MessageWriter:
     def __init__(self, descriptor: Descriptor, *, camel: bool) -> None:
         self._descriptor = descriptor
         self._camel = camel
-        self._always: list[tuple[str, str, Convert | None]] = []
-        self._present: list[tuple[str, str, Convert | None]] = []
+        self._fields: list[tuple[str, str, bool, Convert | None]] = []
 
     def fill(self) -> None:
         """Make the fields' converters."""
         for field in self._descriptor.fields:
             key = field.camelcase_name if self._camel else field.name
-            kind = self._present if field.has_presence else self._always
-            kind.append((key, field.name, _field_converter(field, self._camel)))
+            self._fields.append((key, field.name, field.has_presence, _field_converter(field, self._camel)))
 
     def tree(self, message: Any) -> dict[str, Any]:
         """The message as what msgspec encodes."""
         out: dict[str, Any] = {}
-        for key, name, convert in self._always:
-            value = getattr(message, name)
-            out[key] = value if convert is None else convert(value)
-        for key, name, convert in self._present:
-            if message.HasField(name):
+        for key, name, optional, convert in self._fields:
+            if not optional or message.HasField(name):
                 value = getattr(message, name)
                 out[key] = value if convert is None else convert(value)
         return out
