@@ -19,7 +19,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from google.protobuf.message import Message
 
-from pawl.payload import canonical_json, is_json
+from pawl.payload import JSON, canonical_json
 from pawl.v1.types_pb2 import Payload, alias
 
 M = TypeVar("M", bound=Message)
@@ -76,21 +76,25 @@ def to_value(message: Message) -> Any:
 
 
 def payload_value(held: Payload) -> Any:
-    """A payload inline: JSON as itself, text and bytes in the long form."""
-    if is_json(held):
+    """A payload inline: JSON as itself, text and bytes in the long form, and so is what only claims to be JSON."""
+    content_type = held.content_type or JSON
+    if content_type == JSON:
         try:
-            value = json.loads(held.data, parse_constant=_refuse, parse_float=_finite)
-        except ValueError:
-            return {"@content_type": held.content_type, "@data": base64.b64encode(held.data).decode()}
-        if isinstance(value, dict) and "@content_type" in value:
-            return {"@content_type": "application/json", "@data": base64.b64encode(held.data).decode()}
-        return value
-    if held.content_type.startswith("text/"):
+            value = json.loads(held.data.decode(), parse_constant=_refuse, parse_float=_finite)
+        except (ValueError, RecursionError):
+            return _long(content_type, held.data)
+        ambiguous = isinstance(value, dict) and "@content_type" in value
+        return {"@content_type": content_type, "@text": held.data.decode()} if ambiguous else value
+    if content_type.startswith("text/"):
         try:
-            return {"@content_type": held.content_type, "@text": held.data.decode("utf-8")}
+            return {"@content_type": content_type, "@text": held.data.decode()}
         except UnicodeDecodeError:
             pass  # says text, is not: the bytes are kept as they are
-    return {"@content_type": held.content_type, "@data": base64.b64encode(held.data).decode()}
+    return _long(content_type, held.data)
+
+
+def _long(content_type: str, data: bytes) -> dict[str, str]:
+    return {"@content_type": content_type, "@data": base64.b64encode(data).decode()}
 
 
 def _field_value(field: FieldDescriptor, value: Any) -> Any:
@@ -281,11 +285,11 @@ def _read_payload(value: Any, path: str) -> Payload:
         content_type = value["@content_type"]
         if not isinstance(content_type, str):
             raise NotThisMessage(_join(path, "@content_type"), f"must be text, not {_said(content_type)}")
-        if isinstance(value.get("@text"), str) and "@data" not in value:
+        if isinstance(value.get("@text"), str) and len(value) == 2:
             return Payload(data=value["@text"].encode(), content_type=content_type)
-        if isinstance(value.get("@data"), str) and "@text" not in value:
+        if isinstance(value.get("@data"), str) and len(value) == 2:
             return Payload(data=_bytes(value["@data"], _join(path, "@data")), content_type=content_type)
-        raise NotThisMessage(path, 'beside "@content_type" there must be "@text" or "@data"')
+        raise NotThisMessage(path, 'beside "@content_type" there must be "@text" or "@data", and nothing else')
     try:
         return Payload(data=canonical_json(value).encode(), content_type="application/json")
     except (TypeError, ValueError) as error:
