@@ -11,7 +11,9 @@ import difflib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from pawl.v1 import types_pb2
 
@@ -327,7 +329,24 @@ def _read_list(value: Any) -> ListValue:
     return read_value(value).list_value
 
 
+def _read_any(value: Any) -> Fields:
+    """A message with its type beside its fields. Raises Bad for types that are not known here."""
+    if not isinstance(value, dict) or not isinstance(value.get("@type"), str):
+        raise Bad("must be an object with @type")
+    url: str = value["@type"]
+    try:
+        descriptor = descriptor_pool.Default().FindMessageTypeByName(url.rpartition("/")[2])
+    except KeyError:
+        raise Bad(f"is of a type that is not known here: {url[:128]!r}")
+    rest = {key: inner for key, inner in value.items() if key != "@type"}
+    special = _special(descriptor)
+    fields = reader_of(descriptor).read(rest) if special is None else special(rest.get("value"))
+    message = fields if isinstance(fields, Message) else message_factory.GetMessageClass(descriptor)(**fields)
+    return {"type_url": url, "value": message.SerializeToString()}
+
+
 _SPECIAL: dict[str, Callable[[Any], Any]] = {
+    "google.protobuf.Any": _read_any,
     PAYLOAD: _no_payload,
     "google.protobuf.Timestamp": scalars.read_timestamp,
     "google.protobuf.Duration": scalars.read_duration,

@@ -98,8 +98,10 @@ def _walk(reader: MessageReader, fields: Fields, path: str) -> tuple[Fields, Fie
     names: list[str] = []
     for part in parents:
         field = reader.fields.get(part)
-        if field is None or field.message is None or field.repeated:
+        if field is None:
             raise Bad("there is no such parameter", path[:128])
+        if field.message is None or field.repeated:
+            raise Bad("cannot be reached into by a parameter: it stands in the body only", field.name)
         names.append(field.name)
         if field.oneof is not None and field.name not in fields:
             reader.put(fields, field, {})
