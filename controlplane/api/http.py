@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gzip
 import re
 import time
@@ -19,6 +21,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 MAX_BODY = 10 * 1024 * 1024
 MAX_MODULE = 32 * 1024 * 1024
 COMPRESS_FROM = 1024
+MAX_DRAINED = 64 * 1024 * 1024
+DRAIN_SECONDS = 10.0
 
 _PASSED_ON = frozenset(
     {
@@ -78,6 +82,8 @@ async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) ->
     """The whole body, decompressed. Raises Exhausted beyond the limit, Invalid for encodings that we do not know."""
     declared = headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
+        if "100-continue" not in headers.get("expect", "").lower():
+            await _drain(receive)
         raise _too_large(limit)
     pieces: list[bytes] = []
     size = 0
@@ -88,6 +94,8 @@ async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) ->
         piece = message.get("body", b"")
         size += len(piece)
         if size > limit:
+            if message.get("more_body"):
+                await _drain(receive)
             raise _too_large(limit)
         pieces.append(piece)
         if not message.get("more_body"):
@@ -99,6 +107,21 @@ async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) ->
     if encoding not in ("gzip", "x-gzip"):
         raise Invalid.field("Content-Encoding", "must be gzip or absent")
     return _gunzip(body, limit)
+
+
+async def _drain(receive: Receive) -> None:
+    """Read on and forget: closing a connection on which the client still writes would destroy the answer.
+
+    Bounded, so that nobody can keep us reading for ever.
+    """
+    room = MAX_DRAINED
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while room > 0:
+                message = await receive()
+                room -= len(message.get("body", b""))
+                if message["type"] != "http.request" or not message.get("more_body"):
+                    return
 
 
 def _gunzip(body: bytes, limit: int) -> bytes:

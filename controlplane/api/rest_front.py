@@ -348,6 +348,8 @@ class RestFront:
         guarded: bool = True,
     ) -> None:
         self.app = RestApp(pipeline, Guard(settings.allowed_hosts, enforced=guarded), metrics_text)
+        # Head and body are two writes: without this the second waits 40 ms for the client's delayed acknowledgement.
+        socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
         self._socket = socket
         self._finished = asyncio.Event()
         self._server = _Server(

@@ -27,7 +27,7 @@ EXCEPTIONS = {
     "undecodable bytes": "gRPC: bytes that are no message; REST: text that is no JSON. The same code and reason",
     "unknown fields": "binary protobuf ignores numbers that it does not know, JSON refuses names that do not exist",
     "aliases": "second spellings exist in JSON only",
-    "oversized messages": "refused by gRPC's transport before any of our code: the code is the same, ErrorInfo is absent",
+    "oversized messages": "gRPC's transport refuses them before any of our code: the same code without ErrorInfo",
     "unset path variables": "an empty variable is another path: NOT_FOUND instead of INVALID_ARGUMENT",
 }
 
@@ -126,7 +126,8 @@ def in_path(method: Method) -> set[str]:
 @pytest.mark.parametrize("name", BOTH)
 def test_a_missing_required_field_is_named_on_both_fronts(plane: Plane, name: str) -> None:
     method = METHODS[name]
-    required = [field.name for field in method.input.DESCRIPTOR.fields if is_required(field)]
+    descriptor: Any = method.input.DESCRIPTOR
+    required = [field.name for field in descriptor.fields if is_required(field)]
     left_out = [field for field in required if not {p for p in in_path(method) if p.split(".")[0] == field}]
     if not left_out:
         return  # EXCEPTIONS: unset path variables

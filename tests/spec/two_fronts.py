@@ -57,7 +57,7 @@ class GrpcFront:
 
     def __init__(self, address: str) -> None:
         options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-        self.channel = grpc.insecure_channel(address, options=options)
+        self.channel: Any = grpc.insecure_channel(address, options=options)
 
     def call(self, method: Method, request: Message) -> Outcome:
         """One call; of an endless stream the first answers."""
@@ -114,7 +114,8 @@ class RestFront:
         if method.output.DESCRIPTOR.full_name == "google.api.HttpBody":
             found = method.output(data=response.content, content_type=response.headers["content-type"])
             return Outcome("OK", messages=(found,))
-        reader: Any = reader_of(method.output.DESCRIPTOR)
+        descriptor: Any = method.output.DESCRIPTOR
+        reader: Any = reader_of(descriptor)
         lines = response.text.splitlines() if method.kind is Kind.SERVER_STREAM else [response.text]
         return Outcome("OK", messages=tuple(method.output(**reader.read_at(line, 0)[0]) for line in lines))
 
