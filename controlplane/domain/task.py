@@ -181,12 +181,16 @@ class Confirm(Reported):
 
 @dataclass(frozen=True, slots=True)
 class Lose(Said):
-    """The agent of the placement is lost, and the task may be placed anew."""
+    """The placement is lost, and the task may be placed anew. `reported`: its own agent said so, which is a result."""
+
+    reported: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp(Said):
-    """The agent of the placement is lost once too often."""
+    """The placement is lost once too often."""
+
+    reported: bool = False
 
 
 class Wake(Transition):
@@ -289,6 +293,13 @@ TRANSITIONS: Mapping[Status, Mapping[type[Transition], Status]] = {
     Status.SUCCEEDED: {Restart: Status.PENDING},
 }
 
+# What would make a task wait again ends it when somebody has asked to cancel it meanwhile.
+WHEN_CANCEL_REQUESTED: Mapping[type[Transition], Status] = {
+    Release: Status.CANCELLED,
+    Lose: Status.CANCELLED,
+    Suspend: Status.CANCELLED,
+}
+
 # --- effects -----------------------------------------------------------------------------------------------------
 
 
@@ -377,6 +388,8 @@ def apply(task: Task, transition: Transition, now: int) -> Step:
             f"task {task.id} is {task.status.name}: {type(transition).__name__} is not possible",
             facts={"task_id": task.id, "status": task.status.name, "transition": type(transition).__name__},
         )
+    if task.cancel_requested:
+        target = WHEN_CANCEL_REQUESTED.get(type(transition), target)
     moved = replace(task, status=target, updated_at=now, version=task.version + 1)
     step = _CONSEQUENCES[type(transition)](moved, transition, now, task)
     if isinstance(transition, Said) and (transition.by or transition.why):
@@ -423,8 +436,8 @@ def _release(task: Task, transition: Transition, now: int, before: Task) -> Step
         return Step(task, (MakeReady(now),))
     _check_token(before, Reported(token=transition.token, at=now))
     end = EndInstance(transition.token, Status.CANCELLED)
-    if task.cancel_requested:
-        return Step(replace(task, status=Status.CANCELLED, finished_at=now, result_token=transition.token), (end,))
+    if task.status is Status.CANCELLED:
+        return Step(replace(task, finished_at=now, result_token=transition.token), (end,))
     # A placement that never began used its token but is no attempt: the next one repeats this attempt's number.
     again = replace(task, cause=Cause.MOVED, result_token=transition.token)
     return Step(again, (end, MakeReady(now)))
@@ -446,16 +459,12 @@ def _waiting_effects(before: Task) -> tuple[Effect, ...]:
     return (Unready(),) if before.status in (Status.PENDING, Status.WAITING_RETRY) else ()
 
 
-def _succeed(task: Task, transition: Transition, _: int, before: Task) -> Step:
-    assert isinstance(transition, Succeed)
-    done = _result(task, transition, before, finished_at=transition.at)
-    return Step(done, (*_waiting_effects(before), EndInstance(transition.token, Status.SUCCEEDED)))
-
-
-def _fail(task: Task, transition: Transition, _: int, before: Task) -> Step:
-    assert isinstance(transition, Fail)
-    done = _result(task, transition, before, finished_at=transition.at, dead_reason=transition.dead_reason)
-    return Step(done, (*_waiting_effects(before), EndInstance(transition.token, Status.FAILED)))
+def _finish(task: Task, transition: Transition, _: int, before: Task) -> Step:
+    """Succeed, Fail and Confirm: the task and the instance end alike."""
+    assert isinstance(transition, Succeed | Fail | Confirm)
+    reason = transition.dead_reason if isinstance(transition, Fail) else DeadReason.NONE
+    done = _result(task, transition, before, finished_at=transition.at, dead_reason=reason)
+    return Step(done, (*_waiting_effects(before), EndInstance(transition.token, task.status)))
 
 
 def _retry(task: Task, transition: Transition, _: int, before: Task) -> Step:
@@ -465,22 +474,22 @@ def _retry(task: Task, transition: Transition, _: int, before: Task) -> Step:
     return Step(waiting, (*_waiting_effects(before), end, SetTimer(transition.wake_at)))
 
 
-def _confirm(task: Task, transition: Transition, _: int, before: Task) -> Step:
-    assert isinstance(transition, Confirm)
-    done = _result(task, transition, before, finished_at=transition.at)
-    return Step(done, (*_waiting_effects(before), EndInstance(transition.token, Status.CANCELLED)))
-
-
-def _lose(task: Task, _: Transition, now: int, __: Task) -> Step:
+def _lose(task: Task, transition: Transition, now: int, _: Task) -> Step:
+    assert isinstance(transition, Lose)
     end = EndInstance(task.token, Status.FAILED)
-    if task.cancel_requested:
-        return Step(replace(task, status=Status.CANCELLED, finished_at=now), (end,))
-    return Step(replace(task, cause=Cause.MOVED, stalled=task.stalled + 1), (end, MakeReady(now)))
+    lost = replace(task, result_token=task.token) if transition.reported else task
+    if task.status is Status.CANCELLED:
+        return Step(replace(lost, finished_at=now), (end,))
+    return Step(replace(lost, cause=Cause.MOVED, stalled=task.stalled + 1), (end, MakeReady(now)))
 
 
-def _give_up(task: Task, _: Transition, now: int, __: Task) -> Step:
+def _give_up(task: Task, transition: Transition, now: int, _: Task) -> Step:
+    assert isinstance(transition, GiveUp)
     lost = replace(task, stalled=task.stalled + 1, dead_reason=DeadReason.AGENT_LOST, finished_at=now)
-    return Step(lost, (EndInstance(task.token, Status.FAILED),))
+    return Step(
+        replace(lost, result_token=task.token) if transition.reported else lost,
+        (EndInstance(task.token, Status.FAILED),),
+    )
 
 
 def _pend(task: Task, _: Transition, now: int, __: Task) -> Step:
@@ -511,6 +520,9 @@ def _hold(task: Task, _: Transition, __: int, ___: Task) -> Step:
 
 def _suspend(task: Task, transition: Transition, _: int, before: Task) -> Step:
     assert isinstance(transition, Suspend)
+    if task.status is Status.CANCELLED:
+        ended = _result(task, transition, before, finished_at=transition.at)
+        return Step(ended, (EndInstance(transition.token, Status.CANCELLED),))
     parked = _result(task, transition, before, cause=Cause.RESUME)
     return Step(parked, (EndInstance(transition.token, Status.SUSPENDED),))
 
@@ -537,10 +549,10 @@ _CONSEQUENCES = {
     Dispatch: _dispatch,
     Release: _release,
     Start: _start,
-    Succeed: _succeed,
-    Fail: _fail,
+    Succeed: _finish,
+    Fail: _finish,
     Retry: _retry,
-    Confirm: _confirm,
+    Confirm: _finish,
     Lose: _lose,
     GiveUp: _give_up,
     Wake: _pend,
@@ -585,15 +597,3 @@ def edit(task: Task, now: int, *, priority: int | None = None, scheduled_at: int
     if task.status is not Status.PENDING:
         return Step(edited, ())
     return Step(edited, (Unready(), _wait_for_agent(edited, now)))
-
-
-def diagram() -> str:
-    """The state diagram in Mermaid, drawn from the table: pairs of states with the transitions between them."""
-    lines = ["stateDiagram-v2", "    [*] --> PENDING: create"]
-    for status, moves in TRANSITIONS.items():
-        targets: dict[Status, list[str]] = {}
-        for transition, target in moves.items():
-            targets.setdefault(target, []).append(transition.__name__)
-        lines += [f"    {status.name} --> {target.name}: {', '.join(names)}" for target, names in targets.items()]
-    lines += [f"    {status.name} --> [*]" for status in sorted(FINAL)]
-    return "\n".join(lines) + "\n"

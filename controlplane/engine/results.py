@@ -7,7 +7,7 @@ sender is told so by being acknowledged: repeating it would change nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from controlplane.domain.errors import Fenced, IllegalTransition
@@ -30,7 +30,9 @@ from controlplane.engine.revisions import Revisions
 from controlplane.engine.tasks import READY_HINT, TIMERS_HINT
 from controlplane.store import Connection, tasks
 from controlplane.store.committer import Committer
-from controlplane.store.tasks import InstanceEnd
+from controlplane.store.tasks import AGENT_LOST, InstanceEnd
+
+LEASE_EXPIRED = "LEASE_EXPIRED"  # an agent out of reach ended the work itself, before its lease did
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +88,13 @@ class Results:
         verdicts: list[Verdict | Exception] = []
         for item in items:
             before = present.get(item.ref.task_id)
-            if before is None:
+            if before is None or not _is_of(item.ref, before):
                 verdicts.append(Verdict.UNKNOWN)
                 continue
             try:
-                step = apply(before, self._transition(before, item, now), now)
+                step = apply(before, self._transition(before, item), now)
             except (Fenced, IllegalTransition):
-                tasks.record_late(connection, item.ref.task_id, item.ref.token, item.end)
+                tasks.record_late(connection, item.ref.task_id, item.ref.token, item.ref.instance_id, item.end)
                 verdicts.append(Verdict.LATE)
                 continue
             ends[item.ref.task_id, item.ref.token] = item.end
@@ -102,7 +104,7 @@ class Results:
         tasks.save_many(connection, steps, ends=ends)
         return verdicts
 
-    def _transition(self, before: Task, item: Result, now: int) -> Transition:
+    def _transition(self, before: Task, item: Result) -> Transition:
         end, token = item.end, item.ref.token
         if token != before.token:
             return Succeed(token=token, at=end.finished_at)  # fenced whatever it says
@@ -111,9 +113,13 @@ class Results:
         if end.status is Status.CANCELLED and before.cancel_requested:
             return Confirm(token=token, at=end.finished_at, started_at=end.started_at)
         policy = self._revisions.spec(before).config.retry_policy
-        if end.status is Status.CANCELLED and before.status in ON_AGENT:
-            # Its own agent stopped it (lease, shutdown) and nobody had asked: it did not fail, it is placed anew.
-            return after_loss(before, policy, f"stopped by its agent: {end.error_message or end.error_code or ''}")
+        if end.status is Status.CANCELLED or end.error_code == LEASE_EXPIRED:
+            # Its own agent stopped it (lease, shutdown) and nobody had asked: it did not fail, it is placed anew. If
+            # the reaper has concluded that already, the report says nothing new.
+            if before.status not in ON_AGENT:
+                raise Fenced(f"placement {token} of task {before.id} was given up before its agent stopped it")
+            why = f"stopped by its agent: {end.error_message or end.error_code or ''}"
+            return replace(after_loss(before, policy, why), reported=True)
         retryable = end.error_retryable is not False
         return after_failure(
             before,
@@ -145,7 +151,12 @@ class Results:
         for ref, at in items:
             before = present.get(ref.task_id)
             try:
-                step = None if before is None else apply(before, Start(token=ref.token, at=now, started_at=at), now)
+                known = before is not None and _is_of(ref, before)
+                step = (
+                    None
+                    if before is None or not known
+                    else apply(before, Start(token=ref.token, at=now, started_at=at), now)
+                )
             except (Fenced, IllegalTransition):
                 step = None  # a repeated or overtaken start says nothing new
             outcomes.append(step is not None)
@@ -178,7 +189,7 @@ class Results:
             return after_loss(one, self._revisions.spec(one).config.retry_policy, why)
 
         def end(now: int) -> InstanceEnd:
-            return InstanceEnd(Status.FAILED, now, error_code="AGENT_LOST", error_message=why, error_retryable=True)
+            return InstanceEnd(Status.FAILED, now, error_code=AGENT_LOST, error_message=why, error_retryable=True)
 
         await self._conclude(refs, transition, end)
 
@@ -197,7 +208,12 @@ class Results:
             for ref in refs:
                 before = present.get(ref.task_id)
                 # Somebody may have been faster: a result, or another look at the same loss.
-                if before is None or before.token != ref.token or before.status not in ON_AGENT:
+                if (
+                    before is None
+                    or before.token != ref.token
+                    or before.status not in ON_AGENT
+                    or not _is_of(ref, before)
+                ):
                     continue
                 step = apply(before, transition(before), now)
                 steps.append((before, step))
@@ -211,3 +227,8 @@ class Results:
 
         if refs:
             self._hint(await self._engine.store.write(work))
+
+
+def _is_of(ref: Ref, one: Task) -> bool:
+    """Whether the newest token comes with its instance: tokens can be counted up to, ids of instances not guessed."""
+    return ref.token != one.token or ref.instance_id == one.instance_id

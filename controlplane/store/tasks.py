@@ -34,6 +34,7 @@ from controlplane.store.query import Listing, Tags
 from controlplane.store.tables import log_chunk, ready, task, task_data, task_instance, task_tag, task_transition, timer
 
 _COLUMNS = list(task.columns)
+AGENT_LOST = "AGENT_LOST"  # the error of a placement that ended without a word from its agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,16 +315,21 @@ def _end_row(task_id: str, token: int, end: InstanceEnd) -> dict[str, Any]:
     return row
 
 
-def record_late(connection: Connection, task_id: str, token: int, end: InstanceEnd) -> None:
-    """Keep a result that came too late as evidence on its instance; nothing else changes."""
-    values = {key: value for key, value in asdict(end).items() if key not in ("status", "finished_at", "started_at")}
+def record_late(connection: Connection, task_id: str, token: int, instance_id: str, end: InstanceEnd) -> None:
+    """Keep a result that came after its placement was given up as evidence on its instance; nothing else changes.
+
+    An instance that ended by a result of its own stays as it is: what comes again is a repeat, and not late.
+    """
+    kept = ("status", "finished_at", "started_at") + (() if end.error_code else ("error_code", "error_message"))
+    values = {key: value for key, value in asdict(end).items() if key not in kept}
     connection.execute(
         task_instance.update()
         .where(
             task_instance.c.task_id == task_id,
             task_instance.c.token == token,
+            task_instance.c.id == instance_id,
             task_instance.c.late_result.is_(False),
-            task_instance.c.finished_at.is_not(None),
+            task_instance.c.error_code == AGENT_LOST,
         )
         .values(late_result=True, **values)
     )
