@@ -10,6 +10,7 @@ import base64
 import binascii
 import math
 import re
+import struct
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -107,6 +108,14 @@ def read_double(value: Any) -> float:
         number = math.inf
     if math.isinf(number):
         raise Bad("is too large for a number")
+    return number
+
+
+def read_float(value: Any) -> float:
+    """A number that 32 bits can hold."""
+    number = read_double(value)
+    if math.isinf(_as_float(number)) and not math.isinf(number):
+        raise Bad("is too large for a 32-bit number")
     return number
 
 
@@ -214,7 +223,20 @@ def write_double(value: float) -> float | str:
 
 def write_float(value: float) -> float | str:
     """The shortest decimal that gives the same 32-bit number."""
-    return write_double(float(f"{value:.7g}") if math.isfinite(value) else value)
+    for digits in range(6, 9):
+        shown = float(f"{value:.{digits}g}")
+        if _as_float(shown) == value:
+            return write_double(shown)
+    return write_double(value if not math.isfinite(value) else float(f"{value:.9g}"))
+
+
+def _as_float(value: float) -> float:
+    """Rounded to 32 bits; infinite beyond their range."""
+    try:
+        rounded: float = struct.unpack("f", struct.pack("f", value))[0]
+    except OverflowError:
+        return math.inf
+    return rounded
 
 
 def kind_of(value: Any) -> str:
@@ -233,7 +255,7 @@ SCALARS: dict[int, Callable[[Any], Any]] = {
     _F.TYPE_BOOL: read_bool,
     _F.TYPE_BYTES: read_bytes,
     _F.TYPE_DOUBLE: read_double,
-    _F.TYPE_FLOAT: read_double,
+    _F.TYPE_FLOAT: read_float,
     **dict.fromkeys((_F.TYPE_INT32, _F.TYPE_SINT32, _F.TYPE_SFIXED32), integer_reader(-(2**31), 2**31 - 1)),
     **dict.fromkeys((_F.TYPE_INT64, _F.TYPE_SINT64, _F.TYPE_SFIXED64), integer_reader(-(2**63), 2**63 - 1)),
     **dict.fromkeys((_F.TYPE_UINT32, _F.TYPE_FIXED32), integer_reader(0, 2**32 - 1)),
