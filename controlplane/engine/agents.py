@@ -29,7 +29,8 @@ from controlplane.store.agents import Agent, AgentStatus, OpenInstance
 from controlplane.store.committer import Committer
 from controlplane.store.query import Page
 
-NAME_HELD_FOR = 60_000_000  # a living name is not given to another folder before its longest default lease is over
+# A living name is not given to another folder for so long, nor before the leases of what is placed there are over.
+NAME_HELD_FOR = 60_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class Agents:
         now = self._engine.clock.now()
         before = agents.find(connection, arrival.key, lock=True)
         if before is not None:
-            _check_identity(before, arrival, now)
+            _check_identity(before, arrival, now, agents.open_on(connection, arrival.key))
         stored = _stored(before, arrival, session_id, self._engine.replica_id, now)
         agents.put(connection, stored)
         return stored, _reconcile(connection, before, arrival)
@@ -238,6 +239,9 @@ class Agents:
             if before.status in agents.LIVING:
                 message = f"agent {key[1]!r} is {before.status.name}; stop it first"
                 raise IllegalTransition(message, facts={"status": before.status.name})
+            if agents.open_on(connection, key):
+                message = f"agent {key[1]!r} had work whose leases are not over yet; delete it after them"
+                raise IllegalTransition(message, facts={"status": before.status.name})
             agents.delete(connection, key)
             return key[1], None
 
@@ -267,10 +271,12 @@ def _ref(one: OpenInstance) -> Ref:
     return Ref(one.task_id, one.id, one.token)
 
 
-def _check_identity(before: Agent, arrival: Arrival, now: int) -> None:
+def _check_identity(before: Agent, arrival: Arrival, now: int, placed: Sequence[OpenInstance]) -> None:
     if before.state_id != arrival.state_id:
-        held = before.status in agents.LIVING and before.last_beat_at + NAME_HELD_FOR > now
-        if held:
+        held_for = max((one.lease for one in placed), default=0)
+        if before.status in agents.LIVING:
+            held_for = max(held_for, NAME_HELD_FOR)
+        if before.last_beat_at + held_for > now:
             raise AlreadyExists(
                 f"agent {arrival.key[1]!r} lives on {before.hostname} with another state folder; this one is on "
                 f"{arrival.hostname}: give it another name, or stop the other",

@@ -8,7 +8,7 @@ so that a repeat gets the same answer. What could not be decided (the database w
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
@@ -19,6 +19,7 @@ from controlplane.engine.context import Engine
 from controlplane.store import Connection, IntegrityError, idempotency
 from controlplane.store.idempotency import Outcome
 
+P = ParamSpec("P")
 R = TypeVar("R")
 
 # Refusals that say something about the state when the call was made. The others may end differently when repeated.
@@ -51,14 +52,24 @@ async def once(
         return result
 
     try:
-        return await engine.store.write(transaction)
-    except IntegrityError:
-        # A rival took the key or the name between our look and our write: once more, with the rival's row in sight.
-        return await engine.store.write(transaction)
+        return await _write(engine, transaction)
     except _OUTCOMES as refusal:
-        if key is not None and refusal.reason != "REQUEST_ID_REUSED":
-            await engine.store.write(record_refusal, key, refusal, engine.clock.now())
-        raise
+        if key is None or refusal.reason == "REQUEST_ID_REUSED":
+            raise
+        if await _write(engine, record_refusal, key, refusal, engine.clock.now()):
+            raise
+    # The same call, made at the same time, was faster: what we were refused with is what it had done.
+    return await engine.store.write(transaction)
+
+
+async def _write(
+    engine: Engine, transaction: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
+) -> R:
+    """A transaction; once more if a rival took the key or the name between our look and our write."""
+    try:
+        return await engine.store.write(transaction, *args, **kwargs)
+    except IntegrityError:
+        return await engine.store.write(transaction, *args, **kwargs)
 
 
 def raise_refusal(key: IdempotencyKey, outcome: Outcome) -> None:
@@ -73,10 +84,12 @@ def raise_refusal(key: IdempotencyKey, outcome: Outcome) -> None:
         raise decode_refusal(outcome.refusal)
 
 
-def record_refusal(connection: Connection, key: IdempotencyKey, refusal: PawlError, now: int) -> None:
-    """Keep a refusal as the outcome of its key, unless a repeat has already been recorded."""
-    if key not in idempotency.find_many(connection, [key], now):
-        idempotency.insert_many(connection, [(key, "", encode_refusal(refusal))], now)
+def record_refusal(connection: Connection, key: IdempotencyKey, refusal: PawlError, now: int) -> bool:
+    """Keep a refusal as the outcome of its key; False if the key has an outcome already."""
+    if key in idempotency.find_many(connection, [key], now):
+        return False
+    idempotency.insert_many(connection, [(key, "", encode_refusal(refusal))], now)
+    return True
 
 
 def encode_refusal(refusal: PawlError) -> str:

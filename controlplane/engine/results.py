@@ -68,10 +68,10 @@ class Results:
         self._engine = engine
         self._revisions = revisions
         self.finishing: Committer[Result, Verdict] = Committer(
-            engine.store, "finish tasks", self._finish_many, self._finished
+            engine.store, "finish tasks", self.finish_many, self._finished
         )
         self.starting: Committer[tuple[Ref, int], bool] = Committer(
-            engine.store, "start tasks", self._start_many, self._started
+            engine.store, "start tasks", self.start_many, self._started
         )
         self.progressing: Committer[tuple[Ref, float, str], None] = Committer(
             engine.store, "progress", self._progress_many
@@ -79,7 +79,8 @@ class Results:
 
     # --- results
 
-    def _finish_many(self, connection: Connection, items: Sequence[Result]) -> Sequence[Verdict | Exception]:
+    def finish_many(self, connection: Connection, items: Sequence[Result]) -> Sequence[Verdict | Exception]:
+        """Many results in one transaction, and what became of each."""
         now = self._engine.clock.now()
         present = tasks.load_many(connection, (item.ref.task_id for item in items))
         self._revisions.load(connection, {(one.job_id, one.job_revision) for one in present.values()})
@@ -142,7 +143,8 @@ class Results:
 
     # --- starts and progress
 
-    def _start_many(self, connection: Connection, items: Sequence[tuple[Ref, int]]) -> Sequence[bool | Exception]:
+    def start_many(self, connection: Connection, items: Sequence[tuple[Ref, int]]) -> Sequence[bool | Exception]:
+        """Many starts in one transaction; whether each was news."""
         now = self._engine.clock.now()
         present = tasks.load_many(connection, (ref.task_id for ref, _ in items))
         steps: list[tuple[Task, Step]] = []

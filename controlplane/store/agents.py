@@ -137,7 +137,7 @@ def beat_many(connection: Connection, beats: Sequence[tuple[AgentKey, str, int, 
                 "at": at,
                 "metrics": msgspec.json.encode(metrics).decode(),
             }
-            for key, session_id, at, metrics in beats
+            for key, session_id, at, metrics in sorted(beats, key=lambda one: one[0])
         ],
     )
 
@@ -224,17 +224,17 @@ def states_of(connection: Connection, keys: Iterable[AgentKey]) -> dict[AgentKey
 
 
 def silent(connection: Connection, now: int, silence: int) -> list[Agent]:
-    """Living agents without a sign of life for so long."""
+    """Living agents without a sign of life for so long, locked: one that speaks up now is not talked over."""
     statement = sa.select(agent).where(
         agent.c.status.in_([int(one) for one in LIVING]), agent.c.last_beat_at < now - silence
     )
-    return [of_row(row) for row in connection.execute(statement)]
+    return [of_row(row) for row in connection.execute(dialect.for_update(statement.order_by(*agent.primary_key)))]
 
 
 def of_replica(connection: Connection, replica_id: str) -> list[Agent]:
-    """Agents whose stream this replica is said to have."""
+    """Agents whose stream this replica is said to have, locked."""
     statement = sa.select(agent).where(agent.c.replica_id == replica_id, agent.c.status.in_((1, 2)))
-    return [of_row(row) for row in connection.execute(statement)]
+    return [of_row(row) for row in connection.execute(dialect.for_update(statement.order_by(*agent.primary_key)))]
 
 
 def home_of_instance(connection: Connection, task_id: str, token: int) -> str | None:

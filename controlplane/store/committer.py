@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 from sqlalchemy import Connection
 
 from controlplane.domain.errors import Exhausted, Unavailable
-from controlplane.store import Store
+from controlplane.store import IntegrityError, Store
 
 I = TypeVar("I")  # noqa: E741 - item in, as R is result out
 R = TypeVar("R")
@@ -70,29 +70,39 @@ class Committer(Generic[I, R]):
 
     async def run(self) -> None:
         """Commit batch after batch until closed and empty. Runs as a task of the wiring's group."""
-        while not (self._closed and not self._waiting):
-            await self._arrived.wait()
-            self._arrived.clear()
-            while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
-                await self._commit(batch)
+        batch: list[tuple[I, asyncio.Future[R]]] = []
+        try:
+            while not (self._closed and not self._waiting):
+                await self._arrived.wait()
+                self._arrived.clear()
+                while self._waiting:
+                    batch = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
+                    await self._commit(batch)
+        finally:
+            # Cancelled, or broken: nobody is left waiting for a commit that never comes.
+            self._closed = True
+            left = [*batch, *self._waiting]
+            self._waiting.clear()
+            self._answer(left, [Unavailable("the server is shutting down", retry_after_seconds=1.0)] * len(left))
 
     def close(self) -> None:
         """Take nothing more; `run` ends when the queue is empty."""
         self._closed = True
         self._arrived.set()
 
-    async def _commit(self, batch: list[tuple[I, asyncio.Future[R]]]) -> None:
+    async def _commit(self, batch: list[tuple[I, asyncio.Future[R]]], *, again: bool = False) -> None:
         items = [item for item, _ in batch]
         try:
             results: Sequence[R | Exception] = await self._store.write(self._handle, items)
         except Exception as error:  # whatever it was, every caller must be answered
-            if len(batch) == 1 or isinstance(error, Unavailable):
+            # A key that a rival on another replica took meanwhile is seen by the next look: worth one.
+            repeat = len(batch) > 1 or (isinstance(error, IntegrityError) and not again)
+            if isinstance(error, Unavailable) or not repeat:
                 # Unavailable: the commit may have happened, or the database is gone for all of them alike.
                 self._answer(batch, [error] * len(batch))
                 return
             for one in batch:
-                await self._commit([one])
+                await self._commit([one], again=True)
             return
         self.batches += 1
         self.items += len(items)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -14,17 +15,20 @@ NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "glusterfs", "ceph", "afs"}
 )
 
+MOUNTS = Path("/proc/mounts")
+
 
 class FileLock:
     """Held by an open descriptor, so it goes with the process however that ends."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, mounts: Path = MOUNTS) -> None:
         self._path = path
+        self._mounts = mounts
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
         """Raises Unavailable naming the holder, or the file system if it cannot carry a lock."""
-        kind = file_system(self._path.parent)
+        kind = file_system(self._path.parent, self._mounts)
         if kind in NETWORK_FILE_SYSTEMS:
             raise Unavailable(
                 f"{self._path.parent} is on {kind}: SQLite needs a local file system; use PostgreSQL there"
@@ -50,18 +54,24 @@ class FileLock:
             self._descriptor = None
 
 
-def file_system(path: Path) -> str:
+def file_system(path: Path, mounts: Path = MOUNTS) -> str:
     """The type of the file system that holds this path; empty where the system does not tell."""
     try:
-        mounts = Path("/proc/mounts").read_text(encoding="utf-8", errors="replace")
+        table = mounts.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+    return file_system_in(table, str(path.resolve()))
+
+
+def file_system_in(mounts: str, path: str) -> str:
+    """The same from a table of mounts: the deepest mount point wins, of several on one point the newest."""
     best, kind = "", ""
-    real = str(path.resolve())
     for line in mounts.splitlines():
-        fields = line.split()
-        point = fields[1].replace("\\040", " ")
-        inside = real == point or real.startswith(point.rstrip("/") + "/")
+        fields = line.split(" ")
+        if len(fields) < 3:
+            continue
+        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[1])
+        inside = path == point or path.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):
             best, kind = point, fields[2]
     return kind
