@@ -110,6 +110,8 @@ def scan_whole(text: str) -> Any:
 
 def skip(text: str, start: int) -> int:
     """Past white space."""
+    if text[start : start + 1] > " ":  # the usual case, without a search
+        return start
     found = _SPACE.match(text, start)
     assert found is not None
     return found.end()

@@ -102,18 +102,18 @@ def _parameters(method: Method, index: int, schemas: Schemas) -> Iterable[Json]:
     rule = method.rules[index]
     descriptor: Any = method.input.DESCRIPTOR
     _, variables = template_parameters(rule.template)
-    for path in variables:
+    for name, path in variables.items():
         field = _field_at(descriptor, path)
         schema = {**schemas.field(field, described=False), "minLength": 1}
         yield {
-            "name": path,
+            "name": name,
             "in": "path",
             "required": True,
             "description": schemas.comment(field),
             "schema": {key: value for key, value in schema.items() if key != "readOnly"},
         }
     if rule.body != "*":
-        yield from _query(descriptor, "", rule.body, set(variables), schemas)
+        yield from _query(descriptor, "", rule.body, set(variables.values()), schemas)
     if method.has_request_id:
         yield _IDEMPOTENCY
     if method.has_etag:
@@ -170,7 +170,7 @@ def _body(method: Method, where: str, schemas: Schemas) -> Json | None:
 
 
 def _in_path(method: Method) -> frozenset[str]:
-    return frozenset(path for rule in method.rules for path in template_parameters(rule.template)[1])
+    return frozenset(path for rule in method.rules for path in template_parameters(rule.template)[1].values())
 
 
 def _json_body(schema: Json, *, required: bool) -> Json:

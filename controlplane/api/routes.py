@@ -165,6 +165,10 @@ def _decode(text: str, path: str, *, keep_slash: bool) -> str:
 
 
 def template_parameters(template: str) -> tuple[str, Mapping[str, str]]:
-    """The template as OpenAPI writes it, and its variables with their patterns."""
-    found = {name: inner or "*" for name, inner in re.findall(r"\{([^}=]+)(?:=([^}]*))?\}", template)}
-    return re.sub(r"\{([^}=]+)=[^}]*\}", r"{\1}", template), found
+    """The template as OpenAPI writes it, and the field path of each of its names.
+
+    `{job.id}` becomes `{id}`: paths that differ in such names only are one path to OpenAPI, and many tools cannot read
+    a dot in a name.
+    """
+    found = {path.rpartition(".")[2]: path for path in re.findall(r"\{([^}=]+)(?:=[^}]*)?\}", template)}
+    return re.sub(r"\{(?:[^}=]*\.)?([^}=.]+)(?:=[^}]*)?\}", r"{\1}", template), found
