@@ -63,6 +63,10 @@ class Metrics:
         bound[0].inc()
         bound[1].observe(seconds)
 
+    def refused(self, method: str, code: str, front: str) -> None:
+        """A call never became one: what came in was no such message."""
+        self._calls.labels(method, code, front).inc()
+
     def open_calls(self) -> int:
         """Calls that are open now, streams included."""
         return self._open

@@ -33,8 +33,11 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class GrpcFront:
     """A running gRPC server. `port` is the bound one."""
 
-    def __init__(self, server: grpc.aio.Server, probes: health.aio.HealthServicer, port: int) -> None:
+    def __init__(
+        self, pipeline: Pipeline, server: grpc.aio.Server, probes: health.aio.HealthServicer, port: int
+    ) -> None:
         self.port = port
+        self._pipeline = pipeline
         self._server = server
         self._probes = probes
 
@@ -43,8 +46,9 @@ class GrpcFront:
         await self._probes.enter_graceful_shutdown()
 
     async def stop(self, grace: float) -> None:
-        """Refuse new calls, let those in flight finish for so long, then cancel them."""
+        """Refuse new calls, end streams, let those in flight finish for so long, then cancel them."""
         await self.not_serving()
+        self._pipeline.end_streams()
         await self._server.stop(grace)
 
 
@@ -76,7 +80,7 @@ async def serve(
     if port == 0:
         raise OSError(f"cannot listen on {address} for gRPC: is another server using it?")
     await server.start()
-    return GrpcFront(server, probes, port)
+    return GrpcFront(pipeline, server, probes, port)
 
 
 def _options(max_message: int) -> list[tuple[str, int]]:
@@ -110,7 +114,7 @@ def _unary(pipeline: Pipeline, method: Method) -> Any:
     async def handle(raw: bytes, context: Context) -> bytes:
         metadata = _metadata(context)
         try:
-            request = _decode(method, raw)
+            request = _decode(pipeline, method, raw)
             reply = await pipeline.unary(method, request, metadata, "grpc", deadline=_deadline(context), raw=raw)
         except Exception as error:
             await _abort(context, error, metadata)
@@ -125,7 +129,7 @@ def _server_stream(pipeline: Pipeline, method: Method) -> Any:
     async def handle(raw: bytes, context: Context) -> AsyncIterator[bytes]:
         metadata = _metadata(context)
         try:
-            request = _decode(method, raw)
+            request = _decode(pipeline, method, raw)
             answers = pipeline.stream(method, request, metadata, "grpc", deadline=_deadline(context), raw=raw)
             async with aclosing(answers) as open_answers:  # type: ignore[type-var] # an async generator
                 async for answer in open_answers:
@@ -140,7 +144,7 @@ def _client_stream(pipeline: Pipeline, method: Method) -> Any:
     async def handle(raws: AsyncIterator[bytes], context: Context) -> bytes:
         metadata = _metadata(context)
         try:
-            requests = _decoded(method, raws)
+            requests = _decoded(pipeline, method, raws)
             reply = await pipeline.client_stream(method, requests, metadata, "grpc", deadline=_deadline(context))
         except Exception as error:
             await _abort(context, error, metadata)
@@ -153,7 +157,7 @@ def _bidi(pipeline: Pipeline, method: Method) -> Any:
     async def handle(raws: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         metadata = _metadata(context)
         try:
-            answers = pipeline.bidi(method, _decoded(method, raws), metadata, "grpc")
+            answers = pipeline.bidi(method, _decoded(pipeline, method, raws), metadata, "grpc")
             async with aclosing(answers) as open_answers:  # type: ignore[type-var] # an async generator
                 async for answer in open_answers:
                     yield answer.SerializeToString()
@@ -163,17 +167,19 @@ def _bidi(pipeline: Pipeline, method: Method) -> Any:
     return handle
 
 
-def _decode(method: Method, raw: bytes) -> Message:
+def _decode(pipeline: Pipeline, method: Method, raw: bytes) -> Message:
     try:
         return method.input.FromString(raw)
     except DecodeError:
         name = method.input.DESCRIPTOR.full_name
-        raise Invalid(f"not a {name}: the bytes do not decode", reason="MALFORMED_REQUEST", facts={"type": name})
+        error = Invalid(f"not a {name}: the bytes do not decode", reason="MALFORMED_REQUEST", facts={"type": name})
+        pipeline.undecodable(method, "grpc", error)
+        raise error
 
 
-async def _decoded(method: Method, raws: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+async def _decoded(pipeline: Pipeline, method: Method, raws: AsyncIterator[bytes]) -> AsyncIterator[Message]:
     async for raw in raws:
-        yield _decode(method, raw)
+        yield _decode(pipeline, method, raw)
 
 
 def _metadata(context: Context) -> Mapping[str, str]:

@@ -19,6 +19,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescri
 from google.protobuf.message import Message
 from pawl.v1 import access_pb2, agent_pb2, job_pb2, plugin_pb2, schedule_pb2, system_pb2, task_pb2
 
+HTTP_BODY = "google.api.HttpBody"
+
 FILES = (access_pb2, agent_pb2, job_pb2, plugin_pb2, schedule_pb2, system_pb2, task_pb2)
 
 ADMIN = frozenset({"admin"})

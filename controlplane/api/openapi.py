@@ -13,10 +13,9 @@ from typing import Any
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from controlplane.api.methods import Kind, Method, is_repeated, is_required, table
+from controlplane.api.methods import HTTP_BODY, Kind, Method, is_repeated, is_required, table
 from controlplane.api.openapi_schemas import Comments, Schemas
 from controlplane.api.routes import template_parameters
-from controlplane.api.transcode import HTTP_BODY
 from controlplane.version import VERSION
 
 Json = dict[str, Any]

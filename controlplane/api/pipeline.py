@@ -18,10 +18,10 @@ from google.protobuf.message import Message
 from pawl.v1 import system_pb2
 
 from controlplane.api.call import Call, Principal, Reply
-from controlplane.api.methods import ALL_ROLES, Method
+from controlplane.api.methods import ALL_ROLES, HTTP_BODY, Method
 from controlplane.api.status import Refused, code_of
 from controlplane.api.structure import Structure
-from controlplane.domain.errors import Forbidden, Invalid, NotFound
+from controlplane.domain.errors import Forbidden, Invalid, NotFound, Unavailable
 from controlplane.domain.idempotency import IdempotencyKey, fingerprint
 from controlplane.telemetry import Metrics, Tracing, traceparent_of
 
@@ -66,6 +66,8 @@ class Pipeline:
         self._handlers = {name: _handler(method, services) for name, method in methods.items()}
         self._structures = {name: Structure(method) for name, method in methods.items()}
         self._in_flight: dict[tuple[str, str, str], asyncio.Event] = {}
+        self._watching: set[asyncio.Timeout] = set()
+        self._stopping = False
 
     async def unary(
         self,
@@ -102,8 +104,9 @@ class Pipeline:
             async with _Until(deadline):
                 call = await self._admit(method, request, metadata, front, deadline, seen, raw)
             answers = self._handlers[method.name](call, request)
+            endless = method.output.DESCRIPTOR.full_name != HTTP_BODY  # a file ends by itself, and is of no use in part
             try:
-                async for answer in _within(answers, deadline):
+                async for answer in self._answers(answers, deadline, endless=endless):
                     yield answer
             finally:
                 await _close(answers)
@@ -147,6 +150,16 @@ class Pipeline:
             finally:
                 await _close(answers)
 
+    def undecodable(self, method: Method, front: str, error: Exception) -> None:
+        """Count what a front could not make a message of."""
+        self.metrics.refused(method.name, code_of(error), front)
+
+    def end_streams(self) -> None:
+        """Tell everybody who watches to call again, for good: the server stops, and watching would never end."""
+        self._stopping = True
+        for scope in self._watching:
+            scope.reschedule(asyncio.get_running_loop().time())
+
     # ------------------------------------------------------------ the steps
 
     async def _admit(
@@ -169,6 +182,29 @@ class Pipeline:
         if method.has_request_id:
             call.idempotency = _idempotency_key(method, request, namespace)
         return call
+
+    async def _answers(
+        self, answers: AsyncIterator[Message], deadline: float | None, *, endless: bool
+    ) -> AsyncIterator[Message]:
+        """The same answers; each is waited for until the deadline or the end of the server."""
+        while True:
+            if endless and self._stopping:
+                raise _stopping()
+            scope = asyncio.timeout(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            try:
+                async with scope:
+                    if endless:
+                        self._watching.add(scope)
+                    answer = await anext(answers, None)  # None marks the end
+            except TimeoutError as error:
+                if not scope.expired():
+                    raise
+                raise (_stopping() if endless and self._stopping else _too_late()) from error
+            finally:
+                self._watching.discard(scope)
+            if answer is None:
+                return
+            yield answer
 
     async def _authorise(self, method: Method, metadata: Mapping[str, str]) -> Principal:
         principal = await self._authenticate(metadata)
@@ -249,10 +285,18 @@ class _Until:
         try:
             await self._timeout.__aexit__(kind, error, trace)
         except TimeoutError:
-            raise Refused(
-                "the deadline passed; what was asked may have happened: repeat it with the same request id",
-                reason="DEADLINE_EXCEEDED",
-            ) from error
+            raise _too_late() from error
+
+
+def _too_late() -> Refused:
+    return Refused(
+        "the deadline passed; what was asked may have happened: repeat it with the same request id",
+        reason="DEADLINE_EXCEEDED",
+    )
+
+
+def _stopping() -> Unavailable:
+    return Unavailable("the server stops; call again and go on from the last answer", retry_after_seconds=1.0)
 
 
 def _handler(method: Method, services: Mapping[str, object]) -> Handler:
@@ -366,20 +410,6 @@ async def _wait_for_earlier(earlier: asyncio.Event, call: Call) -> None:
             reason="REQUEST_IN_FLIGHT",
             facts={"request_id": call.idempotency.request_id},
         )
-
-
-async def _within(answers: AsyncIterator[Message], deadline: float | None) -> AsyncIterator[Message]:
-    """The same answers; each is waited for until the deadline at most."""
-    if deadline is None:
-        async for answer in answers:
-            yield answer
-        return
-    while True:
-        async with _Until(deadline):
-            answer = await anext(answers, None)  # type: ignore[arg-type] # None marks the end
-        if answer is None:
-            return
-        yield answer
 
 
 async def _chain(first: Message, rest: AsyncIterator[Message]) -> AsyncIterator[Message]:

@@ -33,7 +33,7 @@ from controlplane.api.http import (
     respond,
 )
 from controlplane.api.json_out import encode, encode_tree, tree_of
-from controlplane.api.methods import Kind
+from controlplane.api.methods import HTTP_BODY, Kind
 from controlplane.api.pipeline import Pipeline, call_id
 from controlplane.api.routes import Match, Router
 from controlplane.api.status import Failure, Refused, failure_of
@@ -48,8 +48,8 @@ from controlplane.api.stream import (
     only_gone,
     watch,
 )
-from controlplane.api.transcode import HTTP_BODY, build_request, takes_raw_body
-from controlplane.domain.errors import Invalid, NotFound
+from controlplane.api.transcode import build_request, takes_raw_body
+from controlplane.domain.errors import Invalid, NotFound, PawlError
 
 MetricsText = Callable[[], Awaitable[bytes]]
 _JSON = ("content-type", "application/json")
@@ -164,6 +164,13 @@ class _Exchange:
             await self._unary(match, request, deadline)
 
     async def _request(self, match: Match) -> Message:
+        try:
+            return await self._decoded(match)
+        except PawlError as error:
+            self._app.pipeline.undecodable(match.binding.method, "rest", error)
+            raise
+
+    async def _decoded(self, match: Match) -> Message:
         raw = takes_raw_body(match)
         body = await read_body(self._receive, self._headers, MAX_MODULE if raw else MAX_BODY)
         if body and not raw:
@@ -377,6 +384,7 @@ class RestFront:
     async def stop(self, grace: float) -> None:
         """Take no new connections, let calls in flight finish for so long, then cut them."""
         self._server.config.timeout_graceful_shutdown = max(1, round(grace))
+        self.app.pipeline.end_streams()
         self._server.should_exit = True
         await self._finished.wait()
 

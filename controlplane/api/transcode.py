@@ -15,11 +15,9 @@ from google.protobuf.message import Message
 from controlplane.api import json_text
 from controlplane.api.json_in import PAYLOAD, FieldReader, Fields, MessageReader, reader_of
 from controlplane.api.json_scalars import Bad
-from controlplane.api.methods import Method, is_output_only
+from controlplane.api.methods import HTTP_BODY, Method, is_output_only
 from controlplane.api.routes import Match
 from controlplane.domain.errors import Invalid
-
-HTTP_BODY = "google.api.HttpBody"
 
 
 def takes_raw_body(match: Match) -> bool:

@@ -168,6 +168,24 @@ async def test_an_error_in_mid_stream_is_visible_in_every_framing(front: Front) 
     assert "event: end" not in events
 
 
+async def test_a_server_that_stops_tells_watchers_to_call_again(front: Front) -> None:
+    watching = asyncio.Event()
+
+    async def forever(call: object, request: Any) -> AsyncIterator[Any]:
+        yield request
+        watching.set()
+        await asyncio.Event().wait()
+
+    front.pipeline._handlers["conformance.v1.Echo/Watch"] = forever
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        answer = group.create_task(front.ask("GET", "/v1/watch"))
+        await watching.wait()
+        front.pipeline.end_streams()
+    lines = [json.loads(line) for line in (await answer).text.splitlines()]
+    assert [line.get("error", {}).get("status") for line in lines] == [None, "UNAVAILABLE"]
+    assert (await front.ask("GET", "/v1/watch")).status_code == 503
+
+
 # ---------------------------------------------------------------- clients that go away
 
 
