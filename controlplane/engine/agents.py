@@ -15,7 +15,7 @@ from typing import Any
 from controlplane.domain.errors import AlreadyExists, IllegalTransition, NotFound
 from controlplane.domain.etag import check_etag
 from controlplane.domain.idempotency import IdempotencyKey
-from controlplane.domain.task import Task
+from controlplane.domain.task import Status, Task
 from controlplane.engine import lists
 from controlplane.engine.context import Engine
 from controlplane.engine.idempotency import once
@@ -338,5 +338,8 @@ def _reconcile(connection: Connection, before: Agent | None, arrival: Arrival) -
         if ref.task_id not in known:
             plan.forget.append(ref)
     same_start = before is not None and (before.state_id, before.generation) == (arrival.state_id, arrival.generation)
-    (plan.undelivered if same_start else plan.dead).extend(_ref(one) for one in on_it.values())
+    for one in on_it.values():
+        # What the same start has reported as running was delivered: that it is unknown now makes it dead.
+        undelivered = same_start and one.status == Status.DISPATCHED
+        (plan.undelivered if undelivered else plan.dead).append(_ref(one))
     return plan

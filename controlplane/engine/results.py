@@ -87,6 +87,7 @@ class Results:
         steps: list[tuple[Task, Step]] = []
         ends: dict[tuple[str, int], InstanceEnd] = {}
         verdicts: list[Verdict | Exception] = []
+        late: list[Result] = []
         for item in items:
             before = present.get(item.ref.task_id)
             if before is None or not _is_of(item.ref, before):
@@ -95,7 +96,7 @@ class Results:
             try:
                 step = apply(before, self._transition(before, item), now)
             except (Fenced, IllegalTransition):
-                tasks.record_late(connection, item.ref.task_id, item.ref.token, item.ref.instance_id, item.end)
+                late.append(item)
                 verdicts.append(Verdict.LATE)
                 continue
             ends[item.ref.task_id, item.ref.token] = item.end
@@ -103,6 +104,8 @@ class Results:
             present[before.id] = step.task
             verdicts.append(Verdict.COUNTED)
         tasks.save_many(connection, steps, ends=ends)
+        for item in late:  # after the others: what counts in the same batch makes a repeat of it no evidence
+            tasks.record_late(connection, item.ref.task_id, item.ref.token, item.ref.instance_id, item.end)
         return verdicts
 
     def _transition(self, before: Task, item: Result) -> Transition:
@@ -217,7 +220,10 @@ class Results:
                     or not _is_of(ref, before)
                 ):
                     continue
-                step = apply(before, transition(before), now)
+                try:
+                    step = apply(before, transition(before), now)
+                except IllegalTransition:
+                    continue  # refused although it runs: its agent contradicts itself, and what it does next counts
                 steps.append((before, step))
                 present[before.id] = step.task
                 concluded = end(now)
