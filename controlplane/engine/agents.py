@@ -86,7 +86,7 @@ class Agents:
         self._engine = engine
         self._sessions = sessions
         self._results = results
-        self.beating: Committer[Beat, None] = Committer(engine.store, "signs of life", self._beat_many)
+        self.beating: Committer[Beat, None] = Committer(engine.store, "signs of life", self.beat_many)
 
     # --- streams
 
@@ -120,7 +120,8 @@ class Agents:
         agents.put(connection, stored)
         return stored, _reconcile(connection, before, arrival)
 
-    def _beat_many(self, connection: Connection, beats: Sequence[Beat]) -> Sequence[Exception | None]:
+    def beat_many(self, connection: Connection, beats: Sequence[Beat]) -> Sequence[Exception | None]:
+        """Many signs of life in one transaction."""
         now = self._engine.clock.now()
         agents.beat_many(connection, [(one.session.key, one.session.session_id, now, one.metrics) for one in beats])
         return [None] * len(beats)

@@ -39,6 +39,7 @@ class Store:
         self.url = normalise_url(url)
         self.is_sqlite = self.url.startswith("sqlite")
         self.commit_seconds: deque[float] = deque(maxlen=1000)
+        self.repeated = 0  # transactions that a deadlock or a serialisation failure had begin again
         self._pool_size = pool_size
         self._max_lifetime = max_lifetime
         self._lock: FileLock | None = None
@@ -136,6 +137,7 @@ class Store:
                 raise  # the caller knows which constraint it tried
             except (DBAPIError, PoolTimeout) as error:
                 if attempt < TRANSIENT_TRIES and _is_transient(error):
+                    self.repeated += 1
                     continue
                 if isinstance(error, OperationalError | PoolTimeout) or getattr(error, "connection_invalidated", False):
                     raise Unavailable(

@@ -106,10 +106,13 @@ class Replica:
 
     async def finish(self, ref: Ref, status: Status = Status.SUCCEEDED, **fields: Any) -> Verdict:
         """What becomes of a result that an agent sends now."""
-        end = InstanceEnd(status, self.clock.now(), **fields)
-        [verdict] = await self.engine.store.write(self.results.finish_many, [Result(ref, end)])
-        assert isinstance(verdict, Verdict)
+        [verdict] = await self.report([(ref, status)], **fields)
         return verdict
+
+    async def report(self, ends: Sequence[tuple[Ref, Status]], **fields: Any) -> list[Verdict]:
+        """What becomes of results that arrive together."""
+        results = [Result(ref, InstanceEnd(status, self.clock.now(), **fields)) for ref, status in ends]
+        return [_verdict(one) for one in await self.engine.store.write(self.results.finish_many, results)]
 
     async def start(self, ref: Ref) -> bool:
         """What becomes of a start that an agent reports now."""
@@ -123,6 +126,12 @@ class Replica:
 
 
 def _made(outcome: TaskView | Exception) -> TaskView:
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def _verdict(outcome: Verdict | Exception) -> Verdict:
     if isinstance(outcome, Exception):
         raise outcome
     return outcome

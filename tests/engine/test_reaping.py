@@ -1,0 +1,204 @@
+"""What ends because nobody is there: leases, attempts that nobody stopped, agents that fell silent."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from controlplane.domain.task import DeadReason, Status
+from controlplane.engine.agents import Beat
+from controlplane.engine.reaping import Reaping
+from controlplane.engine.results import Ref
+from controlplane.store.agents import AgentStatus
+from tests.engine.stage import Replica, committing, opened, placed, stopped
+
+KEY = ("default", "agent")
+
+
+@pytest.fixture
+def one(database_url: str) -> Iterator[Replica]:
+    """One control plane over an empty database."""
+    with opened(database_url) as made:
+        yield made
+
+
+async def running(one: Replica, **config: Any) -> Ref:
+    """A placement that the agent has begun."""
+    await one.job(**config)
+    await one.create()
+    agent = await one.connect(free=1)
+    await one.place()
+    [placement] = placed(agent)
+    assert await one.start(placement.ref)
+    return placement.ref
+
+
+async def beat(one: Replica) -> None:
+    """A sign of life of the agent."""
+    session = one.sessions.find(KEY)
+    assert session is not None
+    await one.engine.store.write(one.agents.beat_many, [Beat(session, {})])
+
+
+async def test_a_lease_holds_as_long_as_its_agent_gives_signs_of_life(one: Replica) -> None:
+    ref = await running(one, lost_after_seconds=30.0)
+    for _ in range(5):
+        one.clock.move(29)
+        assert await one.reaping.reap() == 0
+        await beat(one)
+    assert (await one.task(ref.task_id)).status is Status.RUNNING
+
+
+async def test_a_lease_that_is_over_gives_the_task_back(one: Replica) -> None:
+    ref = await running(one, lost_after_seconds=30.0)
+    one.clock.move(30)
+    assert await one.reaping.reap() == 0
+    one.clock.move(0.001)
+    assert await one.reaping.reap() == 1
+    view = await one.tasks.get("default", ref.task_id)
+    assert (view.task.status, view.task.stalled) == (Status.PENDING, 1)
+    assert view.last is not None
+    assert view.last._mapping["error_code"] == "AGENT_LOST"
+    [record] = view.transitions
+    assert (record._mapping["transition"], record._mapping["subject"]) == ("Lose", "reaper")
+    assert await one.reaping.reap() == 0
+
+
+async def test_no_lease_ends_before_a_whole_period_since_the_control_plane_began_to_listen(one: Replica) -> None:
+    ref = await running(one, lost_after_seconds=30.0)
+    one.clock.move(3600)  # nobody was there to hear it
+    again = Reaping(one.engine, one.sessions, one.results)
+    one.clock.move(30)
+    assert await again.reap() == 0
+    one.clock.move(0.001)
+    assert await again.reap() == 1
+    assert (await one.task(ref.task_id)).stalled == 1
+
+
+async def test_a_lease_is_that_of_its_job(one: Replica) -> None:
+    await one.job("short", lost_after_seconds=3.0)
+    await one.job("long", lost_after_seconds=100.0)
+    [short], [long] = await one.create("short"), await one.create("long")
+    await one.connect()
+    await one.place()
+    one.clock.move(10)
+    assert await one.reaping.reap() == 1
+    assert (await one.task(short.id)).status is Status.PENDING
+    assert (await one.task(long.id)).status is Status.DISPATCHED
+
+
+async def test_a_result_that_comes_after_its_lease_counts_until_the_task_is_placed_anew(one: Replica) -> None:
+    ref = await running(one, lost_after_seconds=30.0)
+    one.clock.move(31)
+    await one.reaping.reap()
+    assert (await one.finish(ref)).name == "COUNTED"
+    view = await one.tasks.get("default", ref.task_id)
+    assert view.task.status is Status.SUCCEEDED
+    assert view.last is not None
+    assert (view.last._mapping["status"], view.last._mapping["error_code"]) == (Status.SUCCEEDED, None)
+    session = await one.connect(free=1)
+    assert await one.place() == 0
+    assert not placed(session)
+
+
+async def test_a_result_that_comes_after_the_task_was_placed_anew_is_kept_as_evidence(one: Replica) -> None:
+    ref = await running(one, lost_after_seconds=30.0)
+    one.clock.move(31)
+    await one.reaping.reap()
+    await one.connect("other", free=1)
+    await one.place()
+    for _ in range(2):
+        assert (await one.finish(ref, exit_code=7)).name == "LATE"
+    view = await one.tasks.get("default", ref.task_id)
+    assert (view.task.status, view.task.agent_id) == (Status.DISPATCHED, "other")
+    assert view.last is not None
+    kept = view.last._mapping
+    assert (kept["late_result"], kept["exit_code"], kept["status"]) == (True, 7, Status.FAILED)
+    assert kept["error_code"] == "AGENT_LOST"
+
+
+async def test_a_repeated_result_is_no_late_one(one: Replica) -> None:
+    ref = await running(one)
+    assert (await one.finish(ref)).name == "COUNTED"
+    assert (await one.finish(ref)).name == "LATE"
+    view = await one.tasks.get("default", ref.task_id)
+    assert view.last is not None
+    assert not view.last._mapping["late_result"]
+
+
+async def test_work_that_its_agent_ended_when_out_of_reach_costs_no_attempt(one: Replica) -> None:
+    ref = await running(one, max_retries=0)
+    verdict = await one.finish(ref, Status.FAILED, error_code="LEASE_EXPIRED", error_retryable=True)
+    assert verdict.name == "COUNTED"
+    task = await one.task(ref.task_id)
+    assert (task.status, task.attempt, task.stalled) == (Status.PENDING, 1, 1)
+    # Its acknowledgement was lost: the repeat changes nothing.
+    assert (await one.finish(ref, Status.FAILED, error_code="LEASE_EXPIRED")).name == "LATE"
+    assert await one.task(ref.task_id) == task
+
+
+async def test_work_that_its_agent_ended_after_the_lease_was_given_up_is_not_counted_twice(one: Replica) -> None:
+    ref = await running(one, max_retries=0, lost_after_seconds=30.0)
+    one.clock.move(31)
+    await one.reaping.reap()
+    assert (await one.finish(ref, Status.FAILED, error_code="LEASE_EXPIRED")).name == "LATE"
+    task = await one.task(ref.task_id)
+    assert (task.status, task.stalled) == (Status.PENDING, 1)
+
+
+async def test_a_loss_too_often_is_a_dead_letter(one: Replica) -> None:
+    ref = await running(one, max_stalled=0, lost_after_seconds=3.0)
+    one.clock.move(4)
+    await one.reaping.reap()
+    task = await one.task(ref.task_id)
+    assert (task.status, task.dead_reason) == (Status.FAILED, DeadReason.AGENT_LOST)
+
+
+async def test_a_cancelled_task_ends_with_its_lease_at_the_latest(one: Replica) -> None:
+    ref = await running(one, lost_after_seconds=30.0)
+    await one.cancel(ref.task_id, "not needed")
+    assert one.stopped == [ref.task_id]
+    assert (await one.task(ref.task_id)).status is Status.RUNNING
+    one.clock.move(31)
+    await one.reaping.reap()
+    assert (await one.task(ref.task_id)).status is Status.CANCELLED
+
+
+async def test_an_attempt_that_its_agent_does_not_stop_is_ended_a_lease_after_its_timeout(one: Replica) -> None:
+    ref = await running(one, timeout=10.0, lost_after_seconds=30.0, max_retries=1)
+    async with committing(one.results.finishing):
+        for _ in range(2):
+            one.clock.move(20)
+            await beat(one)
+            await one.reaping.reap()
+            assert (await one.task(ref.task_id)).status is Status.RUNNING
+        one.clock.move(1)
+        await beat(one)
+        await one.reaping.reap()
+    view = await one.tasks.get("default", ref.task_id)
+    assert view.task.status is Status.WAITING_RETRY
+    assert view.last is not None
+    assert view.last._mapping["status"] == Status.TIMED_OUT
+    session = one.sessions.find(KEY)
+    assert session is not None
+    assert stopped(session) == [ref]
+
+
+async def test_an_agent_falls_silent_is_lost_and_comes_back(one: Replica) -> None:
+    ref = await running(one, lost_after_seconds=100.0)
+
+    async def status() -> AgentStatus:
+        return (await one.agents.get(KEY)).agent.status
+
+    one.clock.move(16)
+    await one.reaping.reap()
+    assert await status() is AgentStatus.DISCONNECTED
+    one.clock.move(80)
+    await one.reaping.reap()
+    assert await status() is AgentStatus.DISCONNECTED  # its work is not given up yet
+    one.clock.move(5)
+    await one.reaping.reap()
+    assert await status() is AgentStatus.LOST
+    assert (await one.task(ref.task_id)).status is Status.PENDING
+    await one.connect()
+    assert await status() is AgentStatus.ONLINE
