@@ -33,7 +33,8 @@ class Chunk:
 def append(connection: Connection, chunks: Sequence[Chunk]) -> int:
     """Store chunks; one that is there already stays as it is. How many were new."""
     stored = 0
-    statement = dialect.insert_ignoring(connection, log_chunk)
+    # Asked for: of an INSERT the count is dropped otherwise, on PostgreSQL.
+    statement = dialect.insert_ignoring(connection, log_chunk).execution_options(preserve_rowcount=True)
     for one in chunks:
         stored += connection.execute(
             statement.values(
