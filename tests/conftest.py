@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.engine.stage import opened
 from tests.postgres import NoPostgres, Postgres, find
 
 # Examples run beside other tests on small machines: how long one takes says nothing.
@@ -49,3 +50,23 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/pawl.db"
     url: str = request.getfixturevalue("postgres_url")
     return url
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres: Postgres) -> Iterator[str]:
+    """The name of a database with the newest schema, to be copied: a copy is made faster than the schema."""
+    with postgres.database() as name:
+        with opened(postgres.url(name)):
+            pass
+        yield name
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The same as `database_url`, but the schema may be there already."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/pawl.db"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    with server.database(request.getfixturevalue("migrated")) as name:
+        yield server.url(name)

@@ -22,9 +22,9 @@ DAY = 24 * 3600
 
 
 @pytest.fixture
-def one(database_url: str) -> Iterator[Replica]:
+def one(migrated_url: str) -> Iterator[Replica]:
     """One control plane over an empty database."""
-    with opened(database_url) as made:
+    with opened(migrated_url) as made:
         yield made
 
 

@@ -19,9 +19,9 @@ from tests.engine.stage import NOW, MovedClock, Replica, opened, placed
 
 
 @pytest.fixture
-def one(database_url: str) -> Iterator[Replica]:
+def one(migrated_url: str) -> Iterator[Replica]:
     """One control plane over an empty database."""
-    with opened(database_url) as made:
+    with opened(migrated_url) as made:
         yield made
 
 

@@ -10,9 +10,9 @@ from tests.engine.stage import NOW
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
+def store(migrated_url: str) -> Iterator[Store]:
     """Open and migrated; closed at the end."""
-    one = Store(database_url)
+    one = Store(migrated_url)
     one.open()
     migrate(one, NOW)
     yield one

@@ -310,9 +310,9 @@ def _snapshot(connection: Connection, ids: list[str]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def one(database_url: str) -> Iterator[Replica]:
+def one(migrated_url: str) -> Iterator[Replica]:
     """A replica with two agents and the oracle's jobs."""
-    with opened(database_url) as made:
+    with opened(migrated_url) as made:
         assert made.clock.at == NOW
 
         async def fill() -> None:
