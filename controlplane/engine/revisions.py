@@ -20,11 +20,19 @@ class Revisions:
 
     def load(self, connection: Connection, pairs: Iterable[tuple[str, int]]) -> None:
         """Read those that are not here yet."""
-        missing = {pair for pair in pairs if pair not in self._specs}
+        missing = {pair for pair in pairs if not self._use(pair)}
         if missing:
             self._specs.update(jobs.revisions(connection, missing))
             while len(self._specs) > KEEP:
                 self._specs.popitem(last=False)
+
+    def _use(self, pair: tuple[str, int]) -> bool:
+        """Whether it is here; then it is the newest used, so that no other thread's load pushes it out meanwhile."""
+        try:
+            self._specs.move_to_end(pair)
+        except KeyError:
+            return False
+        return True
 
     def spec(self, task: Task) -> JobSpec:
         """The spec of a task's revision; `load` came before in the same transaction."""

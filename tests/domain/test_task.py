@@ -281,6 +281,14 @@ def test_a_refused_placement_costs_neither_attempt_nor_loss() -> None:
     assert (second.attempt, second.stalled) == (2, 0)
 
 
+@pytest.mark.parametrize("kind", [Succeed, Fail, Retry, Confirm])
+def test_nothing_counts_of_a_placement_that_was_given_back(kind: type[Transition]) -> None:
+    placed = do(NEW, Lock, Dispatch)
+    result = SENT[kind](placed)
+    with pytest.raises(Fenced):
+        apply(do(placed, Release), result, LATER)
+
+
 def test_a_release_with_an_older_token_is_fenced() -> None:
     again = do(NEW, Lock, Dispatch, Lose, Lock, Dispatch)
     with pytest.raises(Fenced):

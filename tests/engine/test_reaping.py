@@ -132,8 +132,9 @@ async def test_work_that_its_agent_ended_when_out_of_reach_costs_no_attempt(one:
     assert verdict.name == "COUNTED"
     task = await one.task(ref.task_id)
     assert (task.status, task.attempt, task.stalled) == (Status.PENDING, 1, 1)
-    # Its acknowledgement was lost: the repeat changes nothing.
+    # Its acknowledgement was lost: the repeat changes nothing, and neither does another result after it.
     assert (await one.finish(ref, Status.FAILED, error_code="LEASE_EXPIRED")).name == "LATE"
+    assert (await one.finish(ref)).name == "LATE"
     assert await one.task(ref.task_id) == task
 
 
