@@ -3,6 +3,7 @@
 import pytest
 
 from controlplane.domain.job import Job
+from controlplane.domain.task import Task
 from controlplane.engine import revisions
 from controlplane.engine.jobs import JobDraft
 from controlplane.engine.revisions import Revisions
@@ -12,7 +13,8 @@ from tests.engine.stage import opened
 async def test_what_is_in_use_stays_and_the_least_used_goes(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(revisions, "KEEP", 2)
     with opened(migrated_url) as one:
-        pairs, made = [], []
+        pairs: list[tuple[str, int]] = []
+        made: list[Task] = []
         for name in ("a", "b", "c"):
             pairs.append((await one.job(name, priority=len(pairs)), 1))
             made += await one.create(name)
