@@ -1,16 +1,12 @@
 """The picture of the task's states, drawn from the table in `task.py` into this folder's README.
 
-`python -m controlplane.domain.diagram` draws it anew; a test fails when the committed picture is stale.
+`python -m tests.domain.draw` draws it anew; a test fails when the committed picture is stale.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from controlplane.domain import task
 from controlplane.domain.task import FINAL, TRANSITIONS, WHEN_CANCEL_REQUESTED, RequestCancel, Status
-
-PAGE = Path(__file__).with_name("README.md")
 
 
 def diagram() -> str:
@@ -42,7 +38,3 @@ def redraw(page: str) -> str:
             raise ValueError(f"the page has no place for the {mark}")
         page = before + opened + text + closed + after
     return page
-
-
-if __name__ == "__main__":
-    PAGE.write_text(redraw(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

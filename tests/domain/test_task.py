@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controlplane.domain import task as machine
-from controlplane.domain.diagram import PAGE, redraw
+from controlplane.domain.diagram import redraw
 from controlplane.domain.errors import Fenced, IllegalTransition
 from controlplane.domain.retry import RetryPolicy, after_failure, after_loss
 from controlplane.domain.task import (
@@ -56,6 +56,7 @@ from controlplane.domain.task import (
     create,
     edit,
 )
+from tests.domain.draw import PAGE
 
 NOW = 1_000_000
 LATER = NOW + 500
@@ -520,7 +521,7 @@ def test_no_history_breaks_a_law(inputs: list[tuple[type[Transition], int, int]]
 
 def test_the_committed_picture_is_the_table() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert page == redraw(page), "stale: run `python -m controlplane.domain.diagram`"
+    assert page == redraw(page), "stale: run `python -m tests.domain.draw`"
     for status in TRANSITIONS:
         assert f"    {status.name} --> " in page
 
