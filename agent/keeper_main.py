@@ -331,7 +331,7 @@ class Keeper:
 
     def _find_strays(self) -> None:
         """Note the adopted children that are in no run's group."""
-        for pid in self._children.list():
+        for pid in self._children.now():
             if pid in self._mains or pid in self._strays:
                 continue
             try:
@@ -402,7 +402,7 @@ class Keeper:
             _signal_group(run.pid, signal.SIGKILL)
         deadline = time.monotonic() + _LAST_KILL_SECONDS
         while time.monotonic() < deadline:
-            for pid in self._children.list():
+            for pid in self._children.now():
                 _signal_stray(pid, signal.SIGKILL)
             try:
                 while os.waitpid(-1, os.WNOHANG)[0]:

@@ -87,8 +87,8 @@ class Children:
         self._foreign: set[int] = set()
         self._foreign_until = 0.0
 
-    def list(self) -> list[int]:
-        """Their pids now."""
+    def now(self) -> list[int]:
+        """Their pids at this moment."""
         if self._listing is None:
             return self._walk()
         with open(self._listing, "rb", buffering=0) as file:
