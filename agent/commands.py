@@ -3,20 +3,23 @@
 Reads settings, sets up what is said on stderr, and turns every expected mishap into one clear line and an exit code:
 0 after a stop, 1 when the control plane does not want this agent, 2 when a setting is wrong, 3 when the machine does
 not offer what the agent needs (state folder held by another agent, no work folder, ...).
+
+Loaded by every `pawl` command, therefore it imports the agent itself only when one is started.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
 from pawl.link import LinkEnded
 
@@ -56,6 +59,7 @@ def agent(
     """
     if context.invoked_subcommand is not None:
         return
+
     flags: dict[str, object] = {
         "server.url": server,
         "agent.name": name,
@@ -84,11 +88,13 @@ def agent(
 
 def load_settings(config: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Loaded:
     """The agent's settings with their origins, as `pawl agent` would use them."""
+
     return load(find_file(config, environ), environ, flags)
 
 
 async def serve(settings: Settings) -> None:
     """Run an agent until a signal asks it to stop."""
+
     loop = asyncio.get_running_loop()
     async with opened(settings) as parts:
         running = Agent(parts)
@@ -103,28 +109,43 @@ async def serve(settings: Settings) -> None:
     log.info("stopped")
 
 
+class Lines(logging.Formatter):
+    """One line for people: when, how grave, who, what."""
+
+    converter = staticmethod(time.gmtime)
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+
+
+class JsonLines(Lines):
+    """One JSON object a line, for machines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        found = {
+            "timestamp": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+        }
+        if record.exc_info:
+            found["exception"] = self.formatException(record.exc_info)
+        return json.dumps(found, ensure_ascii=False)
+
+
 def set_up_logging(section: LoggingSection) -> None:
-    """What the agent and its libraries say goes to stderr, as lines for people or as JSON."""
-    renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    if section.format == "json":
-        renderer = structlog.processors.JSONRenderer()
+    """What the agent and its libraries say goes to stderr."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[
-                structlog.stdlib.add_log_level,
-                structlog.stdlib.add_logger_name,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-            ],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-        )
-    )
+    handler.setFormatter(JsonLines() if section.format == "json" else Lines())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(section.level.upper())
+    for chatty in ("asyncio", "grpc"):
+        logging.getLogger(chatty).setLevel(max(root.level, logging.INFO))
 
 
 def _labels(pairs: list[str]) -> dict[str, object]:
+
     labels: dict[str, object] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")

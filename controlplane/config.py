@@ -22,7 +22,7 @@ class ServerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[server]"""
 
     # Address both ports are bound to. `pawl dev` binds 127.0.0.1.
-    host: str = "0.0.0.0"  # noqa: S104 - a server is there for others; without credentials it refuses to start
+    host: str = "0.0.0.0"
     # REST, /docs, /metrics. 0: any free one.
     http_port: Port = 8080
     # gRPC: agents and clients. The seed calls it websocket_port. 0: any free one.

@@ -19,9 +19,14 @@ class Clock:
     def __init__(self) -> None:
         self.offset = 0
 
+    @staticmethod
+    def machine() -> int:
+        """This machine's own clock."""
+        return time.time_ns() // 1000
+
     def now(self) -> int:
         """The present instant."""
-        return time.time_ns() // 1000 + self.offset
+        return self.machine() + self.offset
 
 
 class Rate:
@@ -59,6 +64,13 @@ class Rates:
     failed: Rate = field(default_factory=Rate)
 
 
+@dataclass(slots=True)
+class Seen:
+    """The newest demand that a task of this process was made with: the dispatcher reads those it has not met."""
+
+    requirement: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """The tools of the use cases. `new_id` makes UUIDv7s in canonical text; `replica_id` names this process."""
@@ -69,3 +81,4 @@ class Engine:
     replica_id: str
     wakeups: Wakeups = field(default_factory=Wakeups)
     rates: Rates = field(default_factory=Rates)
+    seen: Seen = field(default_factory=Seen)

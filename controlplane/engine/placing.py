@@ -22,6 +22,8 @@ from controlplane.store.tasks import TaskData, Terms
 
 MAX_CLAIM = 500
 FEW_REQUIREMENTS = 64
+# Numbers are given before they are committed, so on PostgreSQL a smaller one can come into sight after a greater one.
+LOOK_BACK = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +34,12 @@ class _Claim:
 
 
 class Placing:
-    """The use case of the dispatcher."""
+    """The use case of the dispatcher. `cap` bounds what this replica has out at once; 0 is no bound."""
 
-    def __init__(self, engine: Engine, sessions: Sessions, results: Results, revisions: Revisions) -> None:
+    def __init__(
+        self, engine: Engine, sessions: Sessions, results: Results, revisions: Revisions, *, cap: int = 0
+    ) -> None:
+        self._cap = cap
         self._engine = engine
         self._sessions = sessions
         self._results = results
@@ -48,6 +53,8 @@ class Placing:
 
     async def place(self) -> int:
         """Place as much as free slots allow, once around; how many tasks were placed."""
+        if self._engine.seen.requirement > self._last_requirement:
+            await self.learn()
         placed = 0
         for group in self._groups():
             claim = await self._engine.store.write(self._claim, group)
@@ -56,10 +63,10 @@ class Placing:
 
     async def learn(self) -> None:
         """Read the demands that were added since; before the first placement, and when one is hinted or swept."""
-        found = await self._engine.store.read(jobs.requirements_after, self._last_requirement)
+        found = await self._engine.store.read(jobs.requirements_after, max(0, self._last_requirement - LOOK_BACK))
         for requirement_id, requirement in found:
             self._requirements[requirement_id] = requirement
-            self._last_requirement = requirement_id
+            self._last_requirement = max(self._last_requirement, requirement_id)
 
     def _groups(self) -> list[tuple[list[Session], frozenset[int]]]:
         """Sessions with room, together with those that may run the same work: one claim serves them all."""
@@ -77,7 +84,7 @@ class Placing:
         sessions, able = group
         free = {"/".join(session.key): session.free for session in sessions}
         by_name = {"/".join(session.key): session for session in sessions}
-        limit = min(MAX_CLAIM, sum(free.values()))
+        limit = min(MAX_CLAIM, sum(free.values()), self._room())
         wanted = able
         if len(able) > FEW_REQUIREMENTS:
             wanted = able & tasks.ready_requirements(connection)
@@ -105,6 +112,10 @@ class Placing:
             placements.setdefault(session.key, []).append(placement)
         tasks.save_many(connection, steps, terms=terms)
         return _Claim(placements)
+
+    def _room(self) -> int:
+        """What the replica's own cap leaves; without one, more than is ever claimed."""
+        return max(0, self._cap - sum(session.running for session in self._sessions)) if self._cap else MAX_CLAIM
 
     def _placement(self, one: Task, data: TaskData, job_name: str) -> Placement:
         spec = self._revisions.spec(one)

@@ -26,6 +26,11 @@ class Reaping:
         self._results = results
         self.granted_from = engine.clock.now()
 
+    async def turn(self) -> float | None:
+        """One turn of the loop."""
+        await self.reap()
+        return None
+
     async def reap(self) -> int:
         """Once around; how many placements were given up."""
         now = self._engine.clock.now()

@@ -171,3 +171,11 @@ class Sessions:
             return False
         session.send(StopWork(tuple(refs)))
         return True
+
+    def stop_named(self, name: str, namespace_id: str, ref: Ref, why: str) -> None:
+        """Tell whoever of this name serves the namespace: a task knows its agent's name and not its home. One that
+        does not have the placement ignores the message.
+        """
+        for session in self:
+            if session.key[1] == name and namespace_id in session.serves:
+                session.send(StopWork(((ref, why),)))

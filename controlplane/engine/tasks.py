@@ -158,6 +158,8 @@ class Tasks:
     def _created(self, _: Sequence[NewTask], results: Sequence[TaskView | Exception]) -> None:
         views = [result for result in results if isinstance(result, TaskView)]
         self._engine.rates.created.add(len(views))
+        newest = max((view.task.requirement_id for view in views), default=0)
+        self._engine.seen.requirement = max(self._engine.seen.requirement, newest)
         now = self._engine.clock.now()
         hints = {TIMERS_HINT if view.task.scheduled_at > now else READY_HINT for view in views}
         self._engine.wakeups.hint(*hints)

@@ -14,6 +14,7 @@ import structlog
 
 from controlplane.engine.context import Engine
 from controlplane.engine.system import Pulse
+from controlplane.loops.holder import Holder
 from controlplane.store.wakeup import SWEEP_SECONDS, wait
 
 _log = structlog.get_logger("controlplane.loops")
@@ -43,3 +44,12 @@ async def go_round(
                 await asyncio.sleep(due)
             if due != 0:
                 await wait(event, sweep if due is None else min(due, sweep))
+
+
+def held(holder: Holder, turn: Callable[[], Awaitable[float | None]]) -> Callable[[], Awaitable[float | None]]:
+    """The same turn, taken only while this replica holds the loop."""
+
+    async def turn_if_held() -> float | None:
+        return await turn() if await holder.hold() else None
+
+    return turn_if_held

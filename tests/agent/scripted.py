@@ -19,7 +19,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from google.api import httpbody_pb2  # type: ignore[import-untyped] # ships no types
+from google.api import httpbody_pb2
 from pawl.link import LinkEnded
 from pawl.v1 import agent_pb2, job_pb2, plugin_pb2
 

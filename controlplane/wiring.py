@@ -1,0 +1,278 @@
+"""The control plane put together: one place that builds everything, starts it in order and stops it in order.
+
+Start: store and schema, use cases, fronts, loops. Stop: health says NOT_SERVING, agents are told, calls in flight
+finish, the committers empty themselves, the loops end, the store is closed. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uuid_utils
+
+from controlplane import telemetry
+from controlplane.api import grpc_front, methods, rest_front
+from controlplane.api.agents import AgentService
+from controlplane.api.jobs import JobService
+from controlplane.api.link import Link
+from controlplane.api.namespaces import NamespaceService
+from controlplane.api.pipeline import Pipeline
+from controlplane.api.plugins import PluginService
+from controlplane.api.schedules import ScheduleService
+from controlplane.api.system import SystemService
+from controlplane.api.tasks import TaskInstanceService, TaskService
+from controlplane.config import Settings
+from controlplane.domain.task import Task
+from controlplane.engine.agents import Agents
+from controlplane.engine.context import Clock, Engine
+from controlplane.engine.explain import Explain
+from controlplane.engine.instances import Instances
+from controlplane.engine.jobs import Jobs
+from controlplane.engine.logs import Logs
+from controlplane.engine.namespaces import Namespaces
+from controlplane.engine.placing import Placing
+from controlplane.engine.plugins import Plugins
+from controlplane.engine.reaping import Reaping
+from controlplane.engine.results import Ref, Results
+from controlplane.engine.revisions import Revisions
+from controlplane.engine.schedules import Schedules
+from controlplane.engine.sessions import EndStream, Sessions
+from controlplane.engine.system import Pulse, System
+from controlplane.engine.tasks import READY_HINT, TIMERS_HINT, Tasks
+from controlplane.engine.timers import Timers
+from controlplane.engine.upkeep import PERIOD_SECONDS, ClockKeeper, Upkeep
+from controlplane.loops.dispatcher import Dispatcher
+from controlplane.loops.holder import Holder
+from controlplane.loops.rounds import go_round, held
+from controlplane.loops.scheduler import Scheduler
+from controlplane.store import Store
+from controlplane.store.committer import Committer
+from controlplane.store.migrations import migrate
+from controlplane.version import VERSION
+
+_log = structlog.get_logger("controlplane")
+
+CLOCK_PERIOD_SECONDS = 30.0
+JUMP_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a running control plane answers."""
+
+    http: str
+    grpc: str
+
+
+class ControlPlane:
+    """One replica. `run` serves until `stop` is called."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._stopping = asyncio.Event()
+        self._store = Store(
+            settings.database_url,
+            pool_size=settings.database.pool_size,
+            max_lifetime=settings.database.max_lifetime,
+        )
+        self._build(Engine(self._store, Clock(), lambda: str(uuid_utils.uuid7()), replica_id(settings.data_dir)))
+
+    def _build(self, engine: Engine) -> None:
+        self._engine = engine
+        self._sessions = sessions = Sessions()
+        revisions = Revisions()
+        self._tasks = tasks = Tasks(engine, self._stop_instance)
+        self._results = results = Results(engine, revisions)
+        self._agents = agents = Agents(engine, sessions, results)
+        self._placing = placing = Placing(
+            engine, sessions, results, revisions, cap=self.settings.scheduler.max_concurrent_tasks
+        )
+        self._namespaces = namespaces = Namespaces(engine, tasks)
+        self._pulses = [Pulse(name) for name in ("dispatcher", "timers", "scheduler", "reaper", "upkeep")]
+        self._system = system = System(engine, sessions, self.committers, self._pulses)
+        logs, link = Logs(engine), Link(engine, sessions, agents, results)
+        explain = Explain(engine, tasks, placing, sessions, agents)
+        self._metrics = telemetry.Metrics()
+        services: Mapping[str, object] = {
+            "pawl.v1.JobService": JobService(Jobs(engine, tasks)),
+            "pawl.v1.TaskService": TaskService(engine, tasks, logs, explain),
+            "pawl.v1.TaskInstanceService": TaskInstanceService(Instances(engine)),
+            "pawl.v1.ScheduleService": ScheduleService(Schedules(engine)),
+            "pawl.v1.AgentService": AgentService(agents, logs, link),
+            "pawl.v1.PluginService": PluginService(Plugins(engine)),
+            "pawl.v1.NamespaceService": NamespaceService(namespaces),
+            "pawl.v1.SystemService": SystemService(
+                engine, system, sessions, open_calls=self._metrics.open_calls, authentication=False
+            ),
+        }
+        endpoint = self.settings.telemetry.otlp_endpoint
+        self._tracing = telemetry.Tracing(
+            telemetry.otlp_exporter(endpoint) if endpoint else None,
+            ratio=self.settings.telemetry.sample_ratio,
+            version=VERSION,
+        )
+        self.pipeline = Pipeline(
+            methods.table(),
+            services,
+            namespace_exists=namespaces.exists,
+            metrics=self._metrics,
+            tracing=self._tracing,
+        )
+
+    def committers(self) -> list[Committer[Any, Any]]:
+        """Every group commit."""
+        results = self._results
+        return [
+            self._tasks.creating,
+            results.finishing,
+            results.starting,
+            results.progressing,
+            self._agents.beating,
+        ]
+
+    def _stop_instance(self, task: Task, why: str) -> None:
+        # An agent that is connected elsewhere is told by its own replica, which sweeps for cancellations.
+        if task.agent_id is not None and task.instance_id is not None:
+            self._sessions.stop_named(
+                task.agent_id, task.namespace_id, Ref(task.id, task.instance_id, task.token), why
+            )
+
+    def stop(self) -> None:
+        """Begin to stop; `run` returns when it is done."""
+        self._stopping.set()
+
+    async def run(self, ready: Callable[[Addresses], None]) -> None:
+        """Open the store, serve, and stop in order. Raises Unavailable or OSError for what keeps it from serving."""
+        with ExitStack() as stack:
+            await asyncio.to_thread(self._store.open)
+            stack.callback(self._store.close)
+            applied = await asyncio.to_thread(migrate, self._store, self._engine.clock.now())
+            if applied:
+                _log.info("schema migrated", revisions=applied)
+            await ClockKeeper(self._engine).steer()
+            await self._agents.adopt()
+            async with asyncio.TaskGroup() as group:
+                committing = [group.create_task(committer.run()) for committer in self.committers()]
+                loops = [group.create_task(loop) for loop in self._loops()]
+                try:
+                    await self._serve(group, ready)
+                finally:
+                    for loop in loops:
+                        loop.cancel()
+                    for committer in self.committers():
+                        committer.close()
+                    await asyncio.gather(*loops, *committing, return_exceptions=True)
+            self._tracing.shutdown()
+
+    async def _serve(self, group: asyncio.TaskGroup, ready: Callable[[Addresses], None]) -> None:
+        server = self.settings.server
+        http_socket = listen(server.host, server.http_port)
+        try:
+            front = await grpc_front.serve(self.pipeline, _address(server.host, server.grpc_port))
+        except OSError:
+            http_socket.close()
+            raise
+        rest = rest_front.RestFront(
+            self.pipeline, self.settings.server, metrics_text=self._metrics_text, socket=http_socket
+        )
+        serving = group.create_task(rest.serve())
+        port = http_socket.getsockname()[1]
+        ready(Addresses(_url(server.host, port), _address(_shown(server.host), front.port)))
+        try:
+            await self._stopping.wait()
+        finally:
+            self._system.stopping = True
+            await front.not_serving()
+            for session in self._sessions:
+                session.end(EndStream("SHUTTING_DOWN", "the server stops; connect again", 0.5))
+            await asyncio.gather(front.stop(server.drain_seconds), rest.stop(server.drain_seconds))
+            await serving
+
+    async def _metrics_text(self) -> bytes:
+        return self._metrics.text()
+
+    def _loops(self) -> list[Any]:
+        engine, identity = self._engine, self._engine.replica_id
+        pulses = {pulse.name: pulse for pulse in self._pulses}
+        tick = self.settings.scheduler.tick_interval
+        timers, reaping, upkeep = Timers(engine), Reaping(engine, self._sessions, self._results), Upkeep(engine)
+        scheduler = Scheduler(
+            engine, self._tasks, Holder(engine, "scheduler", identity), pulse=pulses["scheduler"], tick_seconds=tick
+        )
+        dispatcher = Dispatcher(self._placing, self._agents)
+        return [
+            go_round(engine, pulses["dispatcher"], dispatcher.turn, hints=READY_HINT, sweep=tick),
+            go_round(
+                engine,
+                pulses["timers"],
+                held(Holder(engine, "timers", identity), timers.fire),
+                hints=TIMERS_HINT,
+                sweep=tick,
+            ),
+            scheduler.run(),
+            go_round(engine, pulses["reaper"], held(Holder(engine, "reaper", identity), reaping.turn), sweep=tick),
+            go_round(engine, pulses["upkeep"], self._upkeep(upkeep), sweep=PERIOD_SECONDS),
+        ]
+
+    def _upkeep(self, upkeep: Upkeep) -> Callable[[], Any]:
+        clock = ClockKeeper(self._engine)
+
+        async def turn() -> float | None:
+            moved = await clock.steer()
+            if abs(moved) > JUMP_SECONDS:
+                _log.warning("the clock of the database and of this machine moved apart", seconds=moved)
+            await upkeep.keep_up()
+            return CLOCK_PERIOD_SECONDS
+
+        return turn
+
+
+def replica_id(data_dir: Path) -> str:
+    """The identity of this replica: made once with its data folder, so that a restart finds its own leases."""
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = data_dir / "replica-id"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        found = path.read_text(encoding="ascii").strip()
+        if found:
+            return found
+        descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC)
+    with os.fdopen(descriptor, "w") as file:
+        made = str(uuid_utils.uuid7())
+        file.write(made + "\n")
+    return made
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises OSError that names the address when it is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise OSError(f"cannot listen on {_address(host, port)} for HTTP: {error.strerror}") from error
+    listening.listen(1024)
+    return listening
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _shown(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{_address(_shown(host), port)}"
