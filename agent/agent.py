@@ -46,6 +46,7 @@ WASM_ABI: Final = 1
 LOG_WAIT_SECONDS: Final = 1.0
 """How long a result may wait for its log while the control plane is in reach."""
 LEAVE_SECONDS: Final = 5.0
+HURRIED_SECONDS: Final = 0.5
 RECENT_KEPT: Final = 4096
 """Acknowledged placements that are remembered, so that a late repeat of an assignment starts nothing."""
 _PLACEMENT: Final = re.compile(r"[0-9a-f-]{36}\.[0-9]+")
@@ -160,7 +161,8 @@ class Agent:
             attempt.discard(0.0)
         await self._wait(lambda: not self._tasks, LEAVE_SECONDS)
         self._link.leave("stopped")
-        await asyncio.wait({link}, timeout=0.5 if self._stops > 1 else LEAVE_SECONDS)
+        patient = self._link.connected and self._stops == 1
+        await asyncio.wait({link}, timeout=LEAVE_SECONDS if patient else HURRIED_SECONDS)
         if not link.done():
             log.warning("the control plane did not hear the goodbye; %d results wait on disk", len(self._results))
 

@@ -18,15 +18,12 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pawl.link import LinkEnded
 
-from agent import machine
-from agent.agent import Agent, opened
-from agent.config import ConfigError, Loaded, LoggingSection, Settings, find_file, load
-from agent.statedir import StateDirError
+if TYPE_CHECKING:
+    from agent.config import Loaded, LoggingSection, Settings
 
 EXIT_UNWANTED = 1
 EXIT_SETTINGS = 2
@@ -59,6 +56,10 @@ def agent(
     """
     if context.invoked_subcommand is not None:
         return
+    from pawl.link import LinkEnded
+
+    from agent.config import ConfigError
+    from agent.statedir import StateDirError
 
     flags: dict[str, object] = {
         "server.url": server,
@@ -88,12 +89,15 @@ def agent(
 
 def load_settings(config: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Loaded:
     """The agent's settings with their origins, as `pawl agent` would use them."""
+    from agent.config import find_file, load
 
     return load(find_file(config, environ), environ, flags)
 
 
 async def serve(settings: Settings) -> None:
     """Run an agent until a signal asks it to stop."""
+    from agent import machine
+    from agent.agent import Agent, opened
 
     loop = asyncio.get_running_loop()
     async with opened(settings) as parts:
@@ -123,7 +127,7 @@ class JsonLines(Lines):
 
     def format(self, record: logging.LogRecord) -> str:
         found = {
-            "timestamp": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z",
+            "timestamp": self.formatTime(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "event": record.getMessage(),
@@ -145,6 +149,8 @@ def set_up_logging(section: LoggingSection) -> None:
 
 
 def _labels(pairs: list[str]) -> dict[str, object]:
+
+    from agent.config import ConfigError
 
     labels: dict[str, object] = {}
     for pair in pairs:

@@ -37,6 +37,7 @@ LARGEST_ITEM_BYTES: Final = 4 << 20
 WELCOME_SECONDS: Final = 10.0
 FIRST_BACKOFF_SECONDS: Final = 0.1
 LAST_BACKOFF_SECONDS: Final = 5.0
+TROUBLE_SECONDS: Final = 60.0
 QUIET_BEATS: Final = 4
 QUIET_SECONDS: Final = 5.0
 """No word for so many beats, and for so long, means that the other side is gone though the connection looks alive."""
@@ -294,6 +295,7 @@ class Link:
         self._timer: asyncio.TimerHandle | None = None
         self._pause: float | None = None
         self._left = False
+        self._trouble = ("", 0.0)
 
     # What the peer says.
 
@@ -412,10 +414,12 @@ class Link:
                 f"the control plane refuses this agent, which speaks version {PROTOCOL_VERSION} of the agent stream:"
                 f" {details} ({code.name})"
             )
-        expected = self._pause is not None or self._left
-        log.log(
-            logging.DEBUG if expected else logging.WARNING, "no stream to the control plane: %s: %s", code.name, details
-        )
+        words = f"{code.name}: {details}"
+        # The same trouble again is news once a minute: connecting goes on for ever.
+        told = words == self._trouble[0] and boot_clock() - self._trouble[1] < TROUBLE_SECONDS
+        if self._pause is None and not self._left and not told:
+            self._trouble = (words, boot_clock())
+            log.warning("no stream to the control plane: %s", words)
 
     async def _read(self, call: Call, stream: _Stream) -> None:
         while True:
