@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from agent.config import Loaded, LoggingSection, Settings
+    from pawl.settings import Loaded
+
+    from agent.config import LoggingSection, Settings
 
 EXIT_UNWANTED = 1
 EXIT_SETTINGS = 2
@@ -57,8 +59,8 @@ def agent(
     if context.invoked_subcommand is not None:
         return
     from pawl.link import LinkEnded
+    from pawl.settings import SettingsError
 
-    from agent.config import ConfigError
     from agent.statedir import StateDirError
 
     flags: dict[str, object] = {
@@ -76,7 +78,7 @@ def agent(
     try:
         flags |= _labels(label or [])
         loaded = load_settings(config, os.environ, flags)
-    except ConfigError as error:
+    except SettingsError as error:
         raise _fail(str(error), EXIT_SETTINGS) from None
     set_up_logging(loaded.settings.logging)
     try:
@@ -87,11 +89,21 @@ def agent(
         raise _fail(str(error), EXIT_MACHINE) from None
 
 
-def load_settings(config: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Loaded:
+def load_settings(config: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Loaded[Settings]:
     """The agent's settings with their origins, as `pawl agent` would use them."""
     from agent.config import find_file, load
 
     return load(find_file(config, environ), environ, flags)
+
+
+def settings_rows(config: Path | None) -> list[tuple[str, object, str]]:
+    """Key, value and origin of every setting, for `pawl config show`. Raises ValueError that says what is wrong."""
+    from pawl.settings import SettingsError
+
+    try:
+        return list(load_settings(config, os.environ, {}).rows())
+    except SettingsError as error:
+        raise ValueError(str(error)) from None
 
 
 async def serve(settings: Settings) -> None:
@@ -150,13 +162,13 @@ def set_up_logging(section: LoggingSection) -> None:
 
 def _labels(pairs: list[str]) -> dict[str, object]:
 
-    from agent.config import ConfigError
+    from pawl.settings import SettingsError
 
     labels: dict[str, object] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not name or not equals:
-            raise ConfigError(f"--label {pair}: write it as name=value")
+            raise SettingsError(f"--label {pair}: write it as name=value")
         labels[f"labels.{name}"] = value
     return labels
 

@@ -11,31 +11,20 @@ from __future__ import annotations
 import os
 import re
 import socket
-import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
+from pawl import settings as layers
+from pawl.address import DEFAULT_SERVER, Address, parse
+from pawl.settings import Loaded, Scheme, SettingsError
 
 from agent.executors.process import DEFAULT_PATH
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-DEFAULT_PORT: Final = 8081
-_TLS_SCHEMES: Final = frozenset({"https", "grpcs", "wss"})
-_PLAIN_SCHEMES: Final = frozenset({"http", "grpc", "ws"})
-OWN_SECTIONS: Final = frozenset({"agent", "executor", "labels", "environment"})
-MAPS: Final = frozenset({"labels", "environment"})
-LISTS: Final = frozenset({"agent.serves", "executor.enabled"})
-"""Written with commas in the environment."""
-ALIASES: Final[Mapping[str, str]] = {"agent.slots": "agent.max_concurrent_tasks"}
-"""Second spellings of keys."""
-ENVIRONMENT_ALIASES: Final = (("SERVER_URL", "server.url"), ("PAWL_SERVER", "server.url"))
-"""Variables with names of their own, the weaker ones first; `PAWL_SERVER_URL` is stronger than both."""
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400 * 366)]
 
@@ -80,7 +69,7 @@ class ServerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[server]: where the control plane is."""
 
     # host:port of its gRPC; a scheme is accepted (ws://, http://, grpc:// plain; wss://, https://, grpcs:// with TLS).
-    url: str = f"localhost:{DEFAULT_PORT}"
+    url: str = DEFAULT_SERVER
 
 
 class LoggingSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -127,54 +116,28 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def address(self) -> Address:
         """Where the control plane is."""
-        return address_of(self.server.url)
+        return parse(self.server.url)
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A gRPC target."""
-
-    target: str
-    tls: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """Settings, and for each key the place that decided it."""
-
-    settings: Settings
-    origins: Mapping[str, str]
-
-    def rows(self) -> Iterator[tuple[str, object, str]]:
-        """Key, value and origin of every setting, for `config show`."""
-        for section, values in msgspec.to_builtins(self.settings).items():
-            for key, value in values.items():
-                yield f"{section}.{key}", value, self.origins.get(f"{section}.{key}", "default")
+SCHEME: Final = Scheme(
+    Settings,
+    maps=frozenset({"labels", "environment"}),
+    lists=frozenset({"agent.serves", "executor.enabled"}),
+    aliases={"agent.slots": "agent.max_concurrent_tasks"},
+    variables=(("SERVER_URL", "server.url"), ("PAWL_SERVER", "server.url")),
+    own_sections=frozenset({"agent", "executor", "labels", "environment"}),
+    not_settings=frozenset({"PAWL_AGENT_CONFIG"}),
+)
 
 
-class ConfigError(Exception):
-    """A setting is unknown or wrong; the message names it and says where it came from."""
+def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Loaded[Settings]:
+    """Put the layers together. `flags` has dotted keys (`agent.name`); those that are None were not given.
 
-
-def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Loaded:
-    """Put the layers together. `flags` has dotted keys (`agent.name`); those that are None were not given."""
-    values: dict[str, object] = {}
-    origins: dict[str, str] = {}
-    for key, value, origin in (*_of_file(file), *_of_environment(environ), *_of_flags(flags)):
-        known = _known(key, origin)
-        values[known], origins[known] = value, origin
-    tree: dict[str, dict[str, object]] = {}
-    for key, value in values.items():
-        section, _, name = key.partition(".")
-        tree.setdefault(section, {})[name] = value
-    try:
-        settings = msgspec.convert(tree, Settings, strict=False)
-    except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$.")
-        key = path.rstrip("`")
-        raise ConfigError(f"{key}: {message} ({origins.get(key, 'default')})") from None
-    _check(settings, origins)
-    return Loaded(settings, origins)
+    Raises SettingsError.
+    """
+    loaded = layers.load(SCHEME, file, environ, flags)
+    _check(loaded)
+    return loaded
 
 
 def find_file(given: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -182,68 +145,19 @@ def find_file(given: Path | None, environ: Mapping[str, str]) -> Path | None:
     named = given or (Path(environ["PAWL_AGENT_CONFIG"]) if environ.get("PAWL_AGENT_CONFIG") else None)
     if named is not None:
         if not named.is_file():
-            raise ConfigError(f"{named}: no such settings file")
+            raise SettingsError(f"{named}: no such settings file")
         return named
     home = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "/")) / ".config")
     usual = (Path("agent.toml"), Path(home) / "pawl" / "agent.toml")
     return next((path for path in usual if path.is_file()), None)
 
 
-def _of_file(file: Path | None) -> Iterator[tuple[str, object, str]]:
-    if file is None:
-        return
-    try:
-        tree = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{file}: {error}") from None
-    for section, values in tree.items():
-        if section not in Settings.__struct_fields__:
-            raise ConfigError(f"{file}: unknown section [{section}]; known are {_list(Settings.__struct_fields__)}")
-        if not isinstance(values, dict):
-            raise ConfigError(f"{file}: {section} must be a section: [{section}]")
-        for key, value in values.items():
-            yield f"{section}.{key}", value, f"file {file}"
-
-
-def _of_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, object, str]]:
-    for variable, key in ENVIRONMENT_ALIASES:
-        if environ.get(variable):
-            yield key, environ[variable], f"environment {variable}"
-    for variable, value in sorted(environ.items()):
-        prefix, _, rest = variable.partition("_")
-        section, _, key = rest.partition("_")
-        section = section.lower()
-        if prefix != "PAWL" or not key or section not in Settings.__struct_fields__ or variable == "PAWL_AGENT_CONFIG":
-            continue
-        # Variables of processes keep their case, everything else is lower case as in the file.
-        key = key if section == "environment" else key.lower()
-        if section in OWN_SECTIONS or f"{section}.{key}" in KNOWN:
-            listed: object = value
-            if f"{section}.{key}" in LISTS:
-                listed = [part.strip() for part in value.split(",") if part.strip()]
-            yield f"{section}.{key}", listed, f"environment {variable}"
-
-
-def _of_flags(flags: Mapping[str, object]) -> Iterator[tuple[str, object, str]]:
-    for key, value in flags.items():
-        if value is not None:
-            yield key, value, "flag"
-
-
-def _known(key: str, origin: str) -> str:
-    key = ALIASES.get(key, key)
-    section = key.partition(".")[0]
-    if section not in MAPS and key not in KNOWN:
-        known = _list(name.partition(".")[2] for name in KNOWN if name.startswith(f"{section}."))
-        raise ConfigError(f"{key}: unknown setting ({origin}); [{section}] has {known}")
-    return key
-
-
-def _check(settings: Settings, origins: Mapping[str, str]) -> None:
+def _check(loaded: Loaded[Settings]) -> None:
     """What a type cannot say."""
+    settings = loaded.settings
 
     def refuse(key: str, message: str) -> None:
-        raise ConfigError(f"{key}: {message} ({origins.get(key, 'default')})")
+        raise SettingsError(f"{key}: {message} ({loaded.origin(key)})")
 
     names = [("agent.namespace", settings.agent.namespace), *(("agent.serves", name) for name in settings.agent.serves)]
     if settings.agent.name:
@@ -263,46 +177,12 @@ def _check(settings: Settings, origins: Mapping[str, str]) -> None:
         if not name or "=" in name or "\0" in name:
             refuse(f"environment.{name}", "is no name of an environment variable")
     try:
-        address_of(settings.server.url)
+        parse(settings.server.url)
     except ValueError as error:
         refuse("server.url", str(error))
-
-
-def address_of(url: str) -> Address:
-    """Read `host`, `host:port` or a URL with one of the schemes that people write."""
-    text = url.strip()
-    if "://" not in text:
-        text = f"grpc://{text}"
-    parts = urlsplit(text)
-    scheme = parts.scheme.lower()
-    if scheme not in _TLS_SCHEMES | _PLAIN_SCHEMES:
-        raise ValueError(f"{url!r}: the scheme {scheme!r} is none of {_list(_PLAIN_SCHEMES | _TLS_SCHEMES)}")
-    try:
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ValueError(f"{url!r}: {error}") from None
-    if not host:
-        raise ValueError(f"{url!r} names no host; write host:{DEFAULT_PORT}")
-    shown = f"[{host}]" if ":" in host else host
-    return Address(f"{shown}:{port or DEFAULT_PORT}", scheme in _TLS_SCHEMES)
 
 
 def name_from_host(hostname: str) -> str:
     """A name that the rule allows, from whatever the machine is called."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", hostname).strip("._-")[:63] or "agent"
     return f"agent-{name}"[:63] if _UUID.fullmatch(name) else name
-
-
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names))
-
-
-def _keys() -> Iterator[str]:
-    for section, values in msgspec.to_builtins(Settings()).items():
-        if section not in MAPS:
-            for key in values:
-                yield f"{section}.{key}"
-
-
-KNOWN: Final = frozenset(_keys())
-"""Every key but those of the maps."""

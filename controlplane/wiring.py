@@ -96,7 +96,8 @@ class ControlPlane:
             engine, sessions, results, revisions, cap=self.settings.scheduler.max_concurrent_tasks
         )
         self._namespaces = namespaces = Namespaces(engine, tasks)
-        self._pulses = [Pulse(name) for name in ("dispatcher", "timers", "scheduler", "reaper", "upkeep")]
+        self._pulses = [Pulse(name) for name in ("dispatcher", "timers", "scheduler", "reaper")]
+        self._pulses.append(Pulse("upkeep", CLOCK_PERIOD_SECONDS))
         self._system = system = System(engine, sessions, self.committers, self._pulses)
         logs, link = Logs(engine), Link(engine, sessions, agents, results)
         explain = Explain(engine, tasks, placing, sessions, agents)
@@ -141,9 +142,7 @@ class ControlPlane:
     def _stop_instance(self, task: Task, why: str) -> None:
         # An agent that is connected elsewhere is told by its own replica, which sweeps for cancellations.
         if task.agent_id is not None and task.instance_id is not None:
-            self._sessions.stop_named(
-                task.agent_id, task.namespace_id, Ref(task.id, task.instance_id, task.token), why
-            )
+            self._sessions.stop_named(task.agent_id, task.namespace_id, Ref(task.id, task.instance_id, task.token), why)
 
     def stop(self) -> None:
         """Begin to stop; `run` returns when it is done."""

@@ -24,6 +24,7 @@ class Pulse:
     """When a loop last went round, on this process's monotonic clock; `waiting` while another replica has it."""
 
     name: str
+    period: float = 1.0  # seconds between two rounds when nothing happens
     at: float = field(default_factory=time.monotonic)
     error: str = ""
 
@@ -100,7 +101,7 @@ class System:
     @staticmethod
     def _loop(pulse: Pulse) -> Check:
         age = time.monotonic() - pulse.at
-        status = "DEGRADED" if age > LOOP_STALE or pulse.error else "SERVING"
+        status = "DEGRADED" if age > LOOP_STALE + 2 * pulse.period or pulse.error else "SERVING"
         return Check(pulse.name, status, age * 1000, pulse.error)
 
     def commits(self) -> Commits:

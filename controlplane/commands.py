@@ -1,0 +1,304 @@
+"""`pawl server`, `dev`, `migrate`, `doctor` and `config`: found by the `pawl` command through its entry points.
+
+Each turns settings into work, and every expected mishap into one line that says what to do next. Exit codes: 0 after a
+stop, 2 when a setting is wrong, 5 when the database or a port cannot be had. Imports of the control plane itself are
+inside the functions: `pawl --help` loads this module.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pawl.settings import Loaded
+
+    from controlplane.config import Settings
+    from controlplane.devmode import AgentProcess
+    from controlplane.wiring import Addresses
+
+EXIT_SETTINGS = 2
+EXIT_UNAVAILABLE = 5
+
+ConfigOption = Annotated[Path | None, typer.Option(help="Settings file; else ./config.toml where there is one.")]
+DatabaseOption = Annotated[str | None, typer.Option(help="sqlite:///PATH or postgresql://USER@HOST/NAME.")]
+DataDirOption = Annotated[Path | None, typer.Option(help="Database file and identity. Default: under XDG_STATE_HOME.")]
+HttpPortOption = Annotated[int | None, typer.Option(help="REST, /docs, /metrics. Default 8080.")]
+GrpcPortOption = Annotated[int | None, typer.Option(help="gRPC: agents and clients. Default 8081.")]
+LogLevelOption = Annotated[str | None, typer.Option(help="debug, info, warn or error.")]
+LogFormatOption = Annotated[str | None, typer.Option(help="text or json.")]
+
+
+def server(
+    config: ConfigOption = None,
+    database: DatabaseOption = None,
+    data_dir: DataDirOption = None,
+    host: Annotated[str | None, typer.Option(help="Address to bind. Default 0.0.0.0.")] = None,
+    http_port: HttpPortOption = None,
+    grpc_port: GrpcPortOption = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Serve without credentials.")] = False,
+    log_level: LogLevelOption = None,
+    log_format: LogFormatOption = None,
+) -> None:
+    """Start a control plane: REST and gRPC, scheduler and dispatcher. SIGTERM stops it in order."""
+    flags = _flags(database, data_dir, http_port, grpc_port, log_level, log_format)
+    flags |= {"server.host": host, "server.insecure": insecure or None}
+    settings = _load(config, flags).settings
+    if not settings.server.insecure:
+        raise _fail(
+            "credentials do not exist yet, so anyone who reaches the ports could run anything;"
+            " say --insecure to serve all the same, or use `pawl dev`, which answers this machine only",
+            EXIT_SETTINGS,
+        )
+    _run(settings, _announce)
+
+
+def dev(
+    config: ConfigOption = None,
+    database: DatabaseOption = None,
+    data_dir: DataDirOption = None,
+    http_port: HttpPortOption = None,
+    grpc_port: GrpcPortOption = None,
+    slots: Annotated[int | None, typer.Option(help="Instances at once. Default: cores x 4.")] = None,
+    no_agent: Annotated[bool, typer.Option("--no-agent", help="Only the control plane.")] = False,
+    log_level: LogLevelOption = None,
+    log_format: LogFormatOption = None,
+) -> None:
+    """Everything on this machine: a control plane on loopback and an agent beside it. Ctrl-C stops both."""
+    from controlplane.devmode import AgentProcess
+
+    flags = _flags(database, data_dir, http_port, grpc_port, log_level, log_format)
+    settings = _load(config, flags | {"server.host": "127.0.0.1"}).settings
+    beside = None if no_agent else AgentProcess(settings.data_dir, slots or (os.cpu_count() or 1) * 4)
+
+    def ready(addresses: Addresses) -> None:
+        if beside is not None:
+            beside.start(addresses.grpc)
+        _welcome(addresses, settings)
+
+    try:
+        _run(settings, ready, beside)
+    finally:
+        if beside is not None:
+            beside.stop()
+
+
+def migrate(
+    config: ConfigOption = None,
+    database: DatabaseOption = None,
+    data_dir: DataDirOption = None,
+    check: Annotated[bool, typer.Option("--check", help="Only say what is pending; exit 1 if anything is.")] = False,
+) -> None:
+    """Bring a database's schema up to date. A server does this itself when it starts."""
+    import time
+
+    from controlplane.domain.errors import Unavailable
+    from controlplane.store import Store, migrations
+
+    settings = _load(config, _flags(database, data_dir, None, None, None, None)).settings
+    store = Store(settings.database_url)
+    try:
+        store.open()
+    except Unavailable as error:
+        raise _fail(error.message, EXIT_UNAVAILABLE) from None
+    try:
+        if check:
+            waiting = migrations.pending(store)
+            typer.echo(f"pending: {', '.join(map(str, waiting))}" if waiting else "the schema is up to date")
+            raise typer.Exit(1 if waiting else 0)
+        applied = migrations.migrate(store, time.time_ns() // 1000)
+    except Unavailable as error:
+        raise _fail(error.message, EXIT_UNAVAILABLE) from None
+    finally:
+        store.close()
+    typer.echo(f"applied: {', '.join(map(str, applied))}" if applied else "the schema is up to date")
+
+
+config = typer.Typer(help="Settings, and where each comes from.", no_args_is_help=True)
+
+
+@config.callback()
+def _config() -> None:
+    """Settings, and where each comes from: flags, environment, file, defaults."""
+
+
+@config.command("show")
+def config_show(
+    config_file: Annotated[Path | None, typer.Option("--config", help="The server's settings file.")] = None,
+    agent_config: Annotated[Path | None, typer.Option(help="The agent's settings file.")] = None,
+    origin: Annotated[bool, typer.Option("--origin", help="Also say where each value comes from.")] = False,
+    output: Annotated[str, typer.Option("--output", "-o", help="table, json or yaml.")] = "table",
+) -> None:
+    """Print every setting of the server and of the agent as they would be used."""
+    from controlplane.shown import show
+
+    rows = [("server", *row) for row in _load(config_file, {}).rows()]
+    rows += [("agent", *row) for row in _agent_rows(agent_config)]
+    try:
+        show(rows, origin=origin, output=output)
+    except ValueError as error:
+        raise _fail(str(error), EXIT_SETTINGS) from None
+
+
+def doctor(
+    config: ConfigOption = None,
+    database: DatabaseOption = None,
+    data_dir: DataDirOption = None,
+    server_address: Annotated[str | None, typer.Option("--server", help="A running control plane to look at.")] = None,
+) -> None:
+    """Find out what is wrong on this machine: settings, database, ports, a running server, what an agent can do."""
+    from controlplane.doctor import examine
+
+    settings = _load(config, _flags(database, data_dir, None, None, None, None)).settings
+    problems = examine(settings, server_address or os.environ.get("PAWL_SERVER"), typer.echo)
+    raise typer.Exit(1 if problems else 0)
+
+
+# ---------------------------------------------------------------- shared
+
+
+def _flags(
+    database: str | None,
+    data_dir: Path | None,
+    http_port: int | None,
+    grpc_port: int | None,
+    log_level: str | None,
+    log_format: str | None,
+) -> dict[str, object]:
+    return {
+        "database.url": database,
+        "server.data_dir": None if data_dir is None else str(data_dir),
+        "server.http_port": http_port,
+        "server.grpc_port": grpc_port,
+        "logging.level": log_level,
+        "logging.format": log_format,
+    }
+
+
+def _load(config: Path | None, flags: Mapping[str, object]) -> Loaded[Settings]:
+    from pawl.settings import SettingsError
+
+    from controlplane.config import load_settings
+    from controlplane.store import normalise_url
+
+    try:
+        loaded = load_settings(config, os.environ, flags)
+        normalise_url(loaded.settings.database_url)
+    except SettingsError as error:
+        raise _fail(str(error), EXIT_SETTINGS) from None
+    except ValueError as error:
+        raise _fail(f"database.url: {error}", EXIT_SETTINGS) from None
+    return loaded
+
+
+def _agent_rows(file: Path | None) -> list[tuple[str, object, str]]:
+    """The agent's settings, through its own entry point: the control plane does not import agents."""
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group="pawl.settings", name="agent"):
+        rows: Callable[[Path | None], list[tuple[str, object, str]]] = point.load()
+        try:
+            return rows(file)
+        except ValueError as error:
+            raise _fail(str(error), EXIT_SETTINGS) from None
+    return []
+
+
+def _run(settings: Settings, ready: Callable[[Addresses], None], beside: AgentProcess | None = None) -> None:
+    import asyncio
+
+    from controlplane import telemetry
+    from controlplane.domain.errors import Unavailable
+
+    level = settings.logging.level.replace("warning", "warn").replace("warn", "warning")
+    telemetry.set_up_logging(level=level, json=settings.logging.format == "json")
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(settings, ready, beside))
+    except BaseExceptionGroup as group:
+        raise _expected(group) from None
+    except (Unavailable, OSError) as error:
+        raise _fail(getattr(error, "message", str(error)), EXIT_UNAVAILABLE) from None
+
+
+async def _serve(settings: Settings, ready: Callable[[Addresses], None], beside: AgentProcess | None) -> None:
+    """Until a signal: first the agent beside us says goodbye, then the control plane stops."""
+    import asyncio
+    import signal
+
+    from controlplane.wiring import ControlPlane
+
+    plane = ControlPlane(settings)
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+
+    async def stop_in_order() -> None:
+        await asked.wait()
+        if beside is not None:
+            await beside.leave()
+        plane.stop()
+
+    async with asyncio.TaskGroup() as group:
+        helpers = [group.create_task(stop_in_order())]
+        if beside is not None:
+            helpers.append(group.create_task(beside.watch()))
+        await plane.run(ready)
+        for helper in helpers:
+            helper.cancel()
+
+
+def _expected(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What a person is told of errors that left several tasks at once: the first mishap that is no defect."""
+    from controlplane.domain.errors import Unavailable
+
+    mishaps, defects = group.split((Unavailable, OSError))
+    if defects is not None or mishaps is None:
+        return group
+    first: BaseException = mishaps
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return _fail(getattr(first, "message", str(first)), EXIT_UNAVAILABLE)
+
+
+def _loop_factory() -> Callable[[], Any] | None:
+    try:
+        import uvloop
+    except ImportError:  # not made for this system; asyncio's own loop does the same, slower
+        return None
+    factory: Callable[[], Any] = uvloop.new_event_loop
+    return factory
+
+
+def _announce(addresses: Addresses) -> None:
+    typer.echo(f"pawl server: HTTP {addresses.http} (docs at /docs), gRPC {addresses.grpc}", err=True)
+
+
+def _welcome(addresses: Addresses, settings: Settings) -> None:
+    client = "" if addresses.grpc.endswith(":8081") else f" --server {addresses.grpc}"
+    typer.echo(
+        f"""
+  Pawl is up, for this machine only.
+
+    REST and docs   {addresses.http}/docs
+    gRPC            {addresses.grpc}
+    data            {settings.data_dir}
+
+  Try it in another terminal:
+
+    pawl{client} job create hello -- bash -c 'echo hello from $PAWL_JOB, attempt $PAWL_ATTEMPT'
+    pawl{client} job run hello --wait
+
+  Ctrl-C stops everything.
+""",
+        err=True,
+    )
+
+
+def _fail(message: str, code: int) -> typer.Exit:
+    typer.echo(f"pawl: {message}", err=True)
+    return typer.Exit(code)

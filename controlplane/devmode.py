@@ -1,0 +1,67 @@
+"""The agent beside `pawl dev`: a process of its own, started again when it falls, stopped before the control plane."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import structlog
+
+_log = structlog.get_logger("controlplane.dev")
+
+NAME = "dev"
+LOOK_SECONDS = 0.5
+PATIENCE_SECONDS = 15.0
+REST_SECONDS = 1.0
+
+
+class AgentProcess:
+    """Started with the control plane's address; `leave` lets it say goodbye, `stop` makes sure that it is gone."""
+
+    def __init__(self, data_dir: Path, slots: int) -> None:
+        self._data_dir = data_dir / "dev-agent"
+        self._slots = slots
+        self._address = ""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._leaving = False
+
+    def start(self, address: str) -> None:
+        """Start it. In a session of its own, so that Ctrl-C reaches it through us and in our order."""
+        self._address = address
+        command = [sys.executable, "-c", "import sys; from pawl.cli import main; sys.exit(main())", "agent"]
+        options = ["--server", address, "--name", NAME, "--slots", str(self._slots), "--log-level", "warning"]
+        self._process = subprocess.Popen(
+            [*command, *options, "--data-dir", str(self._data_dir)], start_new_session=True, stdin=subprocess.DEVNULL
+        )
+
+    async def watch(self) -> None:
+        """Start it again when it ends by itself, until it is to leave."""
+        while not self._leaving:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self._process is None or self._leaving:
+                continue
+            code = self._process.poll()
+            if code is not None:
+                _log.warning("the agent ended and is started again", exit_code=code)
+                await asyncio.sleep(REST_SECONDS)
+                self.start(self._address)
+
+    async def leave(self) -> None:
+        """Ask it to go, and wait until it has said goodbye."""
+        self._leaving = True
+        if self._process is None:
+            return
+        self._process.terminate()
+        for _ in range(int(PATIENCE_SECONDS / 0.05)):
+            if self._process.poll() is not None:
+                return
+            await asyncio.sleep(0.05)
+
+    def stop(self) -> None:
+        """Whatever happened before: it is gone afterwards. Its keeper ends what it ran."""
+        self._leaving = True
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
