@@ -1,0 +1,60 @@
+"""`python -m tests.bench`: run works, print a table, say at the end whether anything was lost or doubled.
+
+Exit code 1 if something was; never because of a figure.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import uvloop
+
+from tests.bench import p1, stage, w1, w2
+from tests.bench.databases import KINDS, Server, served
+from tests.bench.report import Report, Row
+from tests.bench.stage import Stage
+
+WORKS: dict[str, Callable[[Stage], Awaitable[list[Row]]]] = {"W1": w1.measure, "W2": w2.measure, "P1": p1.measure}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--work", type=_works, default=list(WORKS), help=f"of {','.join(WORKS)}; default all")
+    parser.add_argument("--database", choices=KINDS, help="default: one after the other")
+    parser.add_argument("--json", type=Path, help="also write everything to this file")
+    parser.add_argument("--quick", action="store_true", help="small and once: for correctness, not for figures")
+    given = parser.parse_args(arguments)
+    report = Report(quick=given.quick)
+    for kind in [given.database] if given.database else KINDS:
+        with served(kind) as server:
+            for work in given.work:
+                print(f"{work} on {kind} ...", file=sys.stderr, flush=True)
+                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                    runner.run(_measure(report, work, kind, server))
+    report.end()
+    print(report.markdown())
+    if given.json:
+        given.json.write_text(report.json() + "\n", encoding="utf-8")
+    return 1 if report.losses else 0
+
+
+async def _measure(report: Report, work: str, kind: str, server: Server) -> None:
+    async with stage.opened(server, quick=report.quick) as standing:
+        report.durability[kind] = standing.database.durability()
+        report.rows += await WORKS[work](standing)
+        report.losses += [f"{work} on {kind}: {one}" for one in stage.losses(standing)]
+
+
+def _works(text: str) -> list[str]:
+    chosen = [one.strip().upper() for one in text.split(",") if one.strip()]
+    unknown = [one for one in chosen if one not in WORKS]
+    if unknown or not chosen:
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown) or text!r} is none of {', '.join(WORKS)}")
+    return chosen
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,308 @@
+"""The raw SQL floor: what the same rows and the same commits cost without Pawl, measured in the same run.
+
+The tables and indexes are Pawl's own, made by `pawl migrate`; the statements are the cheapest known for each database:
+arrays and `unnest` in binary on PostgreSQL, `executemany` on SQLite. Nothing is decided, checked or sent: this is what
+a control plane could reach that costs nothing itself.
+"""
+
+import contextlib
+import sqlite3
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import psycopg
+import uuid_utils
+
+from tests.bench.databases import Batches, Database
+from tests.bench.plane import PAWL
+
+JOB = str(uuid_utils.uuid7())
+KEEP = 24 * 3600 * 1_000_000
+MIGRATE_SECONDS = 60.0
+
+
+class Statements(Protocol):
+    """The three steps of a task's life, each one commit for all the tasks it is given."""
+
+    def insert(self, ids: Sequence[str]) -> None:
+        """Tasks, their data, their ready rows, their request ids."""
+        ...
+
+    def claim(self, count: int) -> list[Any]:
+        """Take up to so many: task and placement are written, the ready row goes."""
+        ...
+
+    def finish(self, keys: Sequence[Any]) -> None:
+        """Task and placement have succeeded."""
+        ...
+
+    def one_row(self) -> None:
+        """The smallest commit there is."""
+        ...
+
+
+class Floor:
+    """Times the steps. Empty at the beginning and after each measurement but for what has ended."""
+
+    def __init__(self, statements: Statements) -> None:
+        self.statements = statements
+
+    def drain(self, count: int, batches: Batches) -> float:
+        """Tasks a second, claimed and finished; they were stored before."""
+        self._insert(count, 500)
+        begun = time.perf_counter()
+        self._run(batches)
+        return count / (time.perf_counter() - begun)
+
+    def whole(self, count: int, batches: Batches) -> float:
+        """Tasks a second, stored, claimed and finished."""
+        begun = time.perf_counter()
+        self._insert(count, batches.insert)
+        self._run(batches)
+        return count / (time.perf_counter() - begun)
+
+    def one_row_seconds(self, count: int) -> list[float]:
+        """Seconds of each of so many one-row commits."""
+        return [self._timed(self.statements.one_row) for _ in range(count)]
+
+    def start_seconds(self, count: int) -> list[float]:
+        """Seconds until a lone task is stored and claimed, each time."""
+
+        def stored_and_claimed() -> None:
+            self.statements.insert(new_ids(1))
+            claimed.extend(self.statements.claim(1))
+
+        taken = []
+        for _ in range(count):
+            claimed: list[Any] = []
+            taken.append(self._timed(stored_and_claimed))
+            self.statements.finish(claimed)
+        return taken
+
+    def _insert(self, count: int, size: float) -> None:
+        left, step = count, max(1, round(size))
+        while left > 0:
+            self.statements.insert(new_ids(min(step, left)))
+            left -= step
+
+    def _run(self, batches: Batches) -> None:
+        """Claims and finishes of their own sizes, each as soon as it is full."""
+        claim, finish = max(1, round(batches.claim)), max(1, round(batches.finish))
+        held: list[Any] = []
+        while claimed := self.statements.claim(claim):
+            held += claimed
+            while len(held) >= finish:
+                self.statements.finish(held[:finish])
+                del held[:finish]
+        if held:
+            self.statements.finish(held)
+
+    @staticmethod
+    def _timed(what: Any) -> float:
+        begun = time.perf_counter()
+        what()
+        return time.perf_counter() - begun
+
+
+@contextlib.contextmanager
+def opened(database: Database) -> Iterator[Floor]:
+    """A floor on an empty database, which gets Pawl's schema first."""
+    command: list[str | Path] = [
+        PAWL,
+        "migrate",
+        "--database",
+        database.url,
+        "--data-dir",
+        str(database.folder / "floor"),
+    ]
+    subprocess.run(command, check=True, capture_output=True, cwd=database.folder, timeout=MIGRATE_SECONDS)
+    if database.kind == "sqlite":
+        path = database.url.removeprefix("sqlite:///")
+        with contextlib.closing(sqlite3.connect(path, check_same_thread=False, isolation_level=None)) as lite:
+            yield Floor(SqliteStatements(lite))
+        return
+    with psycopg.connect(database.url, autocommit=True, prepare_threshold=2) as connection:
+        yield Floor(PostgresStatements(connection))
+
+
+def new_ids(count: int) -> list[str]:
+    """Ids as Pawl makes them: the newest sort last, and lie in this month's partition."""
+    return [str(uuid_utils.uuid7()) for _ in range(count)]
+
+
+def now() -> int:
+    """Microseconds UTC."""
+    return time.time_ns() // 1000
+
+
+# The columns are the same in both, and so is what stands in them; only the way in differs.
+TASK = (
+    "id, namespace_id, job_id, job_revision, requirement_id, status, priority, scheduled_at, attempt, max_retries,"
+    " epoch, token, result_token, stalled, cause, cancel_requested, dead_reason, created_at, updated_at, version"
+)
+DATA = "task_id, environment, tags, cancel_reason, traceparent"
+READY = "task_id, requirement_id, priority, ready_at"
+REQUEST = "namespace_id, method, request_id, fingerprint, resource_id, expires_at"
+INSTANCE = (
+    "task_id, token, id, namespace_id, job_id, agent_id, agent_namespace_id, attempt, cause, epoch, status, lease,"
+    " timeout, created_at, late_result, output_size, output_truncated"
+)
+METHOD = "'pawl.v1.TaskService/CreateTask'"
+
+
+class PostgresStatements:
+    """Arrays in binary, one statement per table."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+        self._execute("CREATE TABLE one_row (id bigint GENERATED ALWAYS AS IDENTITY, at bigint)")
+
+    def insert(self, ids: Sequence[str]) -> None:
+        keys, at = [uuid.UUID(one) for one in ids], now()
+        with self._connection.transaction():
+            self._execute(
+                f"INSERT INTO sched_task ({TASK}) SELECT id, 'default', %(job)s::uuid, 1, 1, 1, 5, %(at)s, 0, 0, 1, 0,"
+                " 0, 0, 1, false, 0, %(at)s, %(at)s, 1 FROM unnest(%(ids)b::uuid[]) id",
+                {"job": JOB, "at": at, "ids": keys},
+            )
+            self._execute(
+                f"INSERT INTO sched_task_data ({DATA}) SELECT id, '{{}}', '{{}}', '', ''"
+                " FROM unnest(%(ids)b::uuid[]) id",
+                {"ids": keys},
+            )
+            self._execute(
+                f"INSERT INTO sched_ready ({READY}) SELECT id, 1, 5, %(at)s FROM unnest(%(ids)b::uuid[]) id",
+                {"at": at, "ids": keys},
+            )
+            self._execute(
+                f"INSERT INTO sched_idempotency ({REQUEST}) SELECT 'default', {METHOD}, id::text, %(print)b, id::text,"
+                " %(until)s FROM unnest(%(ids)b::uuid[]) id",
+                {"print": b"f" * 32, "until": at + KEEP, "ids": keys},
+            )
+
+    def claim(self, count: int) -> list[Any]:
+        at = now()
+        with self._connection.transaction():
+            found = self._execute(
+                "SELECT task_id FROM sched_ready WHERE requirement_id = 1 ORDER BY priority DESC, ready_at, task_id"
+                " LIMIT %(count)s FOR UPDATE SKIP LOCKED",
+                {"count": count},
+            ).fetchall()
+            keys = [row[0] for row in found]
+            if not keys:
+                return []
+            values = {"ids": keys, "instances": [uuid.UUID(one) for one in new_ids(len(keys))], "at": at, "job": JOB}
+            self._execute(
+                "UPDATE sched_task SET status = 5, attempt = 1, token = 1, agent_id = 'floor',"
+                " instance_id = n.instance, updated_at = %(at)s, version = 3"
+                " FROM unnest(%(ids)b::uuid[], %(instances)b::uuid[]) AS n(id, instance) WHERE sched_task.id = n.id",
+                values,
+            )
+            self._execute("DELETE FROM sched_ready WHERE task_id = ANY(%(ids)b::uuid[])", values)
+            self._execute(
+                f"INSERT INTO sched_task_instance ({INSTANCE}) SELECT id, 1, instance, 'default', %(job)s::uuid,"
+                " 'floor', 'default', 1, 1, 1, 5, 30000000, 3600000000, %(at)s, false, 0, false"
+                " FROM unnest(%(ids)b::uuid[], %(instances)b::uuid[]) AS n(id, instance)",
+                values,
+            )
+        return keys
+
+    def finish(self, keys: Sequence[Any]) -> None:
+        values = {"ids": list(keys), "at": now()}
+        with self._connection.transaction():
+            self._execute(
+                "UPDATE sched_task SET status = 100, result_token = 1, started_at = %(at)s, finished_at = %(at)s,"
+                " updated_at = %(at)s, version = 4 WHERE id = ANY(%(ids)b::uuid[])",
+                values,
+            )
+            self._execute(
+                "UPDATE sched_task_instance SET status = 100, started_at = %(at)s, finished_at = %(at)s, exit_code = 0"
+                " WHERE task_id = ANY(%(ids)b::uuid[]) AND token = 1",
+                values,
+            )
+
+    def one_row(self) -> None:
+        self._execute("INSERT INTO one_row (at) VALUES (%(at)s)", {"at": now()})
+
+    def _execute(self, statement: str, values: dict[str, Any] | None = None) -> psycopg.Cursor[Any]:
+        return self._connection.execute(statement.encode(), values)
+
+
+class SqliteStatements:
+    """`executemany` on prepared statements: it costs a microsecond or two a row in C."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY"):
+            connection.execute(f"PRAGMA {pragma}")
+        connection.execute("CREATE TABLE one_row (id INTEGER PRIMARY KEY, at INTEGER)")
+        self._job = uuid.UUID(JOB).bytes
+
+    def insert(self, ids: Sequence[str]) -> None:
+        keys, at = [uuid.UUID(one).bytes for one in ids], now()
+        with self._transaction() as run:
+            run(
+                f"INSERT INTO sched_task ({TASK})"
+                " VALUES (?, 'default', ?, 1, 1, 1, 5, ?, 0, 0, 1, 0, 0, 0, 1, 0, 0, ?, ?, 1)",
+                [(key, self._job, at, at, at) for key in keys],
+            )
+            run(f"INSERT INTO sched_task_data ({DATA}) VALUES (?, '{{}}', '{{}}', '', '')", [(key,) for key in keys])
+            run(f"INSERT INTO sched_ready ({READY}) VALUES (?, 1, 5, ?)", [(key, at) for key in keys])
+            run(
+                f"INSERT INTO sched_idempotency ({REQUEST}) VALUES ('default', {METHOD}, ?, ?, ?, ?)",
+                [(one, b"f" * 32, one, at + KEEP) for one in ids],
+            )
+
+    def claim(self, count: int) -> list[Any]:
+        at = now()
+        with self._transaction() as run:
+            found = self._connection.execute(
+                "SELECT task_id FROM sched_ready WHERE requirement_id = 1 ORDER BY priority DESC, ready_at, task_id"
+                " LIMIT ?",
+                (count,),
+            ).fetchall()
+            placed = [(row[0], uuid.UUID(one).bytes) for row, one in zip(found, new_ids(len(found)), strict=True)]
+            run(
+                "UPDATE sched_task SET status = 5, attempt = 1, token = 1, agent_id = 'floor', instance_id = ?,"
+                " updated_at = ?, version = 3 WHERE id = ?",
+                [(instance, at, key) for key, instance in placed],
+            )
+            run("DELETE FROM sched_ready WHERE task_id = ?", found)
+            run(
+                f"INSERT INTO sched_task_instance ({INSTANCE}) VALUES (?, 1, ?, 'default', ?, 'floor', 'default', 1, 1,"
+                " 1, 5, 30000000, 3600000000, ?, 0, 0, 0)",
+                [(key, instance, self._job, at) for key, instance in placed],
+            )
+        return [key for key, _ in placed]
+
+    def finish(self, keys: Sequence[Any]) -> None:
+        at = now()
+        with self._transaction() as run:
+            run(
+                "UPDATE sched_task SET status = 100, result_token = 1, started_at = ?, finished_at = ?, updated_at = ?,"
+                " version = 4 WHERE id = ?",
+                [(at, at, at, key) for key in keys],
+            )
+            run(
+                "UPDATE sched_task_instance SET status = 100, started_at = ?, finished_at = ?, exit_code = 0"
+                " WHERE task_id = ? AND token = 1",
+                [(at, at, key) for key in keys],
+            )
+
+    def one_row(self) -> None:
+        with self._transaction() as run:
+            run("INSERT INTO one_row (at) VALUES (?)", [(now(),)])
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[Any]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._connection.executemany
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise

@@ -1,0 +1,117 @@
+"""A control plane as users start it: `pawl server`, a process of its own. And a real agent beside it.
+
+CPU time and memory are read from /proc; where there is none they are 0.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.postgres import die_with_parent
+
+PAWL = Path(sys.executable).with_name("pawl")
+START_SECONDS = 30.0
+STOP_SECONDS = 20.0
+ADDRESSES = re.compile(r"HTTP (\S+).*gRPC (\S+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """One that runs: where it answers, and its process."""
+
+    http: str
+    grpc: str
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """What it has used since its start, all threads."""
+        return cpu_seconds(self.pid)
+
+    def resident_bytes(self) -> int:
+        """What it has in memory now."""
+        with contextlib.suppress(OSError):
+            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return 0
+
+
+@contextlib.asynccontextmanager
+async def running(database_url: str, folder: Path) -> AsyncIterator[Plane]:
+    """A control plane on this database, stopped at the end. Raises RuntimeError with its words if it does not start."""
+    arguments = ["server", "--insecure", "--host", "127.0.0.1", "--http-port", "0", "--grpc-port", "0"]
+    arguments += ["--database", database_url, "--data-dir", str(folder / "server"), "--log-level", "warn"]
+    with process(arguments, folder, "server") as (child, log):
+        found = await asyncio.to_thread(_addresses, child, log)
+        yield Plane(found[1], found[2].rstrip(","), child.pid)
+
+
+@contextlib.contextmanager
+def agent(plane: Plane, folder: Path, slots: int) -> Iterator[int]:
+    """A real agent; gives its process id."""
+    arguments = ["agent", "--server", plane.grpc, "--name", "bench-real", "--slots", str(slots)]
+    arguments += ["--data-dir", str(folder / "agent"), "--work-dir", str(folder / "work"), "--log-level", "warning"]
+    with process(arguments, folder, "agent") as (child, _):
+        yield child.pid
+
+
+@contextlib.contextmanager
+def process(arguments: list[str], folder: Path, name: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A `pawl` of its own, without the caller's settings; ends with the block, or with us."""
+    # A settings file in the folder, and PAWL_* or PORT of the caller, would measure something else.
+    unwanted = ("PAWL_", "DATABASE_URL", "PORT")
+    environ = {key: value for key, value in os.environ.items() if not key.startswith(unwanted)}
+    log = folder / f"{name}.log"
+    with log.open("wb") as words:
+        child = subprocess.Popen(
+            [PAWL, *arguments],
+            cwd=folder,
+            env=environ | {"HOME": str(folder)},
+            stdin=subprocess.DEVNULL,
+            stdout=words,
+            stderr=words,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 # one system call: takes no lock that a thread could hold
+        )
+    try:
+        yield child, log
+    finally:
+        child.send_signal(signal.SIGTERM)
+        try:
+            child.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _addresses(child: subprocess.Popen[bytes], log: Path) -> re.Match[str]:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        words = log.read_text(errors="replace")
+        found = ADDRESSES.search(words)
+        if found and words.endswith("\n"):
+            return found
+        if child.poll() is not None:
+            break
+        time.sleep(0.02)
+    raise RuntimeError(f"pawl server did not start:\n{log.read_text(errors='replace')}")
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process, its ended children not counted."""
+    with contextlib.suppress(OSError, IndexError):
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that this one has started."""
+    with contextlib.suppress(OSError):
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
