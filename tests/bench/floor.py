@@ -1,28 +1,27 @@
 """The raw SQL floor: what the same rows and the same commits cost without Pawl, measured in the same run.
 
-The tables and indexes are Pawl's own, made by `pawl migrate`; the statements are the cheapest known for each database:
+The tables and indexes are Pawl's own, made by its migrations; the statements are the cheapest known for each database:
 arrays and `unnest` in binary on PostgreSQL, `executemany` on SQLite. Nothing is decided, checked or sent: this is what
 a control plane could reach that costs nothing itself.
 """
 
 import contextlib
 import sqlite3
-import subprocess
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import psycopg
 import uuid_utils
 
+from controlplane.store import Store
+from controlplane.store.migrations import migrate
 from tests.bench.databases import Batches, Database
-from tests.bench.plane import PAWL
 
 JOB = str(uuid_utils.uuid7())
 KEEP = 24 * 3600 * 1_000_000
-MIGRATE_SECONDS = 60.0
 
 
 class Statements(Protocol):
@@ -45,25 +44,39 @@ class Statements(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One pass over the floor: tasks a second, and CPU microseconds a task of client and database together."""
+
+    rate: float
+    cpu: float
+
+
 class Floor:
     """Times the steps. Empty at the beginning and after each measurement but for what has ended."""
 
-    def __init__(self, statements: Statements) -> None:
+    def __init__(self, statements: Statements, database: Database) -> None:
         self.statements = statements
+        self._database = database
 
-    def drain(self, count: int, batches: Batches) -> float:
-        """Tasks a second, claimed and finished; they were stored before."""
+    def drain(self, count: int, batches: Batches) -> Pass:
+        """Tasks claimed and finished; they were stored before."""
         self._insert(count, 500)
-        begun = time.perf_counter()
-        self._run(batches)
-        return count / (time.perf_counter() - begun)
+        return self._passed(count, lambda: self._run(batches))
 
-    def whole(self, count: int, batches: Batches) -> float:
-        """Tasks a second, stored, claimed and finished."""
-        begun = time.perf_counter()
-        self._insert(count, batches.insert)
-        self._run(batches)
-        return count / (time.perf_counter() - begun)
+    def whole(self, count: int, batches: Batches) -> Pass:
+        """Tasks stored, claimed and finished."""
+
+        def life() -> None:
+            self._insert(count, batches.insert)
+            self._run(batches)
+
+        return self._passed(count, life)
+
+    def _passed(self, count: int, what: Callable[[], None]) -> Pass:
+        cpu = time.process_time() + self._database.cpu_seconds()
+        seconds = self._timed(what)
+        return Pass(count / seconds, (time.process_time() + self._database.cpu_seconds() - cpu) / count * 1e6)
 
     def one_row_seconds(self, count: int) -> list[float]:
         """Seconds of each of so many one-row commits."""
@@ -102,7 +115,7 @@ class Floor:
             self.statements.finish(held)
 
     @staticmethod
-    def _timed(what: Any) -> float:
+    def _timed(what: Callable[[], None]) -> float:
         begun = time.perf_counter()
         what()
         return time.perf_counter() - begun
@@ -111,22 +124,19 @@ class Floor:
 @contextlib.contextmanager
 def opened(database: Database) -> Iterator[Floor]:
     """A floor on an empty database, which gets Pawl's schema first."""
-    command: list[str | Path] = [
-        PAWL,
-        "migrate",
-        "--database",
-        database.url,
-        "--data-dir",
-        str(database.folder / "floor"),
-    ]
-    subprocess.run(command, check=True, capture_output=True, cwd=database.folder, timeout=MIGRATE_SECONDS)
+    store = Store(database.url)
+    store.open()
+    try:
+        migrate(store, now())
+    finally:
+        store.close()
     if database.kind == "sqlite":
         path = database.url.removeprefix("sqlite:///")
         with contextlib.closing(sqlite3.connect(path, check_same_thread=False, isolation_level=None)) as lite:
-            yield Floor(SqliteStatements(lite))
+            yield Floor(SqliteStatements(lite), database)
         return
     with psycopg.connect(database.url, autocommit=True, prepare_threshold=2) as connection:
-        yield Floor(PostgresStatements(connection))
+        yield Floor(PostgresStatements(connection), database)
 
 
 def new_ids(count: int) -> list[str]:

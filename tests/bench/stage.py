@@ -7,10 +7,12 @@ of every task it was told of, by `stage.told`; after it the books are compared w
 import asyncio
 import contextlib
 import itertools
+import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pawl.client import Client
 from pawl.v1 import job_pb2, task_pb2, task_pb2_grpc
@@ -29,11 +31,15 @@ NOOP = "bench-noop"
 
 @dataclass(slots=True)
 class Spent:
-    """CPU microseconds a task, by process, and what was written: from the first to the last task of a measurement."""
+    """CPU microseconds a task, by process, and what was written: from the first to the last task of a measurement.
+
+    `strangers` is how many cores everybody else on the machine used meanwhile: above 0.15 of them the rates say little.
+    """
 
     server: float = 0.0
     database: float = 0.0
     bench: float = 0.0
+    strangers: float = 0.0
     commits: float | None = None
     wal_bytes: float | None = None
 
@@ -106,14 +112,17 @@ class Stage:
     def spending(self, count: int) -> Iterator[Spent]:
         """What the tasks of the block cost; filled in at its end."""
         spent = Spent()
-        before = self._meters()
+        begun, busy, before = time.perf_counter(), busy_seconds(), self._meters()
         yield spent
+        seconds, busy = time.perf_counter() - begun, busy_seconds() - busy
         server, database, bench, commits, wal = (
             None if old is None or new is None else (new - old) / count
             for old, new in zip(before, self._meters(), strict=True)
         )
         spent.server, spent.database, spent.bench = (1e6 * (one or 0.0) for one in (server, database, bench))
         spent.commits, spent.wal_bytes = commits, wal
+        ours = (spent.server + spent.database + spent.bench) * count / 1e6
+        spent.strangers = max(0.0, busy - ours) / seconds
 
     def _meters(self) -> tuple[float, float, float, int | None, int | None]:
         return (
@@ -141,8 +150,17 @@ def request(job: str) -> task_pb2.CreateTaskRequest:
     return task_pb2.CreateTaskRequest(task=task_pb2.Task(job_id=job), request_id=f"{PREFIX}-{next(COUNTER)}")
 
 
+def busy_seconds() -> float:
+    """CPU time of the whole machine since it started, stolen time included; 0 where nobody counts it."""
+    with contextlib.suppress(OSError):
+        user, nice, system, _idle, _wait, irq, soft, steal = map(int, STAT.read_text().split()[1:9])
+        return (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
 PREFIX = uuid.uuid4().hex
 COUNTER = itertools.count()
+STAT = Path("/proc/stat")
 
 
 async def _all(what: Iterable[Coroutine[None, None, None]]) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from tests.bench.databases import Batches, batches_since, newest
+from tests.bench.floor import Pass
 from tests.bench.report import Row
 from tests.bench.stage import NOOP, PATIENCE_SECONDS, Spent, Stage
 from tests.bench.worker import Worker
@@ -19,8 +20,8 @@ CALLERS = 64
 async def measure(stage: Stage) -> list[Row]:
     """The rows of W1."""
     await stage.make_job(NOOP, "true")
-    count = stage.number(10_000, 600)
-    few = stage.number(4_000, 200)
+    count = stage.number(10_000, 300)
+    few = stage.number(4_000, 100)
     floor = stage.floor
     async with stage.worker(offered=0) as worker:
         return [
@@ -34,24 +35,28 @@ Way = Callable[[Stage, Worker, int], Awaitable[tuple[float, Spent]]]
 
 
 async def _line(
-    stage: Stage, worker: Worker, what: str, count: int, way: Way, floor: Callable[[int, Batches], float]
+    stage: Stage, worker: Worker, what: str, count: int, way: Way, floor: Callable[[int, Batches], Pass]
 ) -> Row:
     """One floor before each repetition and one after the last. The first repetition only tells the sizes of batches."""
     row = Row("W1", stage.database.kind, what, "tasks/s", [], floor_what="raw SQL, same rows and commits")
     batches = await _sizes(stage, worker, count // 4, way)
-    row.floor.append(await asyncio.to_thread(floor, count, batches))
+    passed = await asyncio.to_thread(floor, count, batches)
+    row.floor.append(passed.rate)
     spent = Spent()
     for _ in range(stage.repeats):
         since = newest(stage.database)
         rate, spent = await way(stage, worker, count)
         batches = batches_since(stage.database, since)
         row.values.append(rate)
-        row.floor.append(await asyncio.to_thread(floor, count, batches))
+        passed = await asyncio.to_thread(floor, count, batches)
+        row.floor.append(passed.rate)
     row.counters = {
         "batches (insert/claim/finish)": str(batches),
         "server µs/task": spent.server,
         "database µs/task": spent.database,
         "bench and agent µs/task": spent.bench,
+        "floor µs/task": passed.cpu,
+        "strangers' cores": spent.strangers,
     }
     if spent.commits is not None and spent.wal_bytes is not None:
         row.counters |= {"commits/task": spent.commits, "WAL B/task": spent.wal_bytes}

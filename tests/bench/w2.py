@@ -22,7 +22,7 @@ PAUSE_SECONDS = 0.004
 async def measure(stage: Stage) -> list[Row]:
     """The rows of W2."""
     await stage.make_job(NOOP, "true")
-    count = stage.number(400, 60)
+    count = stage.number(400, 25)
     kind = stage.database.kind
     figures: dict[str, list[float]] = {}
     async with stage.worker() as worker:
@@ -76,7 +76,7 @@ async def _idle(stage: Stage, worker: Worker, count: int) -> tuple[list[float], 
 
 async def _loaded(stage: Stage, worker: Worker, seconds: float) -> tuple[float, list[float]]:
     """The rate, and seconds to the start of tasks that come at random at half of what is possible."""
-    probe = stage.number(2_000, 200)
+    probe = stage.number(2_000, 100)
     begun = time.perf_counter()
     await stage.create_each(NOOP, probe, callers=CALLERS)
     await worker.acknowledged_up_to(len(stage.told), PATIENCE_SECONDS)
