@@ -1,6 +1,8 @@
 """A cluster for each test, ended with it."""
 
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,23 +11,24 @@ from tests.faults.cluster import Cluster
 
 
 @pytest.fixture
-def cluster(request: pytest.FixtureRequest, tmp_path: Path, database_url: str) -> Iterator[Cluster]:
-    """On each database; nothing is started yet. A test that failed shows what everybody said."""
-    made = Cluster(tmp_path, database_url)
-    failed = request.session.testsfailed
-    try:
+def cluster(tmp_path: Path, database_url: str) -> Iterator[Cluster]:
+    """On each kind of database; nothing is started yet."""
+    with ended(Cluster(tmp_path, database_url)) as made:
         yield made
-    finally:
-        made.close()
-        if request.session.testsfailed > failed:
-            request.node.add_report_section("call", "cluster", made.said())
 
 
 @pytest.fixture
 def sqlite_cluster(tmp_path: Path) -> Iterator[Cluster]:
     """On SQLite alone, for what has nothing to do with the kind of database."""
-    made = Cluster(tmp_path, f"sqlite:///{tmp_path}/pawl.db")
-    try:
+    with ended(Cluster(tmp_path, f"sqlite:///{tmp_path}/pawl.db")) as made:
         yield made
+
+
+@contextmanager
+def ended(cluster: Cluster) -> Iterator[Cluster]:
+    """End it, and leave for pytest, which shows it when the test failed, what everybody said."""
+    try:
+        yield cluster
     finally:
-        made.close()
+        cluster.close()
+        sys.stdout.write(cluster.said())

@@ -1,5 +1,4 @@
 import asyncio
-import time
 
 import pytest
 from pawl.v1.job_pb2 import Job, JobConfig
@@ -11,13 +10,19 @@ from tests.faults.load import Load
 TASKS = 2_000
 CALLERS = 50
 END_SECONDS = 90.0
+SLOTS = 8
 GONE_SECONDS = 5.0
-SLOW_TASKS = 6
+SLOW_TASKS = SLOTS + 4  # more than one agent can take
+
+PLACED_WELL = (100, None)
+GIVEN_BACK = (99, None)
+LOST = ((90, "AGENT_LOST"), (90, "LEASE_EXPIRED"))
+"""Said by the control plane of an agent that is silent, or by an agent that stopped its work out of reach."""
 
 
 def quick(name: str, cmd: str = "/bin/true", *args: str) -> Job:
     """A job whose lost placements are noticed soon."""
-    config = JobConfig(cmd=cmd, args=args, lost_after_seconds=4, grace_seconds=1)
+    config = JobConfig(cmd=cmd, args=args, lost_after_seconds=5, grace_seconds=1)
     return Job(name=name, config=config)
 
 
@@ -35,42 +40,30 @@ async def all_succeed(cluster: Cluster, load: Load, tasks: int) -> None:
 
 @pytest.mark.timeout(180)
 async def test_every_acknowledged_task_succeeds_in_one_placement(cluster: Cluster) -> None:
-    await cluster.started(cluster.agent("one", slots=8))
+    await cluster.started(cluster.agent("one", slots=SLOTS))
     async with cluster.client() as pawl:
         await pawl.jobs.create(quick("quick"))
     load = Load(cluster, "quick")
-    begun = time.monotonic()
     await load.run(TASKS, CALLERS)
-    created = time.monotonic() - begun
     await all_succeed(cluster, load, TASKS)
-    print(f"created in {created:.1f} s, ended after {time.monotonic() - begun:.1f} s")
     assert load.repeated == 0
     assert history.one(cluster.database_url, "SELECT count(*) FROM sched_task_instance") == TASKS
 
 
 @pytest.mark.timeout(240)
 async def test_nothing_acknowledged_is_lost_when_control_plane_and_agent_are_killed(cluster: Cluster) -> None:
-    doomed, survivor = cluster.agent("doomed", slots=8), cluster.agent("survivor", slots=8)
+    doomed, survivor = cluster.agent("doomed", slots=SLOTS), cluster.agent("survivor", slots=SLOTS)
     await cluster.started(doomed, survivor)
     async with cluster.client() as pawl:
         await pawl.jobs.create(quick("quick"))
         await pawl.jobs.create(quick("slow", "sleep", "4"))
     load = Load(cluster, "quick")
-    begun = time.monotonic()
     async with asyncio.TaskGroup() as group:
         group.create_task(load.run(TASKS, CALLERS))
         group.create_task(faults(cluster, load, doomed))
-    created = time.monotonic() - begun
     await all_succeed(cluster, load, TASKS + SLOW_TASKS)
-    url = cluster.database_url
-    print(
-        f"created in {created:.1f} s, ended after {time.monotonic() - begun:.1f} s, {load.repeated} REST calls repeated,",
-        "instances:",
-        history.ask(url, "SELECT status, error_code, count(*) FROM sched_task_instance GROUP BY 1, 2"),
-    )
-    others = "SELECT id, status, error_code FROM sched_task_instance WHERE status NOT IN (100, 99)"
-    lost = [row for row in history.ask(url, others) if (row[1], row[2]) != (90, "AGENT_LOST")]
-    assert lost == []
+    ended = history.ask(cluster.database_url, "SELECT DISTINCT status, error_code FROM sched_task_instance")
+    assert {tuple(row) for row in ended} <= {PLACED_WELL, GIVEN_BACK, *LOST}
     assert load.repeated > 0, "the faults hit nobody"
 
 
@@ -79,6 +72,7 @@ async def faults(cluster: Cluster, load: Load, doomed: AgentProcess) -> None:
     await until("callers are under way", lambda: len(load.acknowledged) > TASKS // 5, 60)
     await restart(cluster)
     async with cluster.client() as pawl:
+        await cluster.online(pawl, doomed)
         for _ in range(SLOW_TASKS):
             await pawl.tasks.create("slow", priority=1000)
     running = (
