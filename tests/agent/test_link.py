@@ -144,7 +144,8 @@ async def test_messages_are_numbered_from_one_and_acknowledge_what_was_taken_in(
         await plane.play(hears("taken", 1))
         numbered = [message for message in plane.stream.messages if message.seq]
         assert [message.seq for message in numbered] == list(range(1, len(numbered) + 1))
-        assert plane.stream.messages[-1].ack == 3  # welcome, reconcile, assign
+        # Welcome, reconcile, assign; what came since (an answer to a heartbeat) may be among them.
+        assert plane.stream.messages[-1].ack >= 3
         assert notes.assigned_numbers == [1]
 
 

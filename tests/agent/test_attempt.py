@@ -1,0 +1,231 @@
+"""An attempt alone, with an executor that does what the test says: who decides the status, and what is reported."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from pawl.link import Result, boot_clock
+from pawl.v1 import agent_pb2, task_pb2
+
+from agent.attempt import LARGEST_OUTPUT_BYTES, Attempt, of_record, to_record, work_of
+from agent.executors.base import Failure, LaunchError, Outcome, Payload, Sink, Work
+from agent.logs import LogShipper
+from tests.agent.scripted import DEADLINE, ref, until, work
+
+Status = task_pb2.Task
+
+
+class Stage:
+    """An executor, its only run, and the attempt's host in one: the test moves it on."""
+
+    name = "stage"
+
+    def __init__(self, *, launches: bool = True) -> None:
+        self.sink: Sink | None = None
+        self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.launched = asyncio.Event()
+        self.may_launch = asyncio.Event()
+        self.refusal: Exception | None = None
+        self.graces: list[float] = []
+        self.starts = 0
+        self.progress: list[task_pb2.Progress] = []
+        self.started_after_seconds = 0.0
+        self.group: asyncio.TaskGroup | None = None
+        if launches:
+            self.may_launch.set()
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def launch(self, work: Work, sink: Sink) -> "Stage":
+        self.sink = sink
+        self.launched.set()
+        await self.may_launch.wait()
+        if self.refusal is not None:
+            raise self.refusal
+        sink.started()
+        return self
+
+    async def wait(self) -> Outcome:
+        return await asyncio.shield(self.outcome)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Like a program that ends on TERM."""
+        self.graces.append(grace_seconds)
+        if not self.outcome.done():
+            self.outcome.set_result(Outcome(failure=Failure("SIGNAL_TERM", "ended"), signal=15))
+        await asyncio.sleep(0)
+
+    def spawn_stop(self, attempt: Attempt, grace_seconds: float) -> None:
+        assert self.group is not None
+        self.group.create_task(attempt.end_run(grace_seconds))
+
+    def program_started(self, attempt: Attempt) -> None:
+        self.starts += 1
+
+    def progressed(self, attempt: Attempt, progress: task_pb2.Progress) -> None:
+        self.progress.append(progress)
+
+
+async def _nowhere(_: agent_pb2.AppendLogsRequest) -> None: ...
+
+
+@asynccontextmanager
+async def attempting(stage: Stage, item: agent_pb2.Assign.Item) -> AsyncIterator[tuple[Attempt, asyncio.Task[Result]]]:
+    attempt = Attempt(item, stage, stage, LogShipper(_nowhere, "a", "default").open(item.instance, 1000))
+    async with asyncio.timeout(DEADLINE), asyncio.TaskGroup() as group:
+        stage.group = group
+        yield attempt, group.create_task(attempt.run())
+
+
+async def test_an_attempt_without_failure_succeeded() -> None:
+    stage = Stage()
+    async with attempting(stage, work(1, "x")) as (_, life):
+        stage.outcome.set_result(Outcome(exit_code=0, output=Payload(b"7", "application/json"), output_size=1))
+        item = (await life).item
+    assert (item.status, item.exit_code, item.output.data) == (Status.SUCCEEDED, 0, b"7")
+    assert not item.HasField("error")
+
+
+async def test_what_the_work_says_of_its_retry_reaches_the_result() -> None:
+    stage = Stage()
+    async with attempting(stage, work(1, "x")) as (_, life):
+        stage.outcome.set_result(Outcome(failure=Failure("BUSY", "later", retry_after_seconds=7.5)))
+        item = (await life).item
+    assert (item.status, item.error.code, item.error.retryable) == (Status.FAILED, "BUSY", True)
+    assert item.retry_after_seconds == 7.5
+
+
+async def test_work_that_could_not_be_launched_never_started() -> None:
+    stage = Stage()
+    stage.refusal = LaunchError(Failure("NO_SUCH", "there is none", retryable=False))
+    async with attempting(stage, work(1, "x")) as (_, life):
+        result = await life
+    assert (result.item.status, result.item.error.code, result.item.error.retryable) == (
+        Status.FAILED,
+        "NO_SUCH",
+        False,
+    )
+    assert result.started_at is None
+
+
+async def test_an_executor_that_breaks_fails_the_attempt_and_not_the_agent() -> None:
+    stage = Stage()
+    stage.refusal = ZeroDivisionError("inside")
+    async with attempting(stage, work(1, "x")) as (_, life):
+        item = (await life).item
+    assert (item.status, item.error.code) == (Status.FAILED, "EXECUTOR_BROKEN")
+
+
+async def test_a_cancel_during_the_launch_ends_the_launch() -> None:
+    stage = Stage(launches=False)
+    async with attempting(stage, work(1, "x")) as (attempt, life):
+        await stage.launched.wait()
+        attempt.cancel("changed my mind")
+        item = (await life).item
+    assert (item.status, item.error.message) == (Status.CANCELLED, "changed my mind")
+    assert stage.graces == []
+
+
+async def test_a_cancel_before_the_launch_launches_nothing() -> None:
+    stage = Stage()
+    async with attempting(stage, work(1, "x")) as (attempt, life):
+        attempt.cancel("")
+        item = (await life).item
+    assert item.status == Status.CANCELLED
+    assert not stage.launched.is_set()
+
+
+async def test_the_first_reason_to_stop_decides_the_status() -> None:
+    stage = Stage()
+    async with attempting(stage, work(1, "x", grace_seconds=3.0)) as (attempt, life):
+        await until(lambda: stage.starts)
+        attempt.cancel("first")
+        attempt.lease_over()
+        item = (await life).item
+    assert (item.status, item.error.message, item.signal) == (Status.CANCELLED, "first", 15)
+    assert stage.graces[0] == 3.0
+
+
+async def test_a_result_that_was_there_before_the_cancel_wins() -> None:
+    stage = Stage()
+    async with attempting(stage, work(1, "x")) as (attempt, life):
+        await until(lambda: stage.starts)
+        stage.outcome.set_result(Outcome(exit_code=0))
+        item = (await life).item
+        attempt.cancel("too late")
+    assert item.status == Status.SUCCEEDED
+
+
+async def test_the_timeout_counts_from_the_start_of_the_program_and_names_the_limit() -> None:
+    stage = Stage(launches=False)
+    async with attempting(stage, work(1, "x", timeout_seconds=0.05)) as (_, life):
+        await stage.launched.wait()
+        await asyncio.wait({life}, timeout=0.1)  # the launch may take longer than the timeout
+        assert not life.done()
+        stage.may_launch.set()
+        item = (await life).item
+    assert (item.status, item.error.code) == (Status.TIMED_OUT, "TIMEOUT")
+    assert "0.05 s" in item.error.message
+
+
+async def test_a_discarded_run_that_was_being_cancelled_is_still_reported() -> None:
+    stage = Stage()
+    async with attempting(stage, work(1, "x")) as (attempt, life):
+        await until(lambda: stage.starts)
+        attempt.cancel("by a person")
+        attempt.discard(0.0)
+        item = (await life).item
+    assert item.status == Status.CANCELLED
+    assert not attempt.discarded
+
+
+async def test_progress_is_kept_within_bounds_and_the_newest_counts() -> None:
+    stage = Stage()
+    async with attempting(stage, work(1, "x")) as (_, life):
+        await until(lambda: stage.starts)
+        assert stage.sink is not None
+        for percent in (-5.0, 20.0, float("nan"), 50.0, 400.0):
+            stage.sink.progress(percent, f"{percent}")
+        await until(lambda: len(stage.progress) == 2)
+        stage.outcome.set_result(Outcome(exit_code=0))
+        await life
+    assert [(one.percent, one.message) for one in stage.progress] == [(0.0, "-5.0"), (100.0, "400.0")]
+
+
+@pytest.mark.parametrize(
+    ("lease", "grace", "term_in", "kill_in"),
+    [(60.0, 10.0, 45.0, 55.0), (60.0, 60.0, 40.0, 55.0), (3.0, 10.0, 1.5, 2.25)],
+)
+async def test_a_lease_ends_the_work_before_it_is_over(
+    lease: float, grace: float, term_in: float, kill_in: float
+) -> None:
+    stage = Stage()
+    stage.outcome.set_result(Outcome(exit_code=0))
+    async with attempting(stage, work(1, "x", lease_seconds=lease, grace_seconds=grace)) as (attempt, _):
+        assert attempt.renew(1000.0) == (1000.0 + term_in, 1000.0 + kill_in)
+
+
+def test_output_is_bounded_by_what_a_message_carries() -> None:
+    assert work_of(work(1, "x", max_output_size=100 << 20)).limits.output_bytes == LARGEST_OUTPUT_BYTES
+    assert work_of(work(1, "x")).limits.output_bytes == 1 << 20
+
+
+def test_a_result_survives_the_spool_with_its_times() -> None:
+    item = agent_pb2.Finished.Item(instance=ref(1), status=Status.SUCCEEDED, exit_code=0)
+    now = boot_clock()
+    back = of_record(to_record(Result(item, now - 2, now - 5)))
+    assert back.item == item
+    assert (back.finished_at, back.started_at) == (now - 2, now - 5)
+    assert of_record(to_record(Result(item, now))).started_at is None
+
+
+def test_a_result_from_before_a_reboot_keeps_its_age() -> None:
+    item = agent_pb2.Finished.Item(instance=ref(1))
+    record = bytearray(to_record(Result(item, 5_000_000.0, 4_999_990.0)))
+    record[:16] = bytes(15) + b"\x01"  # another start of the machine, whose clock had counted further
+    back = of_record(bytes(record))
+    assert 0 <= boot_clock() - back.finished_at < 5
+    assert back.started_at == pytest.approx(back.finished_at - 10)

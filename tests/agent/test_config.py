@@ -1,0 +1,71 @@
+"""The agent's settings: layers, origins, and errors that name the key."""
+
+from pathlib import Path
+
+import pytest
+from pawl.settings import SettingsError
+
+from agent.config import load, name_from_host
+
+
+def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text('[agent]\nname = "file"\nslots = 2\ntask_check_interval = 20\n[labels]\ngpu = "true"\n')
+    environ = {"PAWL_AGENT_NAME": "environment", "PAWL_AGENT_MAX_CONCURRENT_TASKS": "3"}
+    loaded = load(file, environ, {"agent.name": "flag"})
+    rows = {key: (value, origin) for key, value, origin in loaded.rows()}
+    assert rows["agent.name"] == ("flag", "flag")
+    assert rows["agent.max_concurrent_tasks"] == (3, "environment PAWL_AGENT_MAX_CONCURRENT_TASKS")
+    assert rows["agent.task_check_interval"] == (20.0, f"file {file}")
+    assert rows["agent.heartbeat_interval"] == (30.0, "default")
+    assert rows["labels.gpu"] == ("true", f"file {file}")
+
+
+def test_the_configuration_of_the_seed_is_taken_as_it_stands(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text(
+        "[agent]\nheartbeat_interval = 30\ntask_check_interval = 10\nmax_concurrent_tasks = 5\n"
+        '[executor]\nwork_dir = "/tmp/work"\ncleanup_enabled = true\ncleanup_interval = 3600\n'
+    )
+    settings = load(file, {"SERVER_URL": "ws://pawl-server:8081"}, {}).settings
+    assert settings.agent.max_concurrent_tasks == 5
+    assert settings.work_dir == Path("/tmp/work")
+    assert (settings.address.target, settings.address.tls) == ("pawl-server:8081", False)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[agent]\nslotz = 1", "agent.slotz: unknown setting"),
+        ("[agents]\nname = 'x'", "unknown section [agents]"),
+        ("[agent]\nmax_concurrent_tasks = 0", "agent.max_concurrent_tasks"),
+        ("[agent]\nmax_concurrent_tasks = 'many'", "agent.max_concurrent_tasks"),
+        ("[agent]\nname = 'a b'", "agent.name"),
+        ("[agent]\nname = '0198c0de-0000-7000-8000-000000000000'", "agent.name"),
+        ("[labels]\nsys_os = 'x'", "labels.sys_os"),
+        ("[server]\nurl = 'ftp://x'", "server.url"),
+        ("[logging]\nlevel = 'loud'", "logging.level"),
+        ("agent = 1", "agent must be a section"),
+        ("[agent", "agent.toml"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_origin(tmp_path: Path, text: str, named: str) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=r"agent\.toml") as caught:
+        load(file, {}, {})
+    assert named in str(caught.value)
+
+
+def test_a_variable_of_the_agent_that_nobody_knows_is_an_error() -> None:
+    with pytest.raises(SettingsError, match="PAWL_AGENT_COLOUR"):
+        load(None, {"PAWL_AGENT_COLOUR": "red"}, {})
+
+
+def test_variables_of_the_server_are_not_the_agents_business() -> None:
+    load(None, {"PAWL_SERVER_HTTP_PORT": "8080", "PAWL_AGENT_CONFIG": "x", "PAWLOVA": "1"}, {})
+
+
+@pytest.mark.parametrize("host", ["web-1", "Web 1.local", "_x", "---", "ä", "0198c0de-0000-7000-8000-000000000000"])
+def test_any_machine_gives_a_name_that_the_rule_allows(host: str) -> None:
+    load(None, {}, {"agent.name": name_from_host(host)})
