@@ -175,6 +175,8 @@ def set_up_logging(*, level: str = "info", json: bool = False) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(number)
+    # What a web server says of its own start and end is said by us already.
+    logging.getLogger("uvicorn.error").setLevel(max(number, logging.WARNING))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
