@@ -57,7 +57,7 @@ COMMANDS: Final = {
     "proto": Entry("proto", "The contract, for your own generator.", TOOLS),
 }
 ENGINE: Final = {
-    "dev": "Everything in one process, on this machine.",
+    "dev": "Everything on this machine: control plane and agent.",
     "server": "Start a control plane.",
     "migrate": "Bring a database's schema up to date.",
     "config": "Settings, and where each comes from.",

@@ -47,7 +47,7 @@ def answer(session: Session, message: Message, people: RenderableType) -> None:
 
 def structured(session: Session, value: Any) -> None:
     """Print data as JSON or YAML."""
-    if session.output is Output.YAML:
+    if session.output == Output.YAML:  # not `is`: the command line may give a plain str
         import yaml
 
         text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
