@@ -75,7 +75,7 @@ class ServerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class LoggingSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[logging]: what the agent says of itself, on stderr."""
 
-    # debug, info, warning, error.
+    # debug, info, warn (or warning), error.
     level: str = "info"
     # text or json.
     format: str = "text"
@@ -166,8 +166,8 @@ def _check(loaded: Loaded[Settings]) -> None:
         if not NAME.fullmatch(name) or _UUID.fullmatch(name):
             refuse(key, f"{name!r} must be 1 to 63 letters, digits, '.', '_' or '-', begin with one of the first two,"
                         " and be no UUID")  # fmt: skip
-    if settings.logging.level.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
-        refuse("logging.level", f"{settings.logging.level!r} is none of debug, info, warning, error")
+    if settings.logging.level.upper() not in {"DEBUG", "INFO", "WARN", "WARNING", "ERROR"}:
+        refuse("logging.level", f"{settings.logging.level!r} is none of debug, info, warn, error")
     if settings.logging.format not in {"text", "json"}:
         refuse("logging.format", f"{settings.logging.format!r} is neither text nor json")
     for label in settings.labels:
