@@ -68,6 +68,15 @@ class Store:
                 connect_args={"connect_timeout": 5, "application_name": "pawl", "prepare_threshold": 2},
             )
             self._engines = [self._writer]
+            self._knock(self._writer)
+
+    def _knock(self, engine: Engine) -> None:
+        """Whoever starts a server is told which database it was and what that said, not to repeat a call."""
+        try:
+            engine.connect().close()
+        except OperationalError as error:
+            said = " ".join(str(error.orig).split())
+            raise Unavailable(f"{engine.url.render_as_string(hide_password=True)}: {said}") from error
 
     def _open_sqlite(self) -> None:
         path = Path(self.url.removeprefix("sqlite:///"))
