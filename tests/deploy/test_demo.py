@@ -33,22 +33,17 @@ def test_the_demo_ends_by_itself_and_shows_what_happened(tmp_path: Path) -> None
     assert left_over(tmp_path) == []
 
 
-def test_words_that_go_to_a_file_have_no_colours(tmp_path: Path) -> None:
-    ended = finish(start(DEMO, tmp_path, PYTHONIOENCODING="ascii"))
-    assert ended.returncode == 0, ended.stdout
-    assert ended.stdout.isascii()
-    assert "\x1b" not in ended.stdout
-    assert "\r" not in ended.stdout
-
-
-def test_the_demo_ignores_settings_that_are_meant_for_another_pawl(tmp_path: Path) -> None:
+def test_neither_settings_of_another_pawl_nor_a_terminal_without_colours_and_unicode_matter(tmp_path: Path) -> None:
     elsewhere = {
         "PAWL_SERVER": "nowhere.invalid:1",
         "PAWL_NAMESPACE": "other",
         "DATABASE_URL": "sqlite:////nowhere/x.db",
     }
-    ended = finish(start(DEMO, tmp_path, **elsewhere))
+    ended = finish(start(DEMO, tmp_path, PYTHONIOENCODING="ascii", **elsewhere))
     assert ended.returncode == 0, ended.stdout
+    assert ended.stdout.isascii()
+    assert "\x1b" not in ended.stdout
+    assert "\r" not in ended.stdout
 
 
 @pytest.mark.parametrize(
