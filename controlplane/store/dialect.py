@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -101,6 +102,148 @@ def upsert(connection: Connection, table: Table, keys: Iterable[sa.Column[Any]],
 
     lite = sqlite_insert(table)
     return lite.on_conflict_do_update(index_elements=list(keys), set_={name: lite.excluded[name] for name in changes})
+
+
+# Many rows at once, for the statements that every task pays for. SQLAlchemy's own way builds a dictionary and sends a
+# message for each row, which costs more than the row itself. On PostgreSQL a column travels as one array in binary and
+# a statement is one message; SQLite's `executemany` is a loop in C and needs only the values in order.
+
+
+def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows that all name the same columns."""
+    if not rows:
+        return
+    names = tuple(rows[0])
+    values = [_bound(connection, table.c[name], [row[name] for row in rows]) for name in names]
+    if is_postgres(connection):
+        connection.exec_driver_sql(_insert_arrays(table, names), tuple(values))
+    else:
+        connection.exec_driver_sql(_insert_each(table, names), list(zip(*values, strict=True)))
+
+
+def update_rows(
+    connection: Connection,
+    table: Table,
+    keys: tuple[str, ...],
+    changes: tuple[str, ...],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    kept: tuple[str, ...] = (),
+) -> int:
+    """Set `changes` of the rows whose columns `keys` are what stands under `b_<key>`; how many were found. A None
+    leaves a column in `kept` as it is. Rows of one key are taken in their order.
+    """
+    if not rows:
+        return 0
+    found = 0
+    for together in _apart(rows, f"b_{keys[0]}") if is_postgres(connection) else [rows]:
+        values = [_bound(connection, table.c[name], [row[name] for row in together]) for name in changes]
+        values += [_bound(connection, table.c[key], [row[f"b_{key}"] for row in together]) for key in keys]
+        if is_postgres(connection):
+            done = connection.exec_driver_sql(_update_arrays(table, keys, changes, kept), tuple(values))
+        else:
+            done = connection.exec_driver_sql(_update_each(table, keys, changes, kept), list(zip(*values, strict=True)))
+        found += done.rowcount
+    return found
+
+
+def delete_rows(connection: Connection, column: sa.Column[Any], values: Sequence[Any]) -> None:
+    """Delete the rows in whose column one of the values stands."""
+    bound = _bound(connection, column, values)
+    statement = f'DELETE FROM "{column.table.name}" WHERE "{column.name}" = '
+    if is_postgres(connection):
+        connection.exec_driver_sql(f"{statement} ANY({_array(column)})", (bound,))
+    elif bound:
+        connection.exec_driver_sql(f"{statement} ?", [(value,) for value in bound])
+
+
+def _apart(rows: Sequence[Mapping[str, Any]], key: str) -> Iterator[Sequence[Mapping[str, Any]]]:
+    """One statement sees the rows as they were before it: two changes of one row need two statements."""
+    if len({row[key] for row in rows}) == len(rows):
+        yield rows
+        return
+    together: list[Mapping[str, Any]] = []
+    seen: set[Any] = set()
+    for row in rows:
+        if row[key] in seen:
+            yield together
+            together, seen = [], set()
+        together.append(row)
+        seen.add(row[key])
+    yield together
+
+
+def _bound(connection: Connection, column: sa.Column[Any], values: Sequence[Any]) -> list[Any]:
+    """A column's values as the driver takes them."""
+    if isinstance(column.type, Id) and not is_postgres(connection):
+        return [None if value is None else bytes.fromhex(value.replace("-", "")) for value in values]
+    if isinstance(column.type, sa.Double):  # the elements of an array are of one type
+        return [None if value is None else float(value) for value in values]
+    return list(values)
+
+
+def _array(column: sa.Column[Any]) -> str:
+    """A placeholder for an array in binary. Text without its length: a cast to VARCHAR(n) would cut what is too long,
+    and the column refuses it. Ids go as text, for the server reads them faster than Python makes objects of them.
+    """
+    if isinstance(column.type, Id):
+        return "%b::text[]::uuid[]"
+    kinds = {sa.String: "text", sa.LargeBinary: "bytea", sa.Boolean: "boolean", sa.Double: "double precision"}
+    whole = {sa.SmallInteger: "smallint", sa.BigInteger: "bigint", sa.Integer: "integer"}
+    return f"%b::{next(name for kind, name in (kinds | whole).items() if isinstance(column.type, kind))}[]"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+@lru_cache(maxsize=256)
+def _insert_arrays(table: Table, names: tuple[str, ...]) -> str:
+    arrays = ", ".join(_array(table.c[name]) for name in names)
+    return f'INSERT INTO "{table.name}" ({_listed(names)}) SELECT * FROM unnest({arrays})'
+
+
+@lru_cache(maxsize=256)
+def _insert_each(table: Table, names: tuple[str, ...]) -> str:
+    return f'INSERT INTO "{table.name}" ({_listed(names)}) VALUES ({", ".join("?" * len(names))})'
+
+
+@lru_cache(maxsize=256)
+def _update_arrays(table: Table, keys: tuple[str, ...], changes: tuple[str, ...], kept: tuple[str, ...]) -> str:
+    arrays = ", ".join(_array(table.c[name]) for name in (*changes, *keys))
+    before = [f"b_{key}" for key in keys]
+    new = {name: f'n."{name}"' for name in changes}
+    new |= {name: f'coalesce(n."{name}", old."{name}")' for name in kept}
+    return (
+        f'UPDATE "{table.name}" AS old SET '
+        + ", ".join(f'"{name}" = {value}' for name, value in new.items())
+        + f" FROM unnest({arrays}) AS n({_listed((*changes, *before))})"
+        + " WHERE "
+        + " AND ".join(f'old."{key}" = n."b_{key}"' for key in keys)
+    )
+
+
+@lru_cache(maxsize=256)
+def _update_each(table: Table, keys: tuple[str, ...], changes: tuple[str, ...], kept: tuple[str, ...]) -> str:
+    new = dict.fromkeys(changes, "?") | {name: f'coalesce(?, "{name}")' for name in kept}
+    return (
+        f'UPDATE "{table.name}" SET '
+        + ", ".join(f'"{name}" = {value}' for name, value in new.items())
+        + " WHERE "
+        + " AND ".join(f'"{key}" = ?' for key in keys)
+    )
+
+
+def one_of(connection: Connection, column: sa.Column[Any], values: Sequence[str]) -> sa.ColumnElement[bool]:
+    """The column, an id or a text, is one of these: one array on PostgreSQL, where a list of parameters is a new
+    statement for every length; SQLite has no arrays.
+    """
+    if not is_postgres(connection):
+        return column.in_(values)
+    array: sa.ColumnElement[Any] = sa.bindparam(None, list(values), type_=sa.ARRAY(sa.Text))
+    if isinstance(column.type, Id):
+        array = sa.cast(array, sa.ARRAY(sa.Uuid(as_uuid=False)))
+    return column == sa.any_(array)
 
 
 def clock(connection: Connection) -> int | None:

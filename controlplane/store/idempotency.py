@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from controlplane.domain.idempotency import IdempotencyKey
+from controlplane.store import dialect
 from controlplane.store.tables import idempotency
 
 KEEP = 24 * 3600 * 1_000_000
@@ -28,14 +29,7 @@ def find_many(connection: Connection, keys: Iterable[IdempotencyKey], now: int) 
     wanted = list(keys)
     if not wanted:
         return {}
-    rows = connection.execute(
-        sa.select(idempotency).where(
-            sa.tuple_(idempotency.c.namespace_id, idempotency.c.method, idempotency.c.request_id).in_(
-                [(key.namespace_id, key.method, key.request_id) for key in wanted]
-            ),
-            idempotency.c.expires_at > now,
-        )
-    )
+    rows = connection.execute(sa.select(idempotency).where(_are_of(connection, wanted), idempotency.c.expires_at > now))
     found = {(row.namespace_id, row.method, row.request_id): row for row in rows}
     outcomes = {}
     for key in wanted:
@@ -52,15 +46,11 @@ def insert_many(connection: Connection, used: Sequence[tuple[IdempotencyKey, str
     if not used:
         return
     connection.execute(
-        idempotency.delete().where(
-            sa.tuple_(idempotency.c.namespace_id, idempotency.c.method, idempotency.c.request_id).in_(
-                [(key.namespace_id, key.method, key.request_id) for key, _, _ in used]
-            ),
-            idempotency.c.expires_at <= now,
-        )
+        idempotency.delete().where(_are_of(connection, [key for key, _, _ in used]), idempotency.c.expires_at <= now)
     )
-    connection.execute(
-        idempotency.insert(),
+    dialect.insert_rows(
+        connection,
+        idempotency,
         [
             {
                 "namespace_id": key.namespace_id,
@@ -73,6 +63,23 @@ def insert_many(connection: Connection, used: Sequence[tuple[IdempotencyKey, str
             }
             for key, resource_id, refusal in used
         ],
+    )
+
+
+def _are_of(connection: Connection, keys: Iterable[IdempotencyKey]) -> sa.ColumnElement[bool]:
+    """The rows of these keys. A batch is mostly of one namespace and one method: they are named once, not with each."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for key in keys:
+        groups.setdefault((key.namespace_id, key.method), []).append(key.request_id)
+    return sa.or_(
+        *(
+            sa.and_(
+                idempotency.c.namespace_id == namespace_id,
+                idempotency.c.method == method,
+                dialect.one_of(connection, idempotency.c.request_id, request_ids),
+            )
+            for (namespace_id, method), request_ids in groups.items()
+        )
     )
 
 

@@ -8,7 +8,7 @@ for each other in a circle.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import msgspec
@@ -33,7 +33,6 @@ from controlplane.store import dialect
 from controlplane.store.query import Listing, Tags
 from controlplane.store.tables import log_chunk, ready, task, task_data, task_instance, task_tag, task_transition, timer
 
-_COLUMNS = list(task.columns)
 AGENT_LOST = "AGENT_LOST"  # the error of a placement that ended without a word from its agent
 
 
@@ -136,14 +135,15 @@ def load_many(connection: Connection, ids: Iterable[str], *, skip_locked: bool =
     wanted = sorted(set(ids))
     if not wanted:
         return {}
-    statement = sa.select(task).where(task.c.id.in_(wanted)).order_by(task.c.id)
+    statement = sa.select(task).where(dialect.one_of(connection, task.c.id, wanted)).order_by(task.c.id)
     rows = connection.execute(dialect.for_update(statement, skip_locked=skip_locked))
     return {row.id: of_row(row) for row in rows}
 
 
 def data_of(connection: Connection, ids: Iterable[str]) -> dict[str, TaskData]:
     """The users' side of these tasks."""
-    rows = connection.execute(sa.select(task_data).where(task_data.c.task_id.in_(set(ids))))
+    wanted = dialect.one_of(connection, task_data.c.task_id, list(set(ids)))
+    rows = connection.execute(sa.select(task_data).where(wanted))
     return {
         row.task_id: TaskData(
             parameters=None if row.parameters is None else bytes(row.parameters),
@@ -162,11 +162,9 @@ def insert_many(connection: Connection, new: Sequence[tuple[Step, TaskData]]) ->
     """New tasks with their data, tags, and their ready rows or timers."""
     if not new:
         return
-    connection.execute(task.insert(), [_task_row(step.task) for step, _ in new])
-    connection.execute(task_data.insert(), [_data_row(step.task.id, data) for step, data in new])
-    tags = [row for step, data in new for row in _tag_rows(step.task, data.tags)]
-    if tags:
-        connection.execute(task_tag.insert(), tags)
+    dialect.insert_rows(connection, task, [_task_row(step.task) for step, _ in new])
+    dialect.insert_rows(connection, task_data, [_data_row(step.task.id, data) for step, data in new])
+    dialect.insert_rows(connection, task_tag, [row for step, data in new for row in _tag_rows(step.task, data.tags)])
     store_waiting(connection, [step for step, _ in new])
 
 
@@ -188,48 +186,36 @@ def save_many(
     after = [step for _, step in steps]
     leaving = [step.task.id for step in after if any(isinstance(effect, Unready) for effect in step.effects)]
     if leaving:
-        connection.execute(ready.delete().where(ready.c.task_id.in_(leaving)))
-        connection.execute(timer.delete().where(timer.c.task_id.in_(leaving)))
+        dialect.delete_rows(connection, ready.c.task_id, leaving)
+        dialect.delete_rows(connection, timer.c.task_id, leaving)
     store_waiting(connection, after)
     _end_instances(connection, after, ends or {})
     _place(connection, after, terms or {})
     records = [
         _record_row(step.task, effect) for step in after for effect in step.effects if isinstance(effect, Record)
     ]
-    if records:
-        connection.execute(task_transition.insert(), records)
+    dialect.insert_rows(connection, task_transition, records)
 
 
-_UPDATE = (
-    task.update()
-    .where(task.c.id == sa.bindparam("b_id"), task.c.version == sa.bindparam("b_version"))
-    .values(
-        {
-            column.name: sa.bindparam(column.name)
-            for column in _COLUMNS
-            if column.name
-            in {
-                "status",
-                "priority",
-                "scheduled_at",
-                "attempt",
-                "epoch",
-                "token",
-                "result_token",
-                "stalled",
-                "cause",
-                "cancel_requested",
-                "dead_reason",
-                "agent_id",
-                "instance_id",
-                "wake_at",
-                "updated_at",
-                "started_at",
-                "finished_at",
-                "version",
-            }
-        }
-    )
+_CHANGING = (
+    "status",
+    "priority",
+    "scheduled_at",
+    "attempt",
+    "epoch",
+    "token",
+    "result_token",
+    "stalled",
+    "cause",
+    "cancel_requested",
+    "dead_reason",
+    "agent_id",
+    "instance_id",
+    "wake_at",
+    "updated_at",
+    "started_at",
+    "finished_at",
+    "version",
 )
 
 
@@ -239,8 +225,7 @@ def _update_tasks(connection: Connection, steps: Sequence[tuple[Task, Step]]) ->
         row = _task_row(step.task)
         row["b_id"], row["b_version"] = before.id, before.version
         rows.append(row)
-    changed = connection.execute(_UPDATE, rows).rowcount
-    if changed != len(steps):
+    if dialect.update_rows(connection, task, ("id", "version"), _CHANGING, rows) != len(steps):
         raise Fenced("a task changed under this transaction")
 
 
@@ -261,40 +246,11 @@ def store_waiting(connection: Connection, steps: Sequence[Step]) -> None:
                 )
             elif isinstance(effect, SetTimer):
                 timer_rows.append({"task_id": step.task.id, "due_at": effect.at})
-    if ready_rows:
-        connection.execute(ready.insert(), ready_rows)
-    if timer_rows:
-        connection.execute(timer.insert(), timer_rows)
+    dialect.insert_rows(connection, ready, ready_rows)
+    dialect.insert_rows(connection, timer, timer_rows)
 
 
-_END = (
-    task_instance.update()
-    .where(
-        task_instance.c.task_id == sa.bindparam("b_task_id"),
-        task_instance.c.token == sa.bindparam("b_token"),
-    )
-    .values(
-        {
-            name: sa.bindparam(name)
-            for name in (
-                "status",
-                "finished_at",
-                "exit_code",
-                "signal",
-                "error_code",
-                "error_message",
-                "error_retryable",
-                "metrics",
-                "output",
-                "output_type",
-                "output_size",
-                "output_truncated",
-            )
-        }
-        # A report that says when the program started corrects what a folded start left open.
-        | {"started_at": sa.func.coalesce(sa.bindparam("started_at", type_=sa.BigInteger), task_instance.c.started_at)}
-    )
-)
+_ENDING = tuple(one.name for one in fields(InstanceEnd))
 
 
 def _end_instances(connection: Connection, steps: Sequence[Step], ends: Mapping[tuple[str, int], InstanceEnd]) -> None:
@@ -304,12 +260,12 @@ def _end_instances(connection: Connection, steps: Sequence[Step], ends: Mapping[
             if isinstance(effect, EndInstance):
                 end = ends.get((step.task.id, effect.token)) or InstanceEnd(effect.status, step.task.updated_at)
                 rows.append(_end_row(step.task.id, effect.token, end))
-    if rows:
-        connection.execute(_END, rows)
+    # A report that says when the program started corrects what a folded start left open.
+    dialect.update_rows(connection, task_instance, ("task_id", "token"), _ENDING, rows, kept=("started_at",))
 
 
 def _end_row(task_id: str, token: int, end: InstanceEnd) -> dict[str, Any]:
-    row = asdict(end)
+    row: dict[str, Any] = {name: getattr(end, name) for name in _ENDING}
     row["status"] = int(end.status)
     row["b_task_id"], row["b_token"] = task_id, token
     return row
@@ -362,22 +318,16 @@ def _place(connection: Connection, steps: Sequence[Step], terms: Mapping[str, Te
                         "output_truncated": False,
                     }
                 )
-    if rows:
-        connection.execute(task_instance.insert(), rows)
-
-
-_START = (
-    task_instance.update()
-    .where(task_instance.c.task_id == sa.bindparam("b_task_id"), task_instance.c.token == sa.bindparam("b_token"))
-    .values(status=int(Status.RUNNING), started_at=sa.bindparam("started_at"))
-)
+    dialect.insert_rows(connection, task_instance, rows)
 
 
 def start_instances(connection: Connection, started: Sequence[tuple[str, int, int]]) -> None:
     """Instances that run now: (task, token, started at)."""
-    rows = [{"b_task_id": task_id, "b_token": token, "started_at": at} for task_id, token, at in started]
-    if rows:
-        connection.execute(_START, rows)
+    rows = [
+        {"b_task_id": task_id, "b_token": token, "status": int(Status.RUNNING), "started_at": at}
+        for task_id, token, at in started
+    ]
+    dialect.update_rows(connection, task_instance, ("task_id", "token"), ("status", "started_at"), rows)
 
 
 _PROGRESS = (
