@@ -26,6 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--database", choices=KINDS, help="default: one after the other")
     parser.add_argument("--json", type=Path, help="also write everything to this file")
     parser.add_argument("--quick", action="store_true", help="small and once: for correctness, not for figures")
+    parser.add_argument("--repeats", type=int, default=3, help="how often each thing is measured; default 3")
     given = parser.parse_args(arguments)
     report = Report(quick=given.quick)
     for kind in [given.database] if given.database else KINDS:
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
             for work in given.work:
                 print(f"{work} on {kind} ...", file=sys.stderr, flush=True)
                 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                    runner.run(_measure(report, work, kind, server))
+                    runner.run(_measure(report, work, kind, server, given.repeats))
     report.end()
     print(report.markdown())
     if given.json:
@@ -41,8 +42,8 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if report.losses else 0
 
 
-async def _measure(report: Report, work: str, kind: str, server: Server) -> None:
-    async with stage.opened(server, quick=report.quick) as standing:
+async def _measure(report: Report, work: str, kind: str, server: Server, repeats: int) -> None:
+    async with stage.opened(server, quick=report.quick, repeats=repeats) as standing:
         report.durability[kind] = standing.database.durability()
         report.rows += await WORKS[work](standing)
         report.losses += [f"{work} on {kind}: {one}" for one in stage.losses(standing)]

@@ -54,12 +54,8 @@ class Stage:
     floor: Floor
     client: Client
     quick: bool
+    repeats: int = 1
     told: list[str] = field(default_factory=list)
-
-    @property
-    def repeats(self) -> int:
-        """How often each measurement is made."""
-        return 1 if self.quick else 5
 
     def number(self, full: int, quick: int) -> int:
         """How much of something."""
@@ -135,14 +131,14 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def opened(server: Server, *, quick: bool) -> AsyncIterator[Stage]:
+async def opened(server: Server, *, quick: bool, repeats: int) -> AsyncIterator[Stage]:
     """A stage, taken down after the block."""
     with server.database() as database, server.database() as floor_database, floor.opened(floor_database) as measured:
         async with (
             plane.running(database.url, database.folder) as running,
             Client(running.grpc, namespace="") as client,
         ):
-            yield Stage(database, floor_database, running, measured, client, quick)
+            yield Stage(database, floor_database, running, measured, client, quick, 1 if quick else repeats)
 
 
 def request(job: str) -> task_pb2.CreateTaskRequest:

@@ -20,8 +20,8 @@ CALLERS = 64
 async def measure(stage: Stage) -> list[Row]:
     """The rows of W1."""
     await stage.make_job(NOOP, "true")
-    count = stage.number(10_000, 300)
-    few = stage.number(4_000, 100)
+    count = stage.number(4_000, 300)
+    few = stage.number(2_000, 100)
     floor = stage.floor
     async with stage.worker(offered=0) as worker:
         return [
