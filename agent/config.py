@@ -2,8 +2,8 @@
 
 Read once at the start and frozen. A key that nobody knows is an error, wherever it stands: a setting that is silently
 ignored is worse than one that is missing. Of the environment, `PAWL_AGENT_*` and `PAWL_EXECUTOR_*` are the agent's own
-and checked like a file; `PAWL_SERVER_*` and `PAWL_LOGGING_*` are shared with other parts, so only the agent's keys are
-taken from them.
+and checked like a file, and so is `PAWL_LOGGING_*`; `PAWL_SERVER_*` is shared with the server, so only the agent's
+keys are taken from it.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ SCHEME: Final = Scheme(
     lists=frozenset({"agent.serves", "executor.enabled"}),
     aliases={"agent.slots": "agent.max_concurrent_tasks"},
     variables=(("SERVER_URL", "server.url"), ("PAWL_SERVER", "server.url")),
-    own_sections=frozenset({"agent", "executor", "labels", "environment"}),
+    own_sections=frozenset({"agent", "executor", "logging", "labels", "environment"}),
     not_settings=frozenset({"PAWL_AGENT_CONFIG"}),
 )
 

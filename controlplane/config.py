@@ -103,7 +103,7 @@ SCHEME: Final = Scheme(
     lists=frozenset({"server.allowed_hosts"}),
     aliases={"server.websocket_port": "server.grpc_port"},
     variables=(("PORT", "server.http_port"), ("DATABASE_URL", "database.url")),
-    own_sections=frozenset({"database", "scheduler", "telemetry"}),
+    own_sections=frozenset({"server", "database", "scheduler", "logging", "telemetry"}),
     not_settings=frozenset({"PAWL_SERVER_URL", "PAWL_SERVER_CONFIG"}),
 )
 

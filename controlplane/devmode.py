@@ -13,6 +13,15 @@ _log = structlog.get_logger("controlplane.dev")
 
 NAME = "dev"
 LOOK_SECONDS = 0.5
+# Ends with us however we end: on Linux the kernel sends it TERM when this process is gone (PR_SET_PDEATHSIG is 1).
+PROGRAM = """
+import signal, sys
+if sys.platform == "linux":
+    import ctypes
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+from pawl.cli import main
+sys.exit(main())
+"""
 PATIENCE_SECONDS = 15.0
 REST_SECONDS = 1.0
 
@@ -30,7 +39,7 @@ class AgentProcess:
     def start(self, address: str) -> None:
         """Start it. In a session of its own, so that Ctrl-C reaches it through us and in our order."""
         self._address = address
-        command = [sys.executable, "-c", "import sys; from pawl.cli import main; sys.exit(main())", "agent"]
+        command = [sys.executable, "-c", PROGRAM, "agent"]
         options = ["--server", address, "--name", NAME, "--slots", str(self._slots), "--log-level", "warning"]
         self._process = subprocess.Popen(
             [*command, *options, "--data-dir", str(self._data_dir)], start_new_session=True, stdin=subprocess.DEVNULL
