@@ -5,6 +5,7 @@ Exit code 1 if something was; never because of a figure.
 
 import argparse
 import asyncio
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="small and once: for correctness, not for figures")
     parser.add_argument("--repeats", type=int, default=3, help="how often each thing is measured; default 3")
     given = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was started is ended, too
     report = Report(quick=given.quick)
     for kind in [given.database] if given.database else KINDS:
         with served(kind) as server:
