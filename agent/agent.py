@@ -209,7 +209,7 @@ class Agent:
         self._attempts[key] = attempt
         task = self._group.create_task(self._serve(attempt, None if before is None else before[1]))
         self._tasks[item.instance.task_id] = attempt, task
-        attempt.renew(self._lease_base)
+        attempt.begin_lease(self._lease_base)
         self._look_at_leases_at(attempt.term_at)
         if attempt.beat_seconds < self._settings.agent.heartbeat_interval:
             self._beat_for((attempt,))

@@ -93,6 +93,8 @@ class Attempt:
         self.lease_seconds = item.lease_seconds or DEFAULT_LEASE_SECONDS
         self.bound_to_lease = config.on_control_plane_lost != job_pb2.JobConfig.CONTINUE
         self.term_at = math.inf
+        self._leased = asyncio.Event()
+        self._leased.set()
         self.started_at: float | None = None
         self.start_said = False
         self.discarded = False
@@ -119,8 +121,23 @@ class Attempt:
         if not self.bound_to_lease:
             return None
         kill_at = from_instant + self.lease_seconds - self.beat_seconds
-        self.term_at = kill_at - min(self.grace_seconds, self.lease_seconds / 4)
-        return self.term_at, kill_at
+        term_at = kill_at - min(self.grace_seconds, self.lease_seconds / 4)
+        if not self._leased.is_set():
+            if term_at <= boot_clock() + self.beat_seconds / 2:
+                return None
+            self._leased.set()
+        self.term_at = term_at
+        return term_at, kill_at
+
+    def begin_lease(self, from_instant: float) -> None:
+        """Count the first lease. An idle agent beats so rarely that a short one may be over on arrival, or nearly: then
+        nothing starts before the next renewal. The control plane counts from the placement, if that is later, so half
+        a lease can be waited for.
+        """
+        if self.bound_to_lease:
+            self._leased.clear()
+            if self.renew(from_instant) is None:
+                self.term_at = boot_clock() + self.lease_seconds / 2
 
     def lease_over(self) -> None:
         """The control plane is out of reach: stop before the work is placed elsewhere."""
@@ -185,6 +202,7 @@ class Attempt:
             message = f"this agent has no executor {self.executor_name!r}"
             return Outcome(failure=Failure("EXECUTOR_NOT_FOUND", message))
         try:
+            await self._leased.wait()
             self._running = await self._executor.launch(self.work, self)
         except LaunchError as error:
             return Outcome(failure=error.failure)

@@ -6,6 +6,7 @@ INVALID_ARGUMENT with a reason like any other mistake, and not an INTERNAL of th
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
@@ -48,6 +49,7 @@ class GrpcFront:
     async def stop(self, grace: float) -> None:
         """Refuse new calls, end streams, let those in flight finish for so long, then cancel them."""
         await self.not_serving()
+        await self._pipeline.linger(grace)
         self._pipeline.end_streams()
         await self._server.stop(grace)
 
@@ -71,6 +73,7 @@ async def serve(
     for service in services:
         await probes.set(service, health_pb2.HealthCheckResponse.SERVING)
     _add_reflection(server, services)
+    _check_free(address)
     try:
         port = (
             server.add_insecure_port(address) if credentials is None else server.add_secure_port(address, credentials)
@@ -81,6 +84,20 @@ async def serve(
         raise OSError(f"cannot listen on {address} for gRPC: is another server using it?")
     await server.start()
     return GrpcFront(pipeline, server, probes, port)
+
+
+def _check_free(address: str) -> None:
+    """The library says of a port that cannot be had neither why nor so in one line. Raises OSError, which does."""
+    host, _, port = address.rpartition(":")
+    found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    family, kind, protocol, _, target = found[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(target)
+            probe.listen(1)
+        except OSError as error:
+            raise OSError(f"cannot listen on {address} for gRPC: {error.strerror}") from error
 
 
 def _options(max_message: int) -> list[tuple[str, int]]:

@@ -32,6 +32,8 @@ Handler = Callable[[Call, Any], Any]
 DEFAULT_NAMESPACE = "default"
 LONGEST_NAMESPACE = 63
 LONGEST_WAIT_FOR_REPEAT = 30.0
+# Longer than a call needs from its caller's hand to ours, and shorter than agents stay away after a goodbye.
+LINGER_SECONDS = 0.2
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
 _ANYBODY = Principal("anonymous", None, ALL_ROLES)
@@ -67,6 +69,7 @@ class Pipeline:
         self._structures = {name: Structure(method) for name, method in methods.items()}
         self._in_flight: dict[tuple[str, str, str], asyncio.Event] = {}
         self._watching: set[asyncio.Timeout] = set()
+        self._leaving = False
         self._stopping = False
 
     async def unary(
@@ -139,6 +142,8 @@ class Pipeline:
     ) -> AsyncIterator[Message]:
         """Both sides stream. What the messages mean, the namespace included, is the handler's business."""
         with self._observed(method, metadata, front) as seen:
+            if self._leaving:
+                raise _stopping()
             principal = await self._authorise(method, metadata)
             namespace = _choose_namespace([], metadata, principal)
             answers = self._handlers[method.name](
@@ -153,6 +158,13 @@ class Pipeline:
     def undecodable(self, method: Method, front: str, error: Exception) -> None:
         """Count what a front could not make a message of."""
         self.metrics.refused(method.name, code_of(error), front)
+
+    async def linger(self, grace: float) -> None:
+        """Go on for a moment before the fronts close: gRPC cancels, and HTTP cuts, calls that were sent before the
+        server began to stop and that it has not looked at yet.
+        """
+        self._leaving = True
+        await asyncio.sleep(min(LINGER_SECONDS, grace))
 
     def end_streams(self) -> None:
         """Tell everybody who watches to call again, for good: the server stops, and watching would never end."""

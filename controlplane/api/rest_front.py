@@ -383,6 +383,7 @@ class RestFront:
 
     async def stop(self, grace: float) -> None:
         """Take no new connections, let calls in flight finish for so long, then cut them."""
+        await self.app.pipeline.linger(grace)
         self._server.config.timeout_graceful_shutdown = max(1, round(grace))
         self.app.pipeline.end_streams()
         self._server.should_exit = True

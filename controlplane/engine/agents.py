@@ -173,6 +173,8 @@ class Agents:
             session.end(EndStream("DELETED", "this agent was deleted"))
         elif stored.session_id != session.session_id:
             session.end(EndStream("TAKEN_OVER", "a newer stream of this agent took over on another replica"))
+        elif stored.status is AgentStatus.DISCONNECTED:
+            session.cut()  # it fell silent: work that goes there would be lost with it
         elif stored.version != session.version:
             session.version, session.labels = stored.version, stored.labels
             if stored.status is AgentStatus.DRAINING and not session.draining:

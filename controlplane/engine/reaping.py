@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from controlplane.domain.task import Status
 from controlplane.engine.context import Engine
 from controlplane.engine.results import Ref, Result, Results
-from controlplane.engine.sessions import Sessions
+from controlplane.engine.sessions import AgentKey, Sessions
 from controlplane.store import Connection, agents
 from controlplane.store.agents import AgentStatus, OpenInstance
 from controlplane.store.tasks import InstanceEnd
@@ -38,12 +40,32 @@ class Reaping:
         by_agent: dict[tuple[str, str], list[OpenInstance]] = {}
         for one in expired:
             by_agent.setdefault(one.agent, []).append(one)
+        if by_agent:
+            await self._disconnect(list(by_agent))
         for key, found in by_agent.items():
             refs = [_ref(one) for one in found]
             await self._results.lose(refs, f"agent {key[1]} gave no sign of life for longer than the lease")
         await self._stop_overrunning(now)
         await self._engine.store.write(self._settle_agents, now)
         return len(expired)
+
+    async def _disconnect(self, keys: Sequence[AgentKey]) -> None:
+        """Before their work is placed anew, which must not go where nobody listens, neither from here nor from another
+        replica, which sees it by the status.
+        """
+        for key in keys:
+            session = self._sessions.find(key)
+            if session is not None:
+                session.cut()
+
+        def work(connection: Connection) -> None:
+            now = self._engine.clock.now()
+            for key in sorted(keys):
+                one = agents.find(connection, key, lock=True)
+                if one is not None and one.status in (AgentStatus.ONLINE, AgentStatus.DRAINING):
+                    agents.put(connection, agents.touched(one, now, status=AgentStatus.DISCONNECTED))
+
+        await self._engine.store.write(work)
 
     async def _stop_overrunning(self, now: int) -> None:
         """Their agent should have ended them a lease ago and says nothing: end them here, and tell it to stop."""

@@ -106,6 +106,11 @@ class Session:
         self.outbox.append(message)
         self.wake.set()
 
+    def cut(self) -> None:
+        """End the stream without a word, for nobody listens; an agent that does opens another one."""
+        self.closed = True
+        self.wake.set()
+
     def end(self, message: EndStream) -> None:
         """Say goodbye; nothing is placed here any more."""
         self.closed = True

@@ -190,13 +190,17 @@ def open_on(connection: Connection, key: AgentKey) -> list[OpenInstance]:
 
 def expired(connection: Connection, now: int, granted_from: int, limit: int = 1000) -> list[OpenInstance]:
     """Placements whose lease is over. No lease ends before it has run one whole period since `granted_from`, the start
-    of the control plane: while that was away nobody could renew.
+    of the control plane: while that was away nobody could renew. Nor before one since the placement was made: an idle
+    agent beats so rarely that a short lease would be over before it has begun.
     """
-    counted_from = sa.case((agent.c.last_beat_at < granted_from, granted_from), else_=agent.c.last_beat_at)
     # Agents that gave a sign of life just now cannot have an expired lease: the shortest one is three seconds.
     silent = agent.c.last_beat_at < now - 2_000_000
-    over = counted_from + task_instance.c.lease < now
-    return [_open_of(row) for row in connection.execute(_open().where(silent, over).limit(limit))]
+    over = (
+        agent.c.last_beat_at + task_instance.c.lease < now,
+        task_instance.c.created_at + task_instance.c.lease < now,
+        task_instance.c.lease < now - granted_from,
+    )
+    return [_open_of(row) for row in connection.execute(_open().where(silent, *over).limit(limit))]
 
 
 def overrunning(connection: Connection, now: int, limit: int = 1000) -> list[OpenInstance]:

@@ -87,6 +87,41 @@ async def test_a_lease_is_that_of_its_job(one: Replica) -> None:
     assert (await one.task(long.id)).status is Status.DISPATCHED
 
 
+async def test_a_first_lease_counts_from_the_placement_if_the_agent_was_silent_before(one: Replica) -> None:
+    await one.job(lost_after_seconds=3.0)
+    await one.connect(free=1)
+    one.clock.move(5)
+    await one.create()
+    await one.place()
+    one.clock.move(3)
+    assert await one.reaping.reap() == 0
+    one.clock.move(0.001)
+    assert await one.reaping.reap() == 1
+
+
+async def test_work_given_up_is_not_placed_where_nobody_listens(one: Replica) -> None:
+    ref = await running(one, lost_after_seconds=30.0)
+    session = one.sessions.find(KEY)
+    assert session is not None
+    session.free = 1
+    one.clock.move(31)
+    assert await one.reaping.reap() == 1
+    assert session.closed
+    assert (await one.agents.get(KEY)).agent.status is AgentStatus.DISCONNECTED
+    await one.place()
+    assert (await one.task(ref.task_id)).status is Status.PENDING
+
+
+async def test_a_silent_agent_loses_its_stream_on_another_replica_too(one: Replica) -> None:
+    await one.connect(free=1)
+    one.clock.move(16)
+    session = one.sessions.find(KEY)
+    assert session is not None
+    await one.reaping.reap()
+    await one.agents.refresh()
+    assert session.closed
+
+
 async def test_a_result_that_comes_after_its_lease_counts_until_the_task_is_placed_anew(one: Replica) -> None:
     ref = await running(one, lost_after_seconds=30.0)
     one.clock.move(31)

@@ -60,7 +60,8 @@ class Process:
     def start(self) -> Self:
         """Begin; does not wait for anything."""
         assert self.ended, f"{self.name} runs already"
-        environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self._home), "NO_COLOR": "1"}
+        kept = {name: value for name in ("PATH", "PYTHONPATH") if (value := os.environ.get(name))}
+        environment = {**kept, "HOME": str(self._home), "NO_COLOR": "1"}
         with self.log.open("ab") as log:
             self._running = subprocess.Popen(
                 [PAWL, *self._arguments],
