@@ -38,6 +38,8 @@ from agent.executors.process import ProcessConfig, ProcessExecutor
 from agent.executors.wasm import WasmExecutor
 from agent.keeper import Keeper
 from agent.logs import CALL_SECONDS, LogShipper
+from agent.outputs import CALL_SECONDS as PUT_SECONDS
+from agent.outputs import INLINE_BYTES, Outputs, name_of
 from agent.plugins import PluginSource, ReportingExecutor
 from agent.spool import Spool
 from agent.statedir import StateDir, open_state_dir
@@ -82,12 +84,21 @@ class Agent:
         self._stub = agent_pb2_grpc.AgentServiceStub(parts.channel)
         self._logs = LogShipper(self._append_logs, settings.name, settings.agent.namespace)
         self._link = Link(parts.channel, self, metadata=self._metadata)
+        self._outputs = Outputs(
+            parts.state.spool / "outputs",
+            self._put_output,
+            lambda result: result.key in self._results,
+            self._output_put,
+            agent_id=settings.name,
+            namespace_id=settings.agent.namespace,
+        )
         self._gauge = machine.Gauge()
         self._labels = {**settings.labels, **machine.labels()}
         self._slots = settings.agent.max_concurrent_tasks
         self._attempts: dict[Key, Attempt] = {}
         self._tasks: dict[str, tuple[Attempt, asyncio.Task[None]]] = {}
         self._results: dict[Key, Result] = {}
+        self._beats: dict[Key, float] = {}  # of ended attempts whose outputs are on their way: their leases run on
         self._recent: OrderedDict[Key, None] = OrderedDict()
         self._forget: list[Key] = []
         self._forget_now = asyncio.Event()
@@ -118,14 +129,17 @@ class Agent:
         for _, data in self._spool.pending():
             result = of_record(data)
             self._results[result.key] = result
-            self._link.finished(result)
+        await asyncio.to_thread(self._outputs.open, map(name_of, self._results.values()))
+        for result in tuple(self._results.values()):
+            self._deliver(result)
         self._link.beat_every(self._settings.agent.heartbeat_interval)
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 link = group.create_task(self._link.run())
                 services = [group.create_task(self._logs.run()), group.create_task(self._forget_acknowledged()),
-                            group.create_task(self._check()), group.create_task(self._clean())]  # fmt: skip
+                            group.create_task(self._check()), group.create_task(self._clean()),
+                            group.create_task(self._outputs.run())]  # fmt: skip
                 if self._parts.reporting is not None:
                     services.append(group.create_task(self._parts.reporting.run()))
                 await self._until_stopped(link)
@@ -160,6 +174,10 @@ class Agent:
         for attempt in tuple(self._attempts.values()):
             attempt.discard(0.0)
         await self._wait(lambda: not self._tasks, LEAVE_SECONDS)
+        await self._wait(
+            lambda: not self._outputs.waiting or not self._link.connected or self._stops > 1,
+            self._settings.agent.drain_timeout,
+        )
         self._link.leave("stopped")
         patient = self._link.connected and self._stops == 1
         await asyncio.wait({link}, timeout=LEAVE_SECONDS if patient else HURRIED_SECONDS)
@@ -224,11 +242,13 @@ class Agent:
                 await attempt.output.close(0.0)
                 return
             await self._keep(result)
+            if result.item.output_digest:
+                self._beats[result.key] = attempt.beat_seconds
             del self._attempts[attempt.key]
             self._say_credits()
             await attempt.output.close(LOG_WAIT_SECONDS if self._link.connected else 0.0)
             if attempt.key in self._results:  # else the control plane said meanwhile that nobody waits for it
-                self._link.finished(result)
+                self._deliver(result)
         finally:
             self._attempts.pop(attempt.key, None)
             known = self._tasks.get(attempt.work.task_id)
@@ -239,10 +259,24 @@ class Agent:
     async def _keep(self, result: Result) -> None:
         """On disk before anybody is told. A disk that fails costs the safety, not the result."""
         self._results[result.key] = result
+        if len(result.item.output.data) > INLINE_BYTES:
+            await self._outputs.keep(result)
         try:
             await self._spool.put_many([(_name(result.key), to_record(result))])
         except Exception as error:
             log.error("the result of %s is kept in memory only: %s", result.item.instance.instance_id, error)
+
+    def _deliver(self, result: Result) -> None:
+        """To the control plane, a large output before the result that names it."""
+        if result.item.output_digest:
+            self._outputs.submit(result)
+        else:
+            self._link.finished(result)
+
+    def _output_put(self, result: Result) -> None:
+        if result.key in self._results:
+            self._link.finished(result)
+        self._changed.set()
 
     def spawn_stop(self, attempt: Attempt, grace_seconds: float) -> None:
         """Stop a run beside its wait."""
@@ -259,7 +293,7 @@ class Agent:
         self._link.progress(agent_pb2.ProgressReports.Item(instance=attempt.ref, progress=progress))
 
     def _free(self) -> int:
-        if self._draining or self._spool.full:
+        if self._draining or self._spool.full or self._outputs.full:
             return 0
         return max(0, self._slots - len(self._attempts))
 
@@ -330,6 +364,10 @@ class Agent:
     def disconnected(self) -> None:
         """Work goes on; its leases run."""
         log.info("out of reach of the control plane: %d running", self.running)
+        # Nobody keeps an output for ever that no result has named: it is looked after again before the next try.
+        for result in self._link.withdraw(lambda one: bool(one.item.output_digest)):
+            self._deliver(result)
+        self._changed.set()
 
     def metrics(self) -> agent_pb2.AgentMetrics:
         """What the machine uses."""
@@ -337,6 +375,7 @@ class Agent:
 
     def _drop(self, keys: Iterable[Key]) -> None:
         for key in keys:
+            self._beats.pop(key, None)
             if self._results.pop(key, None) is not None:
                 self._forget.append(key)
                 self._recent[key] = None
@@ -359,7 +398,8 @@ class Agent:
         self._beat_for(attempts)
 
     def _beat_for(self, attempts: Iterable[Attempt]) -> None:
-        shortest = min((attempt.beat_seconds for attempt in attempts), default=math.inf)
+        beats = (*self._beats.values(), *(attempt.beat_seconds for attempt in attempts))
+        shortest = min(beats, default=math.inf)
         self._link.beat_every(min(self._settings.agent.heartbeat_interval, shortest))
 
     def _lease_processes(self, attempts: Iterable[Attempt]) -> None:
@@ -394,6 +434,9 @@ class Agent:
     async def _append_logs(self, request: agent_pb2.AppendLogsRequest) -> object:
         return await self._stub.AppendLogs(request, timeout=CALL_SECONDS, metadata=self._metadata)
 
+    async def _put_output(self, request: agent_pb2.PutOutputRequest) -> agent_pb2.PutOutputResponse:
+        return await self._stub.PutOutput(request, timeout=PUT_SECONDS, metadata=self._metadata)
+
     async def _forget_acknowledged(self) -> None:
         while True:
             await self._forget_now.wait()
@@ -403,6 +446,8 @@ class Agent:
                 await self._spool.remove_many(_name(key) for key in keys)
             except OSError as error:
                 log.warning("%d acknowledged results stay on disk: %s", len(keys), error)
+            else:
+                await self._outputs.remove(_name(key) for key in keys)
 
     async def _check(self) -> None:
         """Say the free slots now and then even if nothing changed."""

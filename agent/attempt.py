@@ -17,7 +17,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from pawl.link import LARGEST_ITEM_BYTES, Result, boot_clock
+from pawl.link import Result, boot_clock
 from pawl.v1 import agent_pb2, job_pb2, task_pb2, types_pb2
 
 from agent.executors.base import (
@@ -37,8 +37,8 @@ DEFAULT_EXECUTOR: Final = "process"
 DEFAULT_GRACE_SECONDS: Final = 10.0
 DEFAULT_LEASE_SECONDS: Final = 60.0
 DEFAULT_OUTPUT_BYTES: Final = 1 << 20
-LARGEST_OUTPUT_BYTES: Final = LARGEST_ITEM_BYTES - (64 << 10)
-"""A result travels in one message of the stream; what surrounds the output needs a little room."""
+LARGEST_OUTPUT_BYTES: Final = 100 << 20
+"""Whatever the job says: an output passes through the agent's memory."""
 LOG_BYTES: Final = 10 << 20
 LONGEST_BEAT_SECONDS: Final = 5.0
 PROGRESS_SECONDS: Final = 0.2

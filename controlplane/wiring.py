@@ -38,6 +38,7 @@ from controlplane.engine.instances import Instances
 from controlplane.engine.jobs import Jobs
 from controlplane.engine.logs import Logs
 from controlplane.engine.namespaces import Namespaces
+from controlplane.engine.outputs import Outputs
 from controlplane.engine.placing import Placing
 from controlplane.engine.plugins import Plugins
 from controlplane.engine.reaping import Reaping
@@ -99,15 +100,16 @@ class ControlPlane:
         self._pulses = [Pulse(name) for name in ("dispatcher", "timers", "scheduler", "reaper")]
         self._pulses.append(Pulse("upkeep", CLOCK_PERIOD_SECONDS))
         self._system = system = System(engine, sessions, self.committers, self._pulses)
+        self._outputs = outputs = Outputs(engine)
         logs, link = Logs(engine), Link(engine, sessions, agents, results)
         explain = Explain(engine, tasks, placing, sessions, agents)
         self._metrics = telemetry.Metrics()
         services: Mapping[str, object] = {
             "pawl.v1.JobService": JobService(Jobs(engine, tasks)),
-            "pawl.v1.TaskService": TaskService(engine, tasks, logs, explain),
-            "pawl.v1.TaskInstanceService": TaskInstanceService(Instances(engine)),
+            "pawl.v1.TaskService": TaskService(engine, tasks, logs, explain, outputs),
+            "pawl.v1.TaskInstanceService": TaskInstanceService(Instances(engine), outputs),
             "pawl.v1.ScheduleService": ScheduleService(Schedules(engine)),
-            "pawl.v1.AgentService": AgentService(agents, logs, link),
+            "pawl.v1.AgentService": AgentService(agents, logs, link, outputs),
             "pawl.v1.PluginService": PluginService(Plugins(engine)),
             "pawl.v1.NamespaceService": NamespaceService(namespaces),
             "pawl.v1.SystemService": SystemService(
@@ -202,7 +204,8 @@ class ControlPlane:
         engine, identity = self._engine, self._engine.replica_id
         pulses = {pulse.name: pulse for pulse in self._pulses}
         tick = self.settings.scheduler.tick_interval
-        timers, reaping, upkeep = Timers(engine), Reaping(engine, self._sessions, self._results), Upkeep(engine)
+        timers, reaping = Timers(engine), Reaping(engine, self._sessions, self._results)
+        upkeep = Upkeep(engine, self._outputs)
         scheduler = Scheduler(
             engine, self._tasks, Holder(engine, "scheduler", identity), pulse=pulses["scheduler"], tick_seconds=tick
         )

@@ -1,4 +1,4 @@
-"""AgentService: operators' calls and agents' logs. The stream itself stands in `link.py`."""
+"""AgentService: operators' calls, agents' logs and large outputs. The stream itself stands in `link.py`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from controlplane.domain.errors import Exhausted, Invalid
 from controlplane.domain.job_rules import label_problems
 from controlplane.engine.agents import Agents, AgentView
 from controlplane.engine.logs import Logs
+from controlplane.engine.outputs import Outputs, Piece
 
 if TYPE_CHECKING:
     from controlplane.api.call import Call
@@ -24,10 +25,11 @@ MAX_LOG_BYTES = 2 << 20
 class AgentService:
     """`pawl.v1.AgentService`."""
 
-    def __init__(self, agents: Agents, logs: Logs, link: Link) -> None:
+    def __init__(self, agents: Agents, logs: Logs, link: Link, outputs: Outputs) -> None:
         self._agents = agents
         self._logs = logs
         self._link = link
+        self._outputs = outputs
 
     def connect(
         self, call: Call, requests: AsyncIterator[agent_pb2.ConnectRequest]
@@ -42,6 +44,13 @@ class AgentService:
         if size > MAX_LOG_BYTES:
             raise Exhausted(f"chunks: have {size:,} bytes, at most {MAX_LOG_BYTES:,} are allowed", reason="TOO_LARGE")
         return agent_pb2.AppendLogsResponse(stored=await self._logs.append(translate_tasks.read_chunks(request)))
+
+    async def put_output(self, call: Call, request: agent_pb2.PutOutputRequest) -> agent_pb2.PutOutputResponse:
+        """Stores a piece of an output that is too large for the stream."""
+        agent = (call.namespace_id, translate.read_key(request.agent_id, "agent_id"))
+        piece = Piece(request.digest, request.size, request.offset, request.data)
+        progress = await self._outputs.put(translate_tasks.read_ref(request.instance), agent, piece)
+        return agent_pb2.PutOutputResponse(stored=progress.stored, complete=progress.complete)
 
     async def get_agent(self, call: Call, request: agent_pb2.GetAgentRequest) -> agent_pb2.Agent:
         """Reads an agent."""

@@ -53,9 +53,10 @@ ROLES: Mapping[str, Mapping[str, frozenset[str]]] = {
         "RetryTask": SUBMIT,
         "WatchTask": READ,
         "ReadTaskLogs": READ,
+        "ReadTaskOutput": READ,
         "ExplainTask": READ,
     },
-    "pawl.v1.TaskInstanceService": {"GetTaskInstance": READ, "ListTaskInstances": READ},
+    "pawl.v1.TaskInstanceService": {"GetTaskInstance": READ, "ListTaskInstances": READ, "ReadOutput": READ},
     "pawl.v1.ScheduleService": {
         "CreateSchedule": OPERATE,
         "GetSchedule": READ,
@@ -70,6 +71,7 @@ ROLES: Mapping[str, Mapping[str, frozenset[str]]] = {
     "pawl.v1.AgentService": {
         "Connect": AGENT,
         "AppendLogs": AGENT,
+        "PutOutput": AGENT,
         "GetAgent": READ,
         "ListAgents": READ,
         "UpdateAgent": OPERATE,

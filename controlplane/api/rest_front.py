@@ -38,8 +38,10 @@ from controlplane.api.pipeline import Pipeline, call_id
 from controlplane.api.routes import Match, Router
 from controlplane.api.status import Failure, Refused, failure_of
 from controlplane.api.stream import (
+    AHEAD,
     HEARTBEAT_SECONDS,
     PATIENCE_SECONDS,
+    PIECES_AHEAD,
     ClientGone,
     Feed,
     Framing,
@@ -225,14 +227,15 @@ class _Exchange:
     async def _stream(self, match: Match, request: Message, deadline: float | None) -> None:
         method = match.binding.method
         answers = self._app.pipeline.stream(method, request, self._metadata, "rest", deadline=deadline)
-        feed = Feed(answers)
+        raw = method.output.DESCRIPTOR.full_name == HTTP_BODY
+        feed = Feed(answers, PIECES_AHEAD if raw else AHEAD)
         failure: Exception | None = None
         with only_gone():
             async with asyncio.TaskGroup() as group:
                 pulling = group.create_task(feed.run())
                 watching = group.create_task(watch(self._receive))
                 try:
-                    if method.output.DESCRIPTOR.full_name == HTTP_BODY:
+                    if raw:
                         await self._send_raw(feed)
                     else:
                         await self._send_framed(feed, framing_for(self._headers.get("accept", ""), camel=self._camel))
@@ -293,6 +296,8 @@ class _Exchange:
             (b"cache-control", b"no-store"),
             (b"x-accel-buffering", b"no"),
             (b"x-content-type-options", b"nosniff"),
+            # What a task gave may call itself HTML: in a browser it must not act in this server's name.
+            (b"content-security-policy", b"sandbox"),
             (b"x-request-id", self._id.encode()),
         ]
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -17,7 +17,8 @@ from controlplane.api.json_out import encode
 
 HEARTBEAT_SECONDS = 15.0
 PATIENCE_SECONDS = 0.5  # for the first answer: an error before it is an ordinary error with its own status
-_AHEAD = 64
+AHEAD = 64
+PIECES_AHEAD = 2  # of a file: a mebibyte each, for every reader that is slow
 
 
 class Framing(Protocol):
@@ -125,9 +126,9 @@ class Feed:
     Errors of the source come out of `take` in their place. `run` is the task; its owner cancels it to end the call.
     """
 
-    def __init__(self, answers: AsyncIterator[Message]) -> None:
+    def __init__(self, answers: AsyncIterator[Message], ahead: int = AHEAD) -> None:
         self._answers = answers
-        self._queue: asyncio.Queue[Message | Exception | None] = asyncio.Queue(_AHEAD)
+        self._queue: asyncio.Queue[Message | Exception | None] = asyncio.Queue(ahead)
         self._kept: list[Message | Exception | None] = []
 
     async def run(self) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.empty_pb2 import Empty
 from pawl.v1 import task_pb2
 
@@ -18,6 +19,7 @@ from controlplane.engine.context import Engine
 from controlplane.engine.explain import Explain
 from controlplane.engine.instances import Instances
 from controlplane.engine.logs import LogPosition, Logs
+from controlplane.engine.outputs import Outputs
 from controlplane.engine.tasks import NewTask, Tasks, TaskView
 from controlplane.store.wakeup import SWEEP_SECONDS, wait
 
@@ -35,11 +37,12 @@ CREATE_TASK = "pawl.v1.TaskService/CreateTask"
 class TaskService:
     """`pawl.v1.TaskService`."""
 
-    def __init__(self, engine: Engine, tasks: Tasks, logs: Logs, explain: Explain) -> None:
+    def __init__(self, engine: Engine, tasks: Tasks, logs: Logs, explain: Explain, outputs: Outputs) -> None:
         self._engine = engine
         self._tasks = tasks
         self._logs = logs
         self._explain = explain
+        self._outputs = outputs
 
     async def create_task(self, call: Call, request: task_pb2.CreateTaskRequest) -> task_pb2.Task:
         """Runs a job, now or at a time."""
@@ -196,6 +199,12 @@ class TaskService:
                 if not lines:
                     await wait(event, SWEEP_SECONDS)
 
+    async def read_task_output(self, call: Call, request: task_pb2.ReadTaskOutputRequest) -> AsyncIterator[HttpBody]:
+        """Reads what the last attempt gave as bytes."""
+        task_id = translate_tasks.read_task_id(request.id)
+        async for content_type, data in self._outputs.of_task(call.namespace_id, task_id, request.offset):
+            yield HttpBody(content_type=content_type, data=data)
+
     async def explain_task(self, call: Call, request: task_pb2.ExplainTaskRequest) -> task_pb2.TaskExplanation:
         """Says why the task does not move, and who will move it."""
         found = await self._explain.task(call.namespace_id, translate_tasks.read_task_id(request.id))
@@ -216,8 +225,9 @@ class TaskService:
 class TaskInstanceService:
     """`pawl.v1.TaskInstanceService`."""
 
-    def __init__(self, instances: Instances) -> None:
+    def __init__(self, instances: Instances, outputs: Outputs) -> None:
         self._instances = instances
+        self._outputs = outputs
 
     async def get_task_instance(self, call: Call, request: task_pb2.GetTaskInstanceRequest) -> task_pb2.TaskInstance:
         """Reads an instance."""
@@ -231,6 +241,12 @@ class TaskInstanceService:
         page = await self._instances.page(translate.read_question(call.namespace_id, request))
         data = [translate_tasks.instance(row, whole=False) for row in page.rows]
         return task_pb2.ListTaskInstancesResponse(data=data, **translate.page_fields(page))
+
+    async def read_output(self, call: Call, request: task_pb2.ReadOutputRequest) -> AsyncIterator[HttpBody]:
+        """Reads what an instance gave as bytes."""
+        instance_id = translate_tasks.read_task_id(request.id)
+        async for content_type, data in self._outputs.of_instance(call.namespace_id, instance_id, request.offset):
+            yield HttpBody(content_type=content_type, data=data)
 
 
 def _answer(call: Call, view: TaskView) -> task_pb2.Task:

@@ -21,6 +21,7 @@ from controlplane.domain.task import DeadReason, Status
 from controlplane.domain.task_rules import reason_problems, task_problems
 from controlplane.engine.agents import AgentView
 from controlplane.engine.logs import LogLine
+from controlplane.engine.outputs import DIGEST
 from controlplane.engine.results import Ref, Result
 from controlplane.engine.sessions import Placement
 from controlplane.engine.tasks import NewTask, TaskEdit, TaskView
@@ -152,6 +153,7 @@ def task(view: TaskView) -> task_pb2.Task:
         agent_id=one.agent_id or "",
         instance_id=one.instance_id or "",
         output=None if last is None else _output(last),
+        output_digest="" if last is None else last.output_digest or "",
         error=None if last is None or one.status is Status.SUCCEEDED else _error(last),
         cancel_requested=one.cancel_requested,
         cancel_reason=data.cancel_reason,
@@ -219,6 +221,7 @@ def instance(row: Row[Any], *, whole: bool) -> task_pb2.TaskInstance:
         metrics=metrics,
         progress=progress,
         late_result=row.late_result,
+        output_digest=row.output_digest or "",
     )
 
 
@@ -327,6 +330,7 @@ def read_result(item: agent_pb2.Finished.Item, now: int) -> Result:
     if item.HasField("started_seconds_ago"):
         started_at = min(finished_at, now - _micros(item.started_seconds_ago))
     error = item.error if item.HasField("error") else None
+    output = _read_output(item)
     end = InstanceEnd(
         status=status,
         finished_at=finished_at,
@@ -337,13 +341,25 @@ def read_result(item: agent_pb2.Finished.Item, now: int) -> Result:
         error_message=None if error is None else _text(error.message, MAX_REPORTED_TEXT),
         error_retryable=None if error is None else error.retryable,
         metrics=_metrics(item.metrics) if item.HasField("metrics") else None,
-        output=item.output.data if item.HasField("output") else None,
-        output_type=_text(item.output.content_type, 255) if item.HasField("output") else None,
+        output=output[0],
+        output_type=output[1],
+        output_digest=output[2],
         output_size=max(0, item.output_size),
         output_truncated=item.output_truncated,
     )
     retry_after = _micros(item.retry_after_seconds) if item.HasField("retry_after_seconds") else None
     return Result(where, end, retry_after)
+
+
+def _read_output(item: agent_pb2.Finished.Item) -> tuple[bytes | None, str | None, str | None]:
+    """Its bytes or its digest, with its type between. Raises Invalid."""
+    if item.output_digest:
+        if not DIGEST.fullmatch(item.output_digest):
+            raise Invalid.field("finished.items.output_digest", "must be a SHA-256 in 64 lower-case hex digits")
+        return None, _text(item.output_content_type, 255), item.output_digest
+    if item.HasField("output"):
+        return item.output.data, _text(item.output.content_type, 255), None
+    return None, None, None
 
 
 def read_progress(item: agent_pb2.ProgressReports.Item) -> tuple[Ref, float, str]:

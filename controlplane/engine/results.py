@@ -6,11 +6,11 @@ sender is told so by being acknowledged: repeating it would change nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from controlplane.domain.errors import Fenced, IllegalTransition
+from controlplane.domain.errors import Fenced, IllegalTransition, Unavailable
 from controlplane.domain.retry import after_failure, after_loss
 from controlplane.domain.task import (
     ON_AGENT,
@@ -28,7 +28,7 @@ from controlplane.domain.task import (
 from controlplane.engine.context import Engine
 from controlplane.engine.revisions import Revisions
 from controlplane.engine.tasks import READY_HINT, TIMERS_HINT
-from controlplane.store import Connection, tasks
+from controlplane.store import Connection, outputs, tasks
 from controlplane.store.committer import Committer
 from controlplane.store.tasks import AGENT_LOST, InstanceEnd
 
@@ -88,6 +88,7 @@ class Results:
         ends: dict[tuple[str, int], InstanceEnd] = {}
         verdicts: list[Verdict | Exception] = []
         late: list[Result] = []
+        put = outputs.complete_of(connection, [_placement(item) for item in items if item.end.output_digest])
         for item in items:
             before = present.get(item.ref.task_id)
             if before is None or not _is_of(item.ref, before):
@@ -95,6 +96,10 @@ class Results:
                 continue
             try:
                 step = apply(before, self._transition(before, item), now)
+                if not _has_output(item, put):
+                    # Dropped before the result came: the agent still has it, and puts it again before it repeats this.
+                    verdicts.append(Unavailable(f"the output of instance {item.ref.instance_id} is not stored"))
+                    continue
             except (Fenced, IllegalTransition):
                 late.append(item)
                 verdicts.append(Verdict.LATE)
@@ -104,8 +109,14 @@ class Results:
             present[before.id] = step.task
             verdicts.append(Verdict.COUNTED)
         tasks.save_many(connection, steps, ends=ends)
+        held = [key for key, end in ends.items() if end.output_digest]
         for item in late:  # after the others: what counts in the same batch makes a repeat of it no evidence
-            tasks.record_late(connection, item.ref.task_id, item.ref.token, item.ref.instance_id, item.end)
+            end = item.end if _has_output(item, put) else replace(item.end, output_digest=None)
+            kept = tasks.record_late(connection, item.ref.task_id, item.ref.token, item.ref.instance_id, end)
+            if kept and end.output_digest:
+                held.append(_placement(item))
+        for task_id, token in held:
+            outputs.hand_over(connection, task_id, token)
         return verdicts
 
     def _transition(self, before: Task, item: Result) -> Transition:
@@ -235,6 +246,15 @@ class Results:
 
         if refs:
             self._hint(await self._engine.store.write(work))
+
+
+def _placement(item: Result) -> tuple[str, int]:
+    return item.ref.task_id, item.ref.token
+
+
+def _has_output(item: Result, put: Mapping[tuple[str, int], str]) -> bool:
+    """Whether the output that the result names, if it names one, is stored and its own."""
+    return item.end.output_digest is None or put.get(_placement(item)) == item.end.output_digest
 
 
 def _is_of(ref: Ref, one: Task) -> bool:

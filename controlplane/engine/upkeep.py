@@ -1,8 +1,9 @@
-"""What keeps the store in shape: partitions made before they are needed, keys forgotten after their day."""
+"""What keeps the store in shape: partitions made before they are needed, keys and outputs forgotten after their day."""
 
 from __future__ import annotations
 
 from controlplane.engine.context import Engine
+from controlplane.engine.outputs import Outputs
 from controlplane.store import PARTITIONED, Connection, dialect, idempotency
 
 PERIOD_SECONDS = 60.0
@@ -11,12 +12,14 @@ PERIOD_SECONDS = 60.0
 class Upkeep:
     """The use case of the upkeep loop."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, outputs: Outputs) -> None:
         self._engine = engine
+        self._outputs = outputs
 
     async def keep_up(self) -> None:
         """Once around."""
         await self._engine.store.write(self._keep_up)
+        await self._outputs.drop_stale()
 
     def _keep_up(self, connection: Connection) -> None:
         now = self._engine.clock.now()

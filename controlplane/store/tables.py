@@ -211,6 +211,7 @@ task_instance = Table(
     Column("output_truncated", Boolean, nullable=False),
     Column("output", LargeBinary),
     Column("output_type", String(255)),
+    Column("output_digest", String(64)),
     Column("progress", Double),
     Column("progress_message", Text),
     CheckConstraint("(status IN (5, 10)) = (finished_at IS NULL)", name="ck_sched_task_instance_finished"),
@@ -347,22 +348,42 @@ plugin = Table(
     UniqueConstraint("namespace_id", "name", "plugin_version", name="uq_sched_plugin_name"),
 )
 
-# Bytes by digest, in chunks of at most 1 MiB, counted by those who refer to them.
+# Bytes by digest, counted by those who refer to them. `content` names the chunks, so that bytes that came before their
+# digest could be checked need not be moved once it is.
 blob = Table(
     "sched_blob",
     metadata,
     Column("digest", String(64), primary_key=True),
+    Column("content", String(64), nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("holders", Integer, nullable=False),
     Column("created_at", BigInteger, nullable=False),
 )
+# Each of 1 MiB, but the last one of a content.
 blob_chunk = Table(
     "sched_blob_chunk",
     metadata,
-    Column("digest", String(64), primary_key=True),
+    Column("content", String(64), primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("data", LargeBinary, nullable=False),
 )
+
+# Outputs that agents put before the result that names them. A complete one is a holder of its blob; the result takes
+# that over. What no result has asked for within a day goes.
+output_upload = Table(
+    "sched_output_upload",
+    metadata,
+    Column("task_id", Id, primary_key=True),
+    Column("token", Integer, primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("content", String(64), nullable=False),
+    Column("stored", BigInteger, nullable=False),
+    Column("complete", Boolean, nullable=False),
+    Column("touched_at", BigInteger, nullable=False),
+    CheckConstraint("stored <= size", name="ck_sched_output_upload_stored"),
+)
+Index("idx_sched_output_upload_touched_at", output_upload.c.touched_at)
 
 idempotency = Table(
     "sched_idempotency",

@@ -29,7 +29,7 @@ from controlplane.domain.task import (
     Task,
     Unready,
 )
-from controlplane.store import dialect
+from controlplane.store import dialect, outputs
 from controlplane.store.query import Listing, Tags
 from controlplane.store.tables import log_chunk, ready, task, task_data, task_instance, task_tag, task_transition, timer
 
@@ -64,6 +64,7 @@ class InstanceEnd:
     metrics: str | None = None
     output: bytes | None = None
     output_type: str | None = None
+    output_digest: str | None = None  # instead of the output, where that is too large for a row
     output_size: int = 0
     output_truncated: bool = False
 
@@ -271,14 +272,15 @@ def _end_row(task_id: str, token: int, end: InstanceEnd) -> dict[str, Any]:
     return row
 
 
-def record_late(connection: Connection, task_id: str, token: int, instance_id: str, end: InstanceEnd) -> None:
+def record_late(connection: Connection, task_id: str, token: int, instance_id: str, end: InstanceEnd) -> bool:
     """Keep a result that came after its placement was given up as evidence on its instance; nothing else changes.
+    Whether it was kept.
 
     An instance that ended by a result of its own stays as it is: what comes again is a repeat, and not late.
     """
     kept = ("status", "finished_at", "started_at") + (() if end.error_code else ("error_code", "error_message"))
     values = {key: value for key, value in asdict(end).items() if key not in kept}
-    connection.execute(
+    done = connection.execute(
         task_instance.update()
         .where(
             task_instance.c.task_id == task_id,
@@ -289,6 +291,7 @@ def record_late(connection: Connection, task_id: str, token: int, instance_id: s
         )
         .values(late_result=True, **values)
     )
+    return done.rowcount == 1
 
 
 def _place(connection: Connection, steps: Sequence[Step], terms: Mapping[str, Terms]) -> None:
@@ -446,7 +449,8 @@ def last_ended_instance(connection: Connection, one: Task) -> Row[Any] | None:
 
 
 def delete(connection: Connection, task_id: str) -> None:
-    """A task with its data, tags, records and instances. Its logs lie elsewhere: `logs.delete`."""
+    """A task with its data, tags, records, instances and their outputs. Its logs lie elsewhere: `logs.delete`."""
+    outputs.release_of_task(connection, task_id)
     for table, key in (
         (task_data, task_data.c.task_id),
         (task_tag, task_tag.c.task_id),

@@ -87,6 +87,7 @@ def test_everything_that_changes_something_takes_a_request_id_or_is_repeatable_b
     assert {name.partition("/")[2] for name in without} == {
         "Connect",  # a stream with numbers of its own
         "AppendLogs",  # chunks have numbers
+        "PutOutput",  # pieces have offsets
         "ReportPlugin",  # saying it twice says the same
         "UploadPlugin",  # in its first message
         "BatchCreateTasks",  # one in each item

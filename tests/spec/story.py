@@ -162,6 +162,7 @@ STORY: tuple[Step, ...] = (
     Step("TaskService/CancelTask", _of(task_pb2.CancelTaskRequest, "task", reason="not needed")),
     Step("TaskService/WatchTask", _of(task_pb2.WatchTaskRequest, "task")),
     Step("TaskService/ReadTaskLogs", _of(task_pb2.ReadTaskLogsRequest, "task")),
+    Step("TaskService/ReadTaskOutput", _of(task_pb2.ReadTaskOutputRequest, "task"), expect="NOT_FOUND"),
     Step("TaskService/RetryTask", _of(task_pb2.RetryTaskRequest, "run"), expect="FAILED_PRECONDITION"),
     Step("TaskService/RetryTask", _of(task_pb2.RetryTaskRequest, "task", reason="needed after all")),
     Step("TaskService/CancelTask", _of(task_pb2.CancelTaskRequest, "task")),
@@ -172,6 +173,7 @@ STORY: tuple[Step, ...] = (
         _in(task_pb2.GetTaskInstanceRequest, id=NOWHERE),
         expect="NOT_FOUND",
     ),
+    Step("TaskInstanceService/ReadOutput", _in(task_pb2.ReadOutputRequest, id=NOWHERE), expect="NOT_FOUND"),
     Step(
         "TaskInstanceService/ListTaskInstances",
         _in(task_pb2.ListTaskInstancesRequest, filter={"struct_value": {"status": {"eq": "FAILED"}}}),
@@ -240,6 +242,18 @@ STORY: tuple[Step, ...] = (
                 }
             ],
         ),
+    ),
+    Step(
+        "AgentService/PutOutput",
+        lambda m: agent_pb2.PutOutputRequest(
+            agent_id="hand",
+            namespace_id=m.namespace,
+            instance={"task_id": NOWHERE, "instance_id": NOWHERE, "token": 1},
+            digest="0" * 64,
+            size=1,
+            data=b"x",
+        ),
+        expect="NOT_FOUND",
     ),
     Step("AgentService/DrainAgent", _in(agent_pb2.DrainAgentRequest, id="hand", reason="maintenance")),
     Step("AgentService/DeleteAgent", _in(agent_pb2.DeleteAgentRequest, id="hand"), expect="FAILED_PRECONDITION"),

@@ -28,6 +28,7 @@ CREATE INDEX idx_sched_agent_status ON sched_agent (status);
 
 CREATE TABLE sched_blob (
   digest VARCHAR(64) NOT NULL,
+  content VARCHAR(64) NOT NULL,
   size BIGINT NOT NULL,
   holders INTEGER NOT NULL,
   created_at BIGINT NOT NULL,
@@ -35,10 +36,10 @@ CREATE TABLE sched_blob (
 );
 
 CREATE TABLE sched_blob_chunk (
-  digest VARCHAR(64) NOT NULL,
+  content VARCHAR(64) NOT NULL,
   number INTEGER NOT NULL,
   data BYTEA NOT NULL,
-  PRIMARY KEY (digest, number)
+  PRIMARY KEY (content, number)
 );
 
 CREATE TABLE sched_fire (
@@ -107,6 +108,21 @@ CREATE TABLE sched_namespace (
   updated_at BIGINT NOT NULL,
   PRIMARY KEY (id)
 );
+
+CREATE TABLE sched_output_upload (
+  task_id UUID NOT NULL,
+  token INTEGER NOT NULL,
+  digest VARCHAR(64) NOT NULL,
+  size BIGINT NOT NULL,
+  content VARCHAR(64) NOT NULL,
+  stored BIGINT NOT NULL,
+  complete BOOLEAN NOT NULL,
+  touched_at BIGINT NOT NULL,
+  PRIMARY KEY (task_id, token),
+  CONSTRAINT ck_sched_output_upload_stored CHECK (stored <= size)
+);
+
+CREATE INDEX idx_sched_output_upload_touched_at ON sched_output_upload (touched_at);
 
 CREATE TABLE sched_plugin (
   namespace_id VARCHAR(63) NOT NULL,
@@ -259,6 +275,7 @@ CREATE TABLE sched_task_instance (
   output_truncated BOOLEAN NOT NULL,
   output BYTEA,
   output_type VARCHAR(255),
+  output_digest VARCHAR(64),
   progress DOUBLE PRECISION,
   progress_message TEXT,
   PRIMARY KEY (task_id, token),

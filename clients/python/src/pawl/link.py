@@ -20,7 +20,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -331,6 +331,12 @@ class Link:
         self._outbox.progress.pop(result.item.instance.instance_id, None)
         self._outbox.results.append(result)
         self._wake.set()
+
+    def withdraw(self, which: Callable[[Result], bool]) -> list[Result]:
+        """Take back results that wait to be sent; those under way stay."""
+        taken = [result for result in self._outbox.results if which(result)]
+        self._outbox.results = deque(result for result in self._outbox.results if not which(result))
+        return taken
 
     def credits(self, free: int) -> None:
         """Say how many slots are free; the last word counts."""

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypedDict, TypeVar, Unpack
 
+from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Value
@@ -101,7 +102,9 @@ from pawl.v1.task_pb2 import (
     ListTasksRequest,
     ListTasksResponse,
     LogEntry,
+    ReadOutputRequest,
     ReadTaskLogsRequest,
+    ReadTaskOutputRequest,
     RetryTaskRequest,
     Task,
     TaskExplanation,
@@ -340,6 +343,17 @@ class Tasks:
 
         return self._to.stream(self._stub.ReadTaskLogs, request, note)
 
+    def output(self, task_id: str) -> AsyncIterator[HttpBody]:
+        """What the last attempt gave, in pieces, of any size and across restarts of the control plane. A small output
+        is in the task itself; one beyond 1 MiB is only here, and the task has its `output_digest`.
+        """
+        request = ReadTaskOutputRequest(id=task_id)
+
+        def note(piece: HttpBody) -> None:
+            request.offset += len(piece.data)
+
+        return self._to.stream(self._stub.ReadTaskOutput, request, note)
+
     async def explain(self, task_id: str) -> TaskExplanation:
         """Why a task does not move, and who will move it."""
         return await self._to.unary(self._stub.ExplainTask, ExplainTaskRequest(id=task_id))
@@ -358,6 +372,15 @@ class TaskInstances:
     async def get(self, instance_id: str) -> TaskInstance:
         """Read an instance."""
         return await self._to.unary(self._stub.GetTaskInstance, GetTaskInstanceRequest(id=instance_id))
+
+    def output(self, instance_id: str) -> AsyncIterator[HttpBody]:
+        """What an instance gave, in pieces, as `Tasks.output`."""
+        request = ReadOutputRequest(id=instance_id)
+
+        def note(piece: HttpBody) -> None:
+            request.offset += len(piece.data)
+
+        return self._to.stream(self._stub.ReadOutput, request, note)
 
     async def list(self, **question: Unpack[Question]) -> ListTaskInstancesResponse:
         """One page of instances."""

@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import nullcontext, suppress
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import typer
 
@@ -35,7 +35,7 @@ def until_end(session: Session, pawl: BlockingClient, task: Task, *, logs: bool)
     except (KeyboardInterrupt, asyncio.CancelledError):
         session.err().print(f"The task goes on. Stop it: pawl task cancel {task.id}", style="dim", soft_wrap=True)
         raise typer.Exit(Exits.CANCELLED) from None
-    told(session, ended)
+    told(session, pawl, ended)
 
 
 def _first(several: ExceptionGroup[Exception]) -> Exception:
@@ -44,16 +44,37 @@ def _first(several: ExceptionGroup[Exception]) -> Exception:
     return _first(one) if isinstance(one, ExceptionGroup) else one
 
 
-def told(session: Session, task: Task) -> None:
+def told(session: Session, pawl: BlockingClient, task: Task) -> None:
     """Print how a task ended; leave with its exit code unless it SUCCEEDED."""
     if not session.table:
         show.answer(session, task, "")
+    elif task.output_digest:
+        write_output(pawl, task.id)
     elif task.HasField("output"):
         show.write_payload(task.output)
     code = exit_of(task)
     if code is not Exits.OK:
         session.err().print(_why(task), soft_wrap=True)
         raise typer.Exit(code)
+
+
+def write_output(pawl: BlockingClient, task_id: str) -> None:
+    """A task's output on stdout, piece by piece."""
+    sys.stdout.flush()
+    copy_output(pawl, task_id, sys.stdout.buffer)
+    sys.stdout.buffer.flush()
+
+
+def copy_output(pawl: BlockingClient, task_id: str, file: BinaryIO) -> int:
+    """A task's output into a file; how many bytes."""
+
+    async def copy(client: Client) -> int:
+        size = 0
+        async for piece in client.tasks.output(task_id):
+            size += file.write(piece.data)
+        return size
+
+    return pawl.call(copy)
 
 
 def exit_of(task: Task) -> Exits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -241,6 +242,33 @@ def _print_logs(
         session.note("It has printed nothing.")
 
 
+@app.command("output", cls=RemoteCommand)
+def output(
+    context: typer.Context,
+    task_id: TaskId,
+    to: Annotated[Path | None, typer.Option(metavar="FILE", help="Into this file instead of stdout.")] = None,
+) -> None:
+    """Print what a task's last attempt gave, its bytes as they are, however large."""
+    from pawl.cli import following
+
+    session = Session.of(context)
+    with session.client() as pawl:
+        if to is None:
+            following.write_output(pawl, task_id)
+            return
+        # Beside it and then in its place: a file of this name is always a whole output.
+        part = to.with_name(f".{to.name}.part")
+        try:
+            with part.open("wb") as file:
+                size = following.copy_output(pawl, task_id, file)
+            part.replace(to)
+        except OSError as error:
+            raise typer.BadParameter(f"{to}: {error.strerror}", param_hint="--to") from error
+        finally:
+            part.unlink(missing_ok=True)
+        session.note(f"{size:,} bytes written to {to}")
+
+
 @app.command("explain", cls=RemoteCommand)
 def explain(context: typer.Context, task_id: TaskId) -> None:
     """Say why a task does not move, and who will move it."""
@@ -300,7 +328,7 @@ def _card(session: Session, task: Task) -> RenderableType:
             ("tags", show.words(task.tags)),
             ("environment", show.words(task.environment)),
             ("parameters", show.payload_text(task.parameters) if task.HasField("parameters") else None),
-            ("output", show.payload_text(task.output) if task.HasField("output") else None),
+            ("output", _output(task)),
             ("created", show.when(session, task, "created_at")),
             ("not before", show.when(session, task, "scheduled_at")),
             ("next attempt", show.when(session, task, "next_attempt_at")),
@@ -309,6 +337,14 @@ def _card(session: Session, task: Task) -> RenderableType:
             *(("", _transition(one)) for one in task.transitions),
         ]
     )
+
+
+def _output(task: Task) -> str | None:
+    from pawl.cli import show
+
+    if task.output_digest:
+        return f"sha256:{task.output_digest}; read it: pawl task output {task.id}"
+    return show.payload_text(task.output) if task.HasField("output") else None
 
 
 def _transition(one: TaskTransition) -> RenderableType:

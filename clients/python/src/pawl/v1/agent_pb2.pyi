@@ -246,7 +246,7 @@ class ProgressReports(_message.Message):
 class Finished(_message.Message):
     __slots__ = ("items",)
     class Item(_message.Message):
-        __slots__ = ("instance", "status", "exit_code", "signal", "output", "output_size", "output_truncated", "error", "metrics", "started_seconds_ago", "finished_seconds_ago", "retry_after_seconds")
+        __slots__ = ("instance", "status", "exit_code", "signal", "output", "output_size", "output_truncated", "error", "metrics", "started_seconds_ago", "finished_seconds_ago", "retry_after_seconds", "output_digest", "output_content_type")
         INSTANCE_FIELD_NUMBER: _ClassVar[int]
         STATUS_FIELD_NUMBER: _ClassVar[int]
         EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
@@ -259,6 +259,8 @@ class Finished(_message.Message):
         STARTED_SECONDS_AGO_FIELD_NUMBER: _ClassVar[int]
         FINISHED_SECONDS_AGO_FIELD_NUMBER: _ClassVar[int]
         RETRY_AFTER_SECONDS_FIELD_NUMBER: _ClassVar[int]
+        OUTPUT_DIGEST_FIELD_NUMBER: _ClassVar[int]
+        OUTPUT_CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
         instance: InstanceRef
         status: _task_pb2.Task.Status
         exit_code: int
@@ -271,7 +273,9 @@ class Finished(_message.Message):
         started_seconds_ago: float
         finished_seconds_ago: float
         retry_after_seconds: float
-        def __init__(self, instance: _Optional[_Union[InstanceRef, _Mapping]] = ..., status: _Optional[_Union[_task_pb2.Task.Status, str]] = ..., exit_code: _Optional[int] = ..., signal: _Optional[int] = ..., output: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., output_size: _Optional[int] = ..., output_truncated: bool = ..., error: _Optional[_Union[_task_pb2.TaskError, _Mapping]] = ..., metrics: _Optional[_Union[_task_pb2.InstanceMetrics, _Mapping]] = ..., started_seconds_ago: _Optional[float] = ..., finished_seconds_ago: _Optional[float] = ..., retry_after_seconds: _Optional[float] = ...) -> None: ...
+        output_digest: str
+        output_content_type: str
+        def __init__(self, instance: _Optional[_Union[InstanceRef, _Mapping]] = ..., status: _Optional[_Union[_task_pb2.Task.Status, str]] = ..., exit_code: _Optional[int] = ..., signal: _Optional[int] = ..., output: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., output_size: _Optional[int] = ..., output_truncated: bool = ..., error: _Optional[_Union[_task_pb2.TaskError, _Mapping]] = ..., metrics: _Optional[_Union[_task_pb2.InstanceMetrics, _Mapping]] = ..., started_seconds_ago: _Optional[float] = ..., finished_seconds_ago: _Optional[float] = ..., retry_after_seconds: _Optional[float] = ..., output_digest: _Optional[str] = ..., output_content_type: _Optional[str] = ...) -> None: ...
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[Finished.Item]
     def __init__(self, items: _Optional[_Iterable[_Union[Finished.Item, _Mapping]]] = ...) -> None: ...
@@ -436,6 +440,32 @@ class AppendLogsResponse(_message.Message):
     STORED_FIELD_NUMBER: _ClassVar[int]
     stored: int
     def __init__(self, stored: _Optional[int] = ...) -> None: ...
+
+class PutOutputRequest(_message.Message):
+    __slots__ = ("agent_id", "namespace_id", "instance", "digest", "size", "offset", "data")
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    agent_id: str
+    namespace_id: str
+    instance: InstanceRef
+    digest: str
+    size: int
+    offset: int
+    data: bytes
+    def __init__(self, agent_id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., instance: _Optional[_Union[InstanceRef, _Mapping]] = ..., digest: _Optional[str] = ..., size: _Optional[int] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class PutOutputResponse(_message.Message):
+    __slots__ = ("stored", "complete")
+    STORED_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_FIELD_NUMBER: _ClassVar[int]
+    stored: int
+    complete: bool
+    def __init__(self, stored: _Optional[int] = ..., complete: bool = ...) -> None: ...
 
 class GetAgentRequest(_message.Message):
     __slots__ = ("id", "namespace_id")

@@ -46,6 +46,11 @@ class AgentServiceStub(object):
                 request_serializer=pawl_dot_v1_dot_agent__pb2.AppendLogsRequest.SerializeToString,
                 response_deserializer=pawl_dot_v1_dot_agent__pb2.AppendLogsResponse.FromString,
                 _registered_method=True)
+        self.PutOutput = channel.unary_unary(
+                '/pawl.v1.AgentService/PutOutput',
+                request_serializer=pawl_dot_v1_dot_agent__pb2.PutOutputRequest.SerializeToString,
+                response_deserializer=pawl_dot_v1_dot_agent__pb2.PutOutputResponse.FromString,
+                _registered_method=True)
         self.GetAgent = channel.unary_unary(
                 '/pawl.v1.AgentService/GetAgent',
                 request_serializer=pawl_dot_v1_dot_agent__pb2.GetAgentRequest.SerializeToString,
@@ -86,6 +91,15 @@ class AgentServiceServicer(object):
 
     def AppendLogs(self, request, context):
         """Stores what running instances print. A chunk that is stored already is accepted and changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutOutput(self, request, context):
+        """Stores an output that is too large for the stream, piece by piece, before Finished names its digest. A piece that is
+        stored already changes nothing; the answer says where to go on. The last piece is answered when the bytes have been
+        found to have the digest.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -138,6 +152,11 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     servicer.AppendLogs,
                     request_deserializer=pawl_dot_v1_dot_agent__pb2.AppendLogsRequest.FromString,
                     response_serializer=pawl_dot_v1_dot_agent__pb2.AppendLogsResponse.SerializeToString,
+            ),
+            'PutOutput': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutOutput,
+                    request_deserializer=pawl_dot_v1_dot_agent__pb2.PutOutputRequest.FromString,
+                    response_serializer=pawl_dot_v1_dot_agent__pb2.PutOutputResponse.SerializeToString,
             ),
             'GetAgent': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAgent,
@@ -220,6 +239,33 @@ class AgentService(object):
             '/pawl.v1.AgentService/AppendLogs',
             pawl_dot_v1_dot_agent__pb2.AppendLogsRequest.SerializeToString,
             pawl_dot_v1_dot_agent__pb2.AppendLogsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutOutput(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pawl.v1.AgentService/PutOutput',
+            pawl_dot_v1_dot_agent__pb2.PutOutputRequest.SerializeToString,
+            pawl_dot_v1_dot_agent__pb2.PutOutputResponse.FromString,
             options,
             channel_credentials,
             insecure,

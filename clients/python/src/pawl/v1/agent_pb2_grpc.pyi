@@ -38,6 +38,11 @@ class AgentServiceStub:
     """The stream between an agent and the control plane. One live stream per (namespace, agent id)."""
     AppendLogs: _grpc.UnaryUnaryMultiCallable[_agent_pb2.AppendLogsRequest, _agent_pb2.AppendLogsResponse]
     """Stores what running instances print. A chunk that is stored already is accepted and changes nothing."""
+    PutOutput: _grpc.UnaryUnaryMultiCallable[_agent_pb2.PutOutputRequest, _agent_pb2.PutOutputResponse]
+    """Stores an output that is too large for the stream, piece by piece, before Finished names its digest. A piece that is
+    stored already changes nothing; the answer says where to go on. The last piece is answered when the bytes have been
+    found to have the digest.
+    """
     GetAgent: _grpc.UnaryUnaryMultiCallable[_agent_pb2.GetAgentRequest, _agent_pb2.Agent]
     """Reads an agent."""
     ListAgents: _grpc.UnaryUnaryMultiCallable[_agent_pb2.ListAgentsRequest, _agent_pb2.ListAgentsResponse]
@@ -58,6 +63,11 @@ class AgentServiceAsyncStub(AgentServiceStub):
     """The stream between an agent and the control plane. One live stream per (namespace, agent id)."""
     AppendLogs: _aio.UnaryUnaryMultiCallable[_agent_pb2.AppendLogsRequest, _agent_pb2.AppendLogsResponse]  # type: ignore[assignment]
     """Stores what running instances print. A chunk that is stored already is accepted and changes nothing."""
+    PutOutput: _aio.UnaryUnaryMultiCallable[_agent_pb2.PutOutputRequest, _agent_pb2.PutOutputResponse]  # type: ignore[assignment]
+    """Stores an output that is too large for the stream, piece by piece, before Finished names its digest. A piece that is
+    stored already changes nothing; the answer says where to go on. The last piece is answered when the bytes have been
+    found to have the digest.
+    """
     GetAgent: _aio.UnaryUnaryMultiCallable[_agent_pb2.GetAgentRequest, _agent_pb2.Agent]  # type: ignore[assignment]
     """Reads an agent."""
     ListAgents: _aio.UnaryUnaryMultiCallable[_agent_pb2.ListAgentsRequest, _agent_pb2.ListAgentsResponse]  # type: ignore[assignment]
@@ -87,6 +97,17 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_agent_pb2.AppendLogsResponse, _abc.Awaitable[_agent_pb2.AppendLogsResponse]]:
         """Stores what running instances print. A chunk that is stored already is accepted and changes nothing."""
+
+    @_abc_1.abstractmethod
+    def PutOutput(
+        self,
+        request: _agent_pb2.PutOutputRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agent_pb2.PutOutputResponse, _abc.Awaitable[_agent_pb2.PutOutputResponse]]:
+        """Stores an output that is too large for the stream, piece by piece, before Finished names its digest. A piece that is
+        stored already changes nothing; the answer says where to go on. The last piece is answered when the bytes have been
+        found to have the digest.
+        """
 
     @_abc_1.abstractmethod
     def GetAgent(

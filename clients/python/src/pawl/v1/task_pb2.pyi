@@ -2,6 +2,7 @@ import datetime
 
 from google.api import annotations_pb2 as _annotations_pb2
 from google.api import field_behavior_pb2 as _field_behavior_pb2
+from google.api import httpbody_pb2 as _httpbody_pb2
 from google.protobuf import empty_pb2 as _empty_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
@@ -18,7 +19,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Task(_message.Message):
-    __slots__ = ("id", "namespace_id", "job_id", "job_name", "job_revision", "schedule_id", "status", "priority", "scheduled_at", "parameters", "environment", "timeout", "tags", "attempt", "max_retries", "epoch", "agent_id", "instance_id", "output", "error", "cancel_requested", "cancel_reason", "dead_reason", "next_attempt_at", "created_at", "updated_at", "started_at", "finished_at", "version", "transitions")
+    __slots__ = ("id", "namespace_id", "job_id", "job_name", "job_revision", "schedule_id", "status", "priority", "scheduled_at", "parameters", "environment", "timeout", "tags", "attempt", "max_retries", "epoch", "agent_id", "instance_id", "output", "error", "cancel_requested", "cancel_reason", "dead_reason", "next_attempt_at", "created_at", "updated_at", "started_at", "finished_at", "version", "transitions", "output_digest")
     class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNSPECIFIED: _ClassVar[Task.Status]
@@ -93,6 +94,7 @@ class Task(_message.Message):
     FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TRANSITIONS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_DIGEST_FIELD_NUMBER: _ClassVar[int]
     id: str
     namespace_id: str
     job_id: str
@@ -123,7 +125,8 @@ class Task(_message.Message):
     finished_at: _timestamp_pb2.Timestamp
     version: int
     transitions: _containers.RepeatedCompositeFieldContainer[TaskTransition]
-    def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., job_revision: _Optional[int] = ..., schedule_id: _Optional[str] = ..., status: _Optional[_Union[Task.Status, str]] = ..., priority: _Optional[int] = ..., scheduled_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., parameters: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., environment: _Optional[_Mapping[str, str]] = ..., timeout: _Optional[float] = ..., tags: _Optional[_Mapping[str, str]] = ..., attempt: _Optional[int] = ..., max_retries: _Optional[int] = ..., epoch: _Optional[int] = ..., agent_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., output: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., error: _Optional[_Union[TaskError, _Mapping]] = ..., cancel_requested: bool = ..., cancel_reason: _Optional[str] = ..., dead_reason: _Optional[_Union[DeadLetter.Reason, str]] = ..., next_attempt_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ..., transitions: _Optional[_Iterable[_Union[TaskTransition, _Mapping]]] = ...) -> None: ...
+    output_digest: str
+    def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., job_revision: _Optional[int] = ..., schedule_id: _Optional[str] = ..., status: _Optional[_Union[Task.Status, str]] = ..., priority: _Optional[int] = ..., scheduled_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., parameters: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., environment: _Optional[_Mapping[str, str]] = ..., timeout: _Optional[float] = ..., tags: _Optional[_Mapping[str, str]] = ..., attempt: _Optional[int] = ..., max_retries: _Optional[int] = ..., epoch: _Optional[int] = ..., agent_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., output: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., error: _Optional[_Union[TaskError, _Mapping]] = ..., cancel_requested: bool = ..., cancel_reason: _Optional[str] = ..., dead_reason: _Optional[_Union[DeadLetter.Reason, str]] = ..., next_attempt_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ..., transitions: _Optional[_Iterable[_Union[TaskTransition, _Mapping]]] = ..., output_digest: _Optional[str] = ...) -> None: ...
 
 class DeadLetter(_message.Message):
     __slots__ = ()
@@ -166,7 +169,7 @@ class TaskTransition(_message.Message):
     def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., transition: _Optional[str] = ..., from_status: _Optional[_Union[Task.Status, str]] = ..., to_status: _Optional[_Union[Task.Status, str]] = ..., subject: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class TaskInstance(_message.Message):
-    __slots__ = ("id", "task_id", "namespace_id", "job_id", "agent_id", "attempt", "cause", "status", "token", "epoch", "created_at", "started_at", "finished_at", "exit_code", "signal", "output", "output_size", "output_truncated", "error", "metrics", "progress", "late_result")
+    __slots__ = ("id", "task_id", "namespace_id", "job_id", "agent_id", "attempt", "cause", "status", "token", "epoch", "created_at", "started_at", "finished_at", "exit_code", "signal", "output", "output_size", "output_truncated", "error", "metrics", "progress", "late_result", "output_digest")
     class Cause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNSPECIFIED: _ClassVar[TaskInstance.Cause]
@@ -201,6 +204,7 @@ class TaskInstance(_message.Message):
     METRICS_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     LATE_RESULT_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_DIGEST_FIELD_NUMBER: _ClassVar[int]
     id: str
     task_id: str
     namespace_id: str
@@ -223,7 +227,8 @@ class TaskInstance(_message.Message):
     metrics: InstanceMetrics
     progress: Progress
     late_result: bool
-    def __init__(self, id: _Optional[str] = ..., task_id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., job_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., attempt: _Optional[int] = ..., cause: _Optional[_Union[TaskInstance.Cause, str]] = ..., status: _Optional[_Union[Task.Status, str]] = ..., token: _Optional[int] = ..., epoch: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., exit_code: _Optional[int] = ..., signal: _Optional[int] = ..., output: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., output_size: _Optional[int] = ..., output_truncated: bool = ..., error: _Optional[_Union[TaskError, _Mapping]] = ..., metrics: _Optional[_Union[InstanceMetrics, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., late_result: bool = ...) -> None: ...
+    output_digest: str
+    def __init__(self, id: _Optional[str] = ..., task_id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., job_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., attempt: _Optional[int] = ..., cause: _Optional[_Union[TaskInstance.Cause, str]] = ..., status: _Optional[_Union[Task.Status, str]] = ..., token: _Optional[int] = ..., epoch: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., exit_code: _Optional[int] = ..., signal: _Optional[int] = ..., output: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., output_size: _Optional[int] = ..., output_truncated: bool = ..., error: _Optional[_Union[TaskError, _Mapping]] = ..., metrics: _Optional[_Union[InstanceMetrics, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., late_result: bool = ..., output_digest: _Optional[str] = ...) -> None: ...
 
 class InstanceMetrics(_message.Message):
     __slots__ = ("wall_seconds", "user_cpu_seconds", "system_cpu_seconds", "peak_memory_bytes", "read_bytes", "written_bytes")
@@ -479,6 +484,16 @@ class ReadTaskLogsRequest(_message.Message):
     after: str
     def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., follow: bool = ..., after: _Optional[str] = ...) -> None: ...
 
+class ReadTaskOutputRequest(_message.Message):
+    __slots__ = ("id", "namespace_id", "offset")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    namespace_id: str
+    offset: int
+    def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., offset: _Optional[int] = ...) -> None: ...
+
 class ExplainTaskRequest(_message.Message):
     __slots__ = ("id", "namespace_id")
     ID_FIELD_NUMBER: _ClassVar[int]
@@ -494,6 +509,16 @@ class GetTaskInstanceRequest(_message.Message):
     id: str
     namespace_id: str
     def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ...) -> None: ...
+
+class ReadOutputRequest(_message.Message):
+    __slots__ = ("id", "namespace_id", "offset")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    namespace_id: str
+    offset: int
+    def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., offset: _Optional[int] = ...) -> None: ...
 
 class ListTaskInstancesRequest(_message.Message):
     __slots__ = ("namespace_id", "filter", "page", "order_by")

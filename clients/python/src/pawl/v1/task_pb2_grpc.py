@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from pawl.v1 import task_pb2 as pawl_dot_v1_dot_task__pb2
 
@@ -90,6 +91,11 @@ class TaskServiceStub(object):
                 '/pawl.v1.TaskService/ReadTaskLogs',
                 request_serializer=pawl_dot_v1_dot_task__pb2.ReadTaskLogsRequest.SerializeToString,
                 response_deserializer=pawl_dot_v1_dot_task__pb2.LogEntry.FromString,
+                _registered_method=True)
+        self.ReadTaskOutput = channel.unary_stream(
+                '/pawl.v1.TaskService/ReadTaskOutput',
+                request_serializer=pawl_dot_v1_dot_task__pb2.ReadTaskOutputRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
         self.ExplainTask = channel.unary_unary(
                 '/pawl.v1.TaskService/ExplainTask',
@@ -180,6 +186,14 @@ class TaskServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadTaskOutput(self, request, context):
+        """Reads what the last attempt gave as bytes, in pieces of at most 1 MiB, whether `output` holds it or `output_digest`
+        names it. NOT_FOUND while there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExplainTask(self, request, context):
         """Says why the task does not move, and who will move it.
         """
@@ -244,6 +258,11 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     servicer.ReadTaskLogs,
                     request_deserializer=pawl_dot_v1_dot_task__pb2.ReadTaskLogsRequest.FromString,
                     response_serializer=pawl_dot_v1_dot_task__pb2.LogEntry.SerializeToString,
+            ),
+            'ReadTaskOutput': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadTaskOutput,
+                    request_deserializer=pawl_dot_v1_dot_task__pb2.ReadTaskOutputRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
             'ExplainTask': grpc.unary_unary_rpc_method_handler(
                     servicer.ExplainTask,
@@ -560,6 +579,33 @@ class TaskService(object):
             _registered_method=True)
 
     @staticmethod
+    def ReadTaskOutput(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/pawl.v1.TaskService/ReadTaskOutput',
+            pawl_dot_v1_dot_task__pb2.ReadTaskOutputRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ExplainTask(request,
             target,
             options=(),
@@ -607,6 +653,11 @@ class TaskInstanceServiceStub(object):
                 request_serializer=pawl_dot_v1_dot_task__pb2.ListTaskInstancesRequest.SerializeToString,
                 response_deserializer=pawl_dot_v1_dot_task__pb2.ListTaskInstancesResponse.FromString,
                 _registered_method=True)
+        self.ReadOutput = channel.unary_stream(
+                '/pawl.v1.TaskInstanceService/ReadOutput',
+                request_serializer=pawl_dot_v1_dot_task__pb2.ReadOutputRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
 
 
 class TaskInstanceServiceServicer(object):
@@ -627,6 +678,13 @@ class TaskInstanceServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadOutput(self, request, context):
+        """Reads what an instance gave as bytes, in pieces of at most 1 MiB. NOT_FOUND while there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TaskInstanceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -639,6 +697,11 @@ def add_TaskInstanceServiceServicer_to_server(servicer, server):
                     servicer.ListTaskInstances,
                     request_deserializer=pawl_dot_v1_dot_task__pb2.ListTaskInstancesRequest.FromString,
                     response_serializer=pawl_dot_v1_dot_task__pb2.ListTaskInstancesResponse.SerializeToString,
+            ),
+            'ReadOutput': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadOutput,
+                    request_deserializer=pawl_dot_v1_dot_task__pb2.ReadOutputRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -696,6 +759,33 @@ class TaskInstanceService(object):
             '/pawl.v1.TaskInstanceService/ListTaskInstances',
             pawl_dot_v1_dot_task__pb2.ListTaskInstancesRequest.SerializeToString,
             pawl_dot_v1_dot_task__pb2.ListTaskInstancesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadOutput(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/pawl.v1.TaskInstanceService/ReadOutput',
+            pawl_dot_v1_dot_task__pb2.ReadOutputRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,6 +4,7 @@ isort:skip_file
 Tasks and their instances: planned executions of jobs, and their placements on agents."""
 
 from collections import abc as _abc
+from google.api import httpbody_pb2 as _httpbody_pb2
 from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from pawl.v1 import task_pb2 as _task_pb2
@@ -58,6 +59,10 @@ class TaskServiceStub:
     """Sends the task at once and whenever it changes, until it has ended."""
     ReadTaskLogs: _grpc.UnaryStreamMultiCallable[_task_pb2.ReadTaskLogsRequest, _task_pb2.LogEntry]
     """Reads what the task's attempts printed, in order, and with `follow` goes on until the task has ended."""
+    ReadTaskOutput: _grpc.UnaryStreamMultiCallable[_task_pb2.ReadTaskOutputRequest, _httpbody_pb2.HttpBody]
+    """Reads what the last attempt gave as bytes, in pieces of at most 1 MiB, whether `output` holds it or `output_digest`
+    names it. NOT_FOUND while there is none.
+    """
     ExplainTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.ExplainTaskRequest, _task_pb2.TaskExplanation]
     """Says why the task does not move, and who will move it."""
 
@@ -90,6 +95,10 @@ class TaskServiceAsyncStub(TaskServiceStub):
     """Sends the task at once and whenever it changes, until it has ended."""
     ReadTaskLogs: _aio.UnaryStreamMultiCallable[_task_pb2.ReadTaskLogsRequest, _task_pb2.LogEntry]  # type: ignore[assignment]
     """Reads what the task's attempts printed, in order, and with `follow` goes on until the task has ended."""
+    ReadTaskOutput: _aio.UnaryStreamMultiCallable[_task_pb2.ReadTaskOutputRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Reads what the last attempt gave as bytes, in pieces of at most 1 MiB, whether `output` holds it or `output_digest`
+    names it. NOT_FOUND while there is none.
+    """
     ExplainTask: _aio.UnaryUnaryMultiCallable[_task_pb2.ExplainTaskRequest, _task_pb2.TaskExplanation]  # type: ignore[assignment]
     """Says why the task does not move, and who will move it."""
 
@@ -187,6 +196,16 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         """Reads what the task's attempts printed, in order, and with `follow` goes on until the task has ended."""
 
     @_abc_1.abstractmethod
+    def ReadTaskOutput(
+        self,
+        request: _task_pb2.ReadTaskOutputRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Reads what the last attempt gave as bytes, in pieces of at most 1 MiB, whether `output` holds it or `output_digest`
+        names it. NOT_FOUND while there is none.
+        """
+
+    @_abc_1.abstractmethod
     def ExplainTask(
         self,
         request: _task_pb2.ExplainTaskRequest,
@@ -207,6 +226,8 @@ class TaskInstanceServiceStub:
     """Reads an instance."""
     ListTaskInstances: _grpc.UnaryUnaryMultiCallable[_task_pb2.ListTaskInstancesRequest, _task_pb2.ListTaskInstancesResponse]
     """Lists instances, page by page. Rows carry no output; GetTaskInstance has it."""
+    ReadOutput: _grpc.UnaryStreamMultiCallable[_task_pb2.ReadOutputRequest, _httpbody_pb2.HttpBody]
+    """Reads what an instance gave as bytes, in pieces of at most 1 MiB. NOT_FOUND while there is none."""
 
 @_typing.type_check_only
 class TaskInstanceServiceAsyncStub(TaskInstanceServiceStub):
@@ -217,6 +238,8 @@ class TaskInstanceServiceAsyncStub(TaskInstanceServiceStub):
     """Reads an instance."""
     ListTaskInstances: _aio.UnaryUnaryMultiCallable[_task_pb2.ListTaskInstancesRequest, _task_pb2.ListTaskInstancesResponse]  # type: ignore[assignment]
     """Lists instances, page by page. Rows carry no output; GetTaskInstance has it."""
+    ReadOutput: _aio.UnaryStreamMultiCallable[_task_pb2.ReadOutputRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Reads what an instance gave as bytes, in pieces of at most 1 MiB. NOT_FOUND while there is none."""
 
 class TaskInstanceServiceServicer(metaclass=_abc_1.ABCMeta):
     """Shows the placements of tasks on agents."""
@@ -236,5 +259,13 @@ class TaskInstanceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_task_pb2.ListTaskInstancesResponse, _abc.Awaitable[_task_pb2.ListTaskInstancesResponse]]:
         """Lists instances, page by page. Rows carry no output; GetTaskInstance has it."""
+
+    @_abc_1.abstractmethod
+    def ReadOutput(
+        self,
+        request: _task_pb2.ReadOutputRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Reads what an instance gave as bytes, in pieces of at most 1 MiB. NOT_FOUND while there is none."""
 
 def add_TaskInstanceServiceServicer_to_server(servicer: TaskInstanceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
