@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from pawl.settings import SettingsError
+from pawl.settings import SettingsError, without_password
 
 from agent.config import load, name_from_host
 
@@ -69,3 +69,27 @@ def test_variables_of_the_server_are_not_the_agents_business() -> None:
 @pytest.mark.parametrize("host", ["web-1", "Web 1.local", "_x", "---", "ä", "0198c0de-0000-7000-8000-000000000000"])
 def test_any_machine_gives_a_name_that_the_rule_allows(host: str) -> None:
     load(None, {}, {"agent.name": name_from_host(host)})
+
+
+def test_two_spellings_of_a_setting_in_one_file_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text("[agent]\nslots = 2\nmax_concurrent_tasks = 3\n")
+    with pytest.raises(SettingsError, match="is given twice, as agent"):
+        load(file, {}, {})
+
+
+def test_what_kubernetes_sets_for_a_service_of_the_agents_name_is_no_setting() -> None:
+    environ = {"PAWL_AGENT_SERVICE_HOST": "10.0.0.1", "PAWL_AGENT_PORT": "tcp://10.0.0.1:80"}
+    environ |= {"PAWL_AGENT_PORT_80_TCP_ADDR": "10.0.0.1", "PAWL_AGENT_SERVICE_PORT_GRPC": "80"}
+    assert load(None, environ, {}).origins == {}
+
+
+def test_shown_settings_hold_no_password() -> None:
+    shown = {
+        "postgres://u:se@cr:et@h:5432/d": "postgres://u:***@h:5432/d",
+        "postgresql://u@h/d?sslmode=require&password=x": "postgresql://u@h/d?sslmode=require&password=***",
+        "postgresql://h/d": "postgresql://h/d",
+        "sqlite:////var/lib/a:b@c/pawl.db": "sqlite:////var/lib/a:b@c/pawl.db",
+        "localhost:8081": "localhost:8081",
+    }
+    assert {text: without_password(text) for text in shown} == shown

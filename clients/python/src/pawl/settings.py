@@ -7,16 +7,23 @@ that is missing.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
 S = TypeVar("S", bound=msgspec.Struct)
+
+# Greedy up to the last @ of the authority: a password may hold one.
+_USER_PASSWORD: Final = re.compile(r"(?<=://)([^/?#@:]*:)[^/?#]*(?=@)")
+_PASSWORD_PARAMETER: Final = re.compile(r"((?:password|sslpassword|token)=)[^&#]*", re.IGNORECASE)
+# What Kubernetes sets in every container for a Service named pawl-server or pawl-agent: no settings of ours.
+_SERVICE_LINK: Final = re.compile(r"(?:PORT|SERVICE)_[A-Z0-9_]+|PORT")
 
 
 class SettingsError(Exception):
@@ -56,14 +63,23 @@ class Loaded(Generic[S]):
     origins: Mapping[str, str]
 
     def rows(self) -> Iterator[tuple[str, object, str]]:
-        """Key, value and origin of every setting, for `config show`."""
+        """Key, value and origin of every setting, for `config show`: what people paste into tickets, so no password."""
         for section, values in msgspec.to_builtins(self.settings).items():
             for key, value in values.items():
-                yield f"{section}.{key}", value, self.origin(f"{section}.{key}")
+                shown = without_password(value) if isinstance(value, str) else value
+                yield f"{section}.{key}", shown, self.origin(f"{section}.{key}")
 
     def origin(self, key: str) -> str:
         """Which place decided this key."""
         return self.origins.get(key, "default")
+
+
+def without_password(text: str) -> str:
+    """A URL as it may be shown; any other text as it is."""
+    if "://" not in text:
+        return text
+    hidden = _USER_PASSWORD.sub(r"\1***", text)
+    return _PASSWORD_PARAMETER.sub(r"\1***", hidden)
 
 
 def load(scheme: Scheme[S], file: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Loaded[S]:
@@ -74,8 +90,12 @@ def load(scheme: Scheme[S], file: Path | None, environ: Mapping[str, str], flags
     values: dict[str, object] = {}
     origins: dict[str, str] = {}
     layers = (*_of_file(scheme, file), *_of_environment(scheme, environ), *_of_flags(flags))
+    spelt: dict[tuple[str, str], str] = {}
     for key, value, origin in layers:
         known = _known(scheme, key, origin)
+        # Only within a file: each variable and each flag is an origin of its own, and those have an order.
+        if spelt.setdefault((known, origin), key) != key:
+            raise SettingsError(f"{known}: is given twice, as {spelt[known, origin]} and as {key} ({origin})")
         values[known], origins[known] = value, origin
     tree: dict[str, dict[str, object]] = {}
     for key, value in values.items():
@@ -117,6 +137,8 @@ def _of_environment(scheme: Scheme[Any], environ: Mapping[str, str]) -> Iterator
         section, _, key = rest.partition("_")
         section = section.lower()
         if prefix != "PAWL" or not key or section not in scheme.type.__struct_fields__ or variable in named:
+            continue
+        if _SERVICE_LINK.fullmatch(key) and section not in scheme.maps:
             continue
         # Variables of processes keep their case, everything else is lower case as in the file.
         key = f"{section}.{key if section in scheme.maps else key.lower()}"
