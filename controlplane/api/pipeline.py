@@ -351,7 +351,9 @@ def call_id(metadata: Mapping[str, str]) -> str:
 def _fill_from_headers(method: Method, request: Any, metadata: Mapping[str, str]) -> None:
     """Idempotency-Key and If-Match are other ways of giving request_id and etag: fields win, contradictions do not."""
     key = metadata.get("idempotency-key")
-    if key and method.has_request_id and not request.request_id:
+    if key and method.has_request_id:
+        if request.request_id and request.request_id != key:
+            raise Invalid.field("request_id", "contradicts the header Idempotency-Key")
         request.request_id = key
     etag = metadata.get("if-match")
     if etag is None:

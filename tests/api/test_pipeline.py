@@ -182,6 +182,15 @@ async def test_if_match_is_the_etag_and_must_not_contradict_it() -> None:
         await call(pipeline(jobs), "EnableJob", job_pb2.EnableJobRequest(id="a"), if_match='"3"')
 
 
+async def test_idempotency_key_is_the_request_id_and_must_not_contradict_it() -> None:
+    request = create()
+    await call(pipeline(Jobs()), "CreateJob", request, idempotency_key="k")
+    assert request.request_id == "k"
+    await call(pipeline(Jobs()), "CreateJob", create(request_id="k"), idempotency_key="k")
+    with pytest.raises(Invalid, match="request_id: contradicts the header Idempotency-Key"):
+        await call(pipeline(Jobs()), "CreateJob", create(request_id="other"), idempotency_key="k")
+
+
 # ---------------------------------------------------------------- repeats
 
 
