@@ -170,6 +170,8 @@ def validate(rule: Rule) -> list[tuple[str, str]]:
 def _of_kind(rule: Rule) -> list[tuple[str, str]]:
     problems = []
     if rule.kind is Kind.CRON:
+        if not rule.cron_expression.strip():
+            return [("cron_expression", "is required for kind CRON, such as '0 12 * * *'")]
         try:
             cron.parse(rule.cron_expression, rule.seed)
         except cron.CronError as refused:
@@ -179,7 +181,8 @@ def _of_kind(rule: Rule) -> list[tuple[str, str]]:
         return problems
     if not MIN_INTERVAL_SECONDS <= rule.interval_seconds <= MAX_INTERVAL_SECONDS:  # also refuses NaN
         allowed = f"allowed are {MIN_INTERVAL_SECONDS} to {MAX_INTERVAL_SECONDS:.0f} seconds"
-        problems.append(("interval_seconds", f"{rule.interval_seconds} is out of place; {allowed}"))
+        wrong = f"{rule.interval_seconds} is out of place" if rule.interval_seconds else "is required for kind INTERVAL"
+        problems.append(("interval_seconds", f"{wrong}; {allowed}"))
     if rule.cron_expression:
         problems.append(("cron_expression", "belongs to kind CRON; leave it empty for INTERVAL"))
     return problems

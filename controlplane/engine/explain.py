@@ -46,7 +46,7 @@ class Explain:
         if one.status in ON_AGENT:
             return await self._on_agent(one)
         if one.status is Status.WAITING_RETRY:
-            text = f"attempt {one.attempt} failed; the next is due"
+            text = f"attempt {one.attempt} failed; the next waits for its time"
             return self._say(one, "WAITING_FOR_RETRY", text, "the timers", one.wake_at)
         if one.status is Status.PAUSED:
             return self._say(one, "PAUSED", "somebody paused it", "a person")
