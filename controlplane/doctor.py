@@ -66,8 +66,7 @@ def _database(settings: Settings) -> Iterator[Verdict]:
         waiting = migrations.pending(store)
     except PawlError as error:
         held = store.is_sqlite and "in use by" in error.message
-        hint = error.message if held else f"{shown}: {error.message.split(';')[0]}"
-        yield ("note" if held else "bad"), "database", hint
+        yield ("note" if held else "bad"), "database", error.message
         return
     finally:
         store.close()

@@ -74,7 +74,8 @@ class Store:
         """Whoever starts a server is told which database it was and what that said, not to repeat a call."""
         try:
             engine.connect().close()
-        except OperationalError as error:
+        except DBAPIError as error:
+            self.close()
             said = " ".join(str(error.orig).split())
             raise Unavailable(f"{engine.url.render_as_string(hide_password=True)}: {said}") from error
 
@@ -91,6 +92,8 @@ class Store:
         dialect.configure_sqlite(self._reader, writer=False)
         dialect.configure_sqlite(self._logs, writer=True)
         self._engines = [self._writer, self._reader, self._logs]
+        self._knock(self._writer)
+        self._knock(self._logs)
 
     def close(self) -> None:
         """Finish what runs, give the connections back and release the file."""

@@ -150,6 +150,16 @@ def test_a_step_that_fails_leaves_nothing_behind(empty: Store, monkeypatch: pyte
     assert migrate(empty, NOW) == list(range(1, LATEST + 1))
 
 
+def test_a_file_that_is_no_database_is_named_and_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("not a database, though long enough to be looked at " * 20)
+    before = file.read_bytes()
+    for _ in range(2):  # the lock is given back
+        with pytest.raises(Unavailable, match=r"notes\.txt: file is not a database"):
+            Store(f"sqlite:///{file}").open()
+    assert file.read_bytes() == before
+
+
 # --- PostgreSQL alone
 
 
