@@ -134,6 +134,7 @@ class Keeper:
         self._closed = False
         self._starting: dict[str, _Starting] = {}
         self._children: dict[str, Child] = {}
+        self._charges: dict[str, int] = {}  # descriptors that the process has not been given yet
         self._outgoing: deque[tuple[bytes, list[int]]] = deque()
 
     @property
@@ -196,12 +197,29 @@ class Keeper:
     def lease_many(self, terms: Mapping[str, tuple[float | None, float | None]]) -> None:
         """Renew the leases of many keys in one message; see Child.lease. Unknown keys are ignored."""
         now = boot_clock()
+        for key in terms:
+            if (pidfd := self._charges.pop(key, None)) is not None:
+                self._post(json.dumps(("charge", key)).encode(), [pidfd])
+                os.close(pidfd)
         renewed = [
             (key, None if term is None else now + term, None if kill is None else now + kill)
             for key, (term, kill) in terms.items()
         ]
         if renewed:
             self.post("lease", renewed)
+
+    def take_charge(self, key: str, pidfd: int) -> None:
+        """Let a process that a run of ours forked be leased by itself, by this key: it is killed at its lease's end,
+        frozen agent or not. Given to the process with its first lease, so one that is never leased costs no message.
+        The descriptor is ours from here on; it has to come from the parent, who alone knows whose number it is.
+        """
+        self.let_go(key)
+        self._charges[key] = pidfd
+
+    def let_go(self, key: str) -> None:
+        """It has ended. What the process was given it drops by itself."""
+        if (pidfd := self._charges.pop(key, None)) is not None:
+            os.close(pidfd)
 
     def post(self, *message: object) -> None:
         """Tell the keeper something that has no answer."""

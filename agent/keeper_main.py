@@ -11,6 +11,10 @@ session of their own. A stray becomes our child at the latest when its last ance
 back to its run by group, session or the mark in its environment. One that hides all three belongs to every run that
 lived when it was found, and ends with the last of these.
 
+A *charge* is a single process inside a run's tree that has a lease of its own: one of many that a run of ours forked.
+Its descriptor (a pidfd) came from its parent by way of the agent, so it means this process and never a later one with
+its number. At its lease's end it is killed, and the run around it lives on; its ends are its parent's to report.
+
 A process is looked at as a zombie (waitid with WNOWAIT) before it is reaped, so that its number, and with it its
 group's, cannot yet mean somebody else when the group is killed.
 
@@ -86,11 +90,26 @@ class Run:
         self.written += storage[1]
 
 
+class Charge:
+    """One process that is leased by itself."""
+
+    __slots__ = ("fd", "key", "kill_at")
+
+    def __init__(self, key: str, fd: int) -> None:
+        self.key = key
+        self.fd = fd
+        self.kill_at: float | None = None
+
+
 class Keeper:
     """The loop and its state."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
+        self._charges: dict[str, Charge] = {}
+        self._charged: dict[int, Charge] = {}  # by descriptor
+        # Each is an open file. Beyond this only the agent counts for them, for starts must not fail for want of files.
+        self._most_charges = max(0, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 2 * _OWN_FDS)
         self._children = Children()
         self._runs: dict[str, Run] = {}
         self._mains: dict[int, Run] = {}
@@ -114,6 +133,8 @@ class Keeper:
                 for fd, _ in self._poll.poll(self._timeout()):
                     if fd == self._wake:
                         _drain(self._wake)
+                    elif (charge := self._charged.get(fd)) is not None:
+                        self._discharge(charge)  # a pidfd is readable when its process has ended
                     elif not self._receive():
                         return
                 self._reap()
@@ -154,10 +175,14 @@ class Keeper:
                 self._signal(*rest)
             elif kind == "stop":
                 self._stop(*rest)
+            elif kind == "charge":
+                self._charge(fds.pop(), *rest)
             elif kind == "lease":
                 for key, term_at, kill_at in rest[0]:
                     if (run := self._runs.get(key)) is not None:
                         run.term_at, run.kill_at = term_at, _earliest(kill_at, run)
+                    elif (charge := self._charges.get(key)) is not None:
+                        charge.kill_at = kill_at  # asking it to end is its parent's to do
         finally:
             for fd in fds:
                 os.close(fd)
@@ -246,6 +271,20 @@ class Keeper:
         process.returncode = 0  # reaped by our loop: keeps the object from waiting for the pid when it is dropped
         return process.pid
 
+    # -- charges
+
+    def _charge(self, fd: int, key: str) -> None:
+        if len(self._charges) >= self._most_charges or key in self._charges:
+            os.close(fd)
+            return
+        self._charges[key] = self._charged[fd] = Charge(key, fd)
+        self._poll.register(fd, select.POLLIN)
+
+    def _discharge(self, charge: Charge) -> None:
+        self._poll.unregister(charge.fd)
+        del self._charges[charge.key], self._charged[charge.fd]
+        os.close(charge.fd)
+
     # -- ending
 
     def _signal(self, key: str, number: int) -> None:
@@ -291,6 +330,11 @@ class Keeper:
             elif run.term_at is not None and now >= run.term_at and run.term_sent is None:
                 run.lease_expired = True
                 self._terminate(run)
+        for charge in self._charges.values():
+            if charge.kill_at is not None and now >= charge.kill_at:
+                charge.kill_at = None  # once: it is forgotten when its end shows
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    signal.pidfd_send_signal(charge.fd, signal.SIGKILL)
         if self._closing:
             self._find_strays()
             for key in list(self._closing):
@@ -385,6 +429,10 @@ class Keeper:
         """Milliseconds until something is due."""
         wait: float | None = _LOOK_SECONDS if self._closing else None
         now = boot_clock()
+        for charge in self._charges.values():
+            if charge.kill_at is not None:
+                left = max(0.0, min(_LEASE_LOOK_SECONDS, charge.kill_at - now))
+                wait = left if wait is None else min(wait, left)
         for run in self._runs.values():
             due = [
                 at

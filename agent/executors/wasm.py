@@ -137,7 +137,8 @@ class WasmExecutor:
         metadata = plugin.module.metadata
         entry = None if metadata is None else metadata.entry(settings.entry)
         begin = self._begin(work, settings)
-        run = WasmRun(begin, sink, entry, lambda: zygote.kill(number), zygote.give_up)
+        charge = partial(self._launcher.take_charge, work.key)
+        run = WasmRun(begin, sink, entry, lambda: zygote.kill(number), zygote.give_up, charge)
         message = wire.Launch(
             run=number,
             digest=plugin.digest,
@@ -148,7 +149,7 @@ class WasmExecutor:
             open_files=max(work.limits.open_files or DEFAULT_OPEN_FILES, 16),
         )
         self._runs.add(run)
-        run.on_end(lambda: self._runs.discard(run))
+        run.on_end(lambda: self._ended(work.key, run))
         try:
             await zygote.launch(message, await self._channels(run, plugin), run)
         except OSError as error:
@@ -159,6 +160,10 @@ class WasmExecutor:
             raise
         sink.started()
         return run
+
+    def _ended(self, key: str, run: WasmRun) -> None:
+        self._launcher.let_go(key)
+        self._runs.discard(run)
 
     async def close(self) -> None:
         """Kill every run and end the zygote."""

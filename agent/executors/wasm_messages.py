@@ -54,7 +54,7 @@ class Ready(msgspec.Struct, tag="ready", frozen=True):
 
 
 class Forked(msgspec.Struct, tag="forked", frozen=True):
-    """The run has a process."""
+    """The run has a process. A descriptor of it (a pidfd) beside it, where the system has them."""
 
     run: int
     pid: int

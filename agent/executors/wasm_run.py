@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
@@ -46,13 +47,16 @@ class WasmRun:
         entry: Entry | None,
         kill: Callable[[], None],
         give_up: Callable[[], None],
+        charge: Callable[[int], None],
     ) -> None:
+        """`charge` gets a descriptor of the process once there is one, to keep."""
         self._budget = Budget(begin.output_bytes, begin.log_bytes, begin.host_calls)
         self._begin = begin
         self._sink = sink
         self._entry = entry
         self._kill = kill
         self._give_up = give_up
+        self._charge = charge
         self._loop = asyncio.get_running_loop()
         self._outcome: asyncio.Future[Outcome] = self._loop.create_future()
         self._channel: asyncio.WriteTransport | None = None
@@ -98,9 +102,15 @@ class WasmRun:
 
     # What the zygote tells
 
-    def forked(self) -> None:
+    def forked(self, pidfd: int | None) -> None:
         """The process is there: what came before was compiling, and not the run's."""
         self._began = self._loop.time()
+        if pidfd is None:
+            return
+        if self._outcome.done():  # nobody waits for this run any more
+            os.close(pidfd)
+        else:
+            self._charge(pidfd)
 
     def exited(self, message: wire.Exited) -> None:
         """The process is reaped."""

@@ -129,6 +129,18 @@ class Zygote:
         # Blocking: the agent always reads, and a zygote that cannot tell it what happened has nothing better to do.
         self.control.sendall(msgspec.msgpack.encode(message))
 
+    def _send_forked(self, message: wire.Forked) -> None:
+        """With a descriptor of the process: it is a child that is not reaped, so only here the number is surely its."""
+        try:
+            pidfd = os.pidfd_open(message.pid)
+        except OSError:  # an old kernel, or too many open files: then nobody but the agent counts its lease
+            self.send(message)
+            return
+        try:
+            socket.send_fds(self.control, [msgspec.msgpack.encode(message)], [pidfd])
+        finally:
+            os.close(pidfd)
+
     def _receive(self) -> bool:
         data, descriptors, _, _ = socket.recv_fds(self.control, 65536, 8, socket.MSG_CMSG_CLOEXEC)
         if not data:
@@ -186,7 +198,7 @@ class Zygote:
         run.close()
         run.pid = pid
         self.by_pid[pid] = run
-        self.send(wire.Forked(run.launch.run, pid))
+        self._send_forked(wire.Forked(run.launch.run, pid))
 
     # Compiling
 

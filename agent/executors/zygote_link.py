@@ -56,11 +56,19 @@ class Launcher(Protocol):
         """Start `argv`; `fds` are pairs of a descriptor here and its number there. Raises OSError or KeeperLost."""
         ...
 
+    def take_charge(self, key: str, pidfd: int) -> None:
+        """Lease this process by itself. The descriptor is the launcher's from here on."""
+        ...
+
+    def let_go(self, key: str) -> None:
+        """The process of this key has ended."""
+        ...
+
 
 class Receiver(Protocol):
     """What is told how a run goes on after its launch."""
 
-    def forked(self) -> None: ...
+    def forked(self, pidfd: int | None) -> None: ...
 
     def exited(self, message: wire.Exited) -> None: ...
 
@@ -171,23 +179,23 @@ class ZygoteLink:
     def _readable(self) -> None:
         for _ in range(64):
             try:
-                data = self._control.recv(65536)
+                data, descriptors, _, _ = socket.recv_fds(self._control, 65536, 1, socket.MSG_CMSG_CLOEXEC)
             except BlockingIOError:
                 return
             except OSError:
-                data = b""
+                data, descriptors = b"", []
             if not data:
                 self._die()
                 return
-            self._received(msgspec.msgpack.decode(data, type=wire.FromZygote))
+            self._received(msgspec.msgpack.decode(data, type=wire.FromZygote), descriptors)
 
-    def _received(self, message: wire.FromZygote) -> None:
+    def _received(self, message: wire.FromZygote, descriptors: list[int]) -> None:
         match message:
             case wire.Ready():
                 self.ready.set_result(message.extism)
             case wire.Forked():
                 if message.run in self._running:
-                    self._running[message.run].forked()
+                    self._running[message.run].forked(descriptors.pop() if descriptors else None)
                 _settle(self._launching.pop(message.run, None), lambda future: future.set_result(message.pid))
             case wire.Refused():
                 self._running.pop(message.run, None)
@@ -197,6 +205,8 @@ class ZygoteLink:
                 run = self._running.pop(message.run, None)
                 if run is not None:
                     run.exited(message)
+        for descriptor in descriptors:
+            os.close(descriptor)
 
     def _die(self) -> None:
         if self.dead:

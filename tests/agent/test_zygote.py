@@ -417,7 +417,7 @@ async def hostile(*parts: bytes, output_bytes: int = 1000) -> str:
     """What the agent says of a process that sends these bytes and then waits."""
     killed = asyncio.Event()
     begin = wire.Begin("execute_task", {}, b"", output_bytes, 1000, 10)
-    run = WasmRun(begin, RecordingSink(), None, killed.set, killed.set)
+    run = WasmRun(begin, RecordingSink(), None, killed.set, killed.set, os.close)
     mine, theirs = socket.socketpair()
     mine.setblocking(False)
     await asyncio.get_running_loop().create_connection(lambda: FrameChannel(run), sock=mine)

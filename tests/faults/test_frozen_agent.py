@@ -1,0 +1,60 @@
+"""A whole agent that is frozen: its plugin run ends with its lease, before the task is placed anew."""
+
+import os
+import signal
+from pathlib import Path
+
+from pawl.v1.job_pb2 import Job, JobConfig
+from pawl.v1.task_pb2 import Task
+
+from tests.agent.wasm_stage import execute
+from tests.faults.cluster import Cluster, alive, descendants, until
+
+WITHIN = 60.0
+LOST_AFTER = 4.0
+
+
+def zygote_of(agent: int) -> int:
+    """The process that plugins are forked from; its guests have the same command line."""
+    for pid in descendants(agent):
+        if b"agent.executors.zygote\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return pid
+    raise AssertionError("no zygote")
+
+
+async def test_a_plugin_run_of_a_frozen_agent_ends_with_its_lease_while_the_zygote_lives(
+    sqlite_cluster: Cluster,
+) -> None:
+    agent = sqlite_cluster.agent("a")
+    await sqlite_cluster.started(agent)
+    async with sqlite_cluster.client() as pawl:
+        spin = execute("(call $spin)")
+        plugin = await pawl.plugins.upload(spin, name="spin", version="1")
+        config = JobConfig(executor="wasm", lost_after_seconds=LOST_AFTER)
+        config.wasm.plugin = plugin.digest
+        await pawl.jobs.create(Job(name="spin", config=config))
+        task = await pawl.tasks.create("spin")
+
+        async def runs() -> bool:
+            return (await pawl.tasks.get(task.id)).status == Task.Status.RUNNING
+
+        await until("it runs", runs, WITHIN)
+        first = (await pawl.tasks.get(task.id)).instance_id
+        zygote = zygote_of(agent.pid)
+        [guest] = [pid for pid in descendants(zygote) if pid != zygote]
+        os.kill(agent.pid, signal.SIGSTOP)
+        try:
+            took = await until("the run is ended", lambda: not alive(guest), WITHIN)
+            assert took < LOST_AFTER + 1.0
+            assert alive(zygote)
+        finally:
+            os.kill(agent.pid, signal.SIGCONT)
+
+        async def runs_again() -> bool:
+            now = await pawl.tasks.get(task.id)
+            return now.status == Task.Status.RUNNING and now.attempt == 1 and now.instance_id != first
+
+        await until("it is placed anew", runs_again, WITHIN)
+        assert zygote_of(agent.pid) == zygote
+        await pawl.tasks.cancel(task.id)
+        assert (await pawl.tasks.wait(task.id)).status == Task.Status.CANCELLED
