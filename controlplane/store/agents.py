@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row
 
 from controlplane.store import dialect
 from controlplane.store.query import Listing
-from controlplane.store.tables import agent, task, task_instance
+from controlplane.store.tables import agent, output_upload, task, task_instance
 
 AgentKey = tuple[str, str]
 
@@ -204,9 +204,17 @@ def expired(connection: Connection, now: int, granted_from: int, limit: int = 10
 
 
 def overrunning(connection: Connection, now: int, limit: int = 1000) -> list[OpenInstance]:
-    """Running placements that their agent should have stopped at least one lease ago."""
+    """Running placements that their agent should have stopped at least one lease ago. One whose output is on its way
+    has ended: its result comes after it.
+    """
     late = task_instance.c.started_at + task_instance.c.timeout + task_instance.c.lease < now
-    return [_open_of(row) for row in connection.execute(_open().where(task_instance.c.status == 10, late).limit(limit))]
+    output = sa.exists().where(
+        output_upload.c.task_id == task_instance.c.task_id,
+        output_upload.c.token == task_instance.c.token,
+        output_upload.c.touched_at + task_instance.c.lease >= now,
+    )
+    found = _open().where(task_instance.c.status == 10, late, ~output).limit(limit)
+    return [_open_of(row) for row in connection.execute(found)]
 
 
 def cancelling_on(connection: Connection, keys: Iterable[AgentKey]) -> list[OpenInstance]:
