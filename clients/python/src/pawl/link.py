@@ -32,8 +32,6 @@ from pawl.v1 import agent_pb2, agent_pb2_grpc
 PROTOCOL_VERSION: Final = 1
 BATCH_BYTES: Final = 1 << 20
 """A batch is closed when it has reached this size."""
-LARGEST_ITEM_BYTES: Final = 4 << 20
-"""A single item may make a message of this size and no more."""
 WELCOME_SECONDS: Final = 10.0
 FIRST_BACKOFF_SECONDS: Final = 0.1
 LAST_BACKOFF_SECONDS: Final = 5.0
