@@ -58,16 +58,12 @@ class Store:
         if self.is_sqlite:
             self._open_sqlite()
         else:
-            self._reader = self._writer = self._logs = sa.create_engine(
-                self.url,
-                pool_size=self._pool_size,
-                max_overflow=0,
-                pool_timeout=5,
-                pool_recycle=int(self._max_lifetime),
-                pool_pre_ping=True,
-                connect_args={"connect_timeout": 5, "application_name": "pawl", "prepare_threshold": 2},
-            )
-            self._engines = [self._writer]
+            # A third of the connections writes: as many as there are threads for it, and one for commands.
+            writing = max(1, self._pool_size // 3)
+            self._writer = self._postgres(writing)
+            self._reader = self._logs = self._postgres(max(1, self._pool_size - writing))
+            dialect.prefer_indexes(self._writer)
+            self._engines = [self._writer, self._reader]
             self._knock(self._writer)
 
     def _knock(self, engine: Engine) -> None:
@@ -78,6 +74,17 @@ class Store:
             self.close()
             said = " ".join(str(error.orig).split())
             raise Unavailable(f"{engine.url.render_as_string(hide_password=True)}: {said}") from error
+
+    def _postgres(self, connections: int) -> Engine:
+        return sa.create_engine(
+            self.url,
+            pool_size=connections,
+            max_overflow=0,
+            pool_timeout=5,
+            pool_recycle=int(self._max_lifetime),
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": 5, "application_name": "pawl", "prepare_threshold": 2},
+        )
 
     def _open_sqlite(self) -> None:
         path = Path(self.url.removeprefix("sqlite:///"))
