@@ -58,7 +58,7 @@ class Store:
         if self.is_sqlite:
             self._open_sqlite()
         else:
-            # A third of the connections writes: as many as there are threads for it, and one for commands.
+            # A third of the connections writes: there are threads for about as many.
             writing = max(1, self._pool_size // 3)
             self._writer = self._postgres(writing)
             self._reader = self._logs = self._postgres(max(1, self._pool_size - writing))
