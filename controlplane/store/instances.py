@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
+from controlplane.store.namespaces import is_task_of
 from controlplane.store.query import Listing
 from controlplane.store.tables import task_instance
 
@@ -16,9 +17,11 @@ _SHORT = [column for column in task_instance.c if column.name != "output"]
 def find(connection: Connection, namespace_id: str, instance_id: str) -> Row[Any] | None:
     """The row of an instance, or None."""
     statement = sa.select(task_instance).where(task_instance.c.id == instance_id)
-    return connection.execute(statement.where(task_instance.c.namespace_id == namespace_id)).one_or_none()
+    mine = is_task_of(task_instance, task_instance.c.task_id, namespace_id)
+    return connection.execute(statement.where(mine)).one_or_none()
 
 
 def listing(namespace_id: str) -> Listing:
     """A namespace's instances without their outputs, to be asked for."""
-    return Listing(sa.select(*_SHORT).where(task_instance.c.namespace_id == namespace_id), task_instance.c)
+    mine = is_task_of(task_instance, task_instance.c.task_id, namespace_id)
+    return Listing(sa.select(*_SHORT).where(mine), task_instance.c)

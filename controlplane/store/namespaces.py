@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection, Row, Table
 
 from controlplane.domain.errors import NotFound
 from controlplane.domain.namespace import Namespace
+from controlplane.domain.task import FINAL
 from controlplane.store import dialect
 from controlplane.store.query import Listing
-from controlplane.store.tables import agent, idempotency, namespace
+from controlplane.store.tables import agent, idempotency, namespace, task
 
 
 def of_row(row: Row[Any]) -> Namespace:
@@ -44,6 +45,15 @@ def listing() -> Listing:
     return Listing(sa.select(namespace), namespace.c)
 
 
+def is_task_of(rows: Table, task_id: sa.ColumnElement[Any], namespace_id: str) -> sa.ColumnElement[bool]:
+    """The condition that a row belongs to a task of this namespace, and not of a deleted one with the same name.
+
+    History outlives its namespace until retention takes it, but whoever has the name next must not read it.
+    """
+    floor = sa.select(namespace.c.after_task).where(namespace.c.id == namespace_id).scalar_subquery()
+    return sa.and_(rows.c.namespace_id == namespace_id, sa.or_(floor.is_(None), task_id > floor))
+
+
 def insert(connection: Connection, new: Namespace) -> None:
     """A new one. Raises IntegrityError when the name is taken."""
     connection.execute(
@@ -53,8 +63,19 @@ def insert(connection: Connection, new: Namespace) -> None:
             version=new.version,
             created_at=new.created_at,
             updated_at=new.updated_at,
+            after_task=_last_task(connection, new.id),
         )
     )
+
+
+def _last_task(connection: Connection, namespace_id: str) -> str | None:
+    """The newest task of the namespace that had this name before; all of its tasks have ended. One step into an index
+    for each final status: creating a namespace must not walk over everybody's tasks."""
+    found: list[str] = []
+    for status in FINAL:
+        ended = sa.select(task.c.id).where(task.c.namespace_id == namespace_id, task.c.status == status)
+        found += connection.execute(ended.order_by(task.c.id.desc()).limit(1)).scalars()
+    return max(found, default=None)
 
 
 def update(connection: Connection, changed: Namespace) -> None:

@@ -42,6 +42,7 @@ namespace = Table(
     Column("version", Integer, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    Column("after_task", Id),
 )
 
 job = Table(

@@ -30,6 +30,7 @@ from controlplane.domain.task import (
     Unready,
 )
 from controlplane.store import dialect, outputs
+from controlplane.store.namespaces import is_task_of
 from controlplane.store.query import Listing, Tags
 from controlplane.store.tables import log_chunk, ready, task, task_data, task_instance, task_tag, task_transition, timer
 
@@ -112,14 +113,14 @@ def of_row(row: Row[Any]) -> Task:
 
 def find(connection: Connection, namespace_id: str, task_id: str, *, lock: bool = False) -> Task | None:
     """The task with this id in this namespace, or None."""
-    statement = sa.select(task).where(task.c.id == task_id, task.c.namespace_id == namespace_id)
+    statement = sa.select(task).where(task.c.id == task_id, is_task_of(task, task.c.id, namespace_id))
     row = connection.execute(dialect.for_update(statement) if lock else statement).one_or_none()
     return None if row is None else of_row(row)
 
 
 def version_of(connection: Connection, namespace_id: str, task_id: str) -> int | None:
     """Only the task's version, or None."""
-    statement = sa.select(task.c.version).where(task.c.id == task_id, task.c.namespace_id == namespace_id)
+    statement = sa.select(task.c.version).where(task.c.id == task_id, is_task_of(task, task.c.id, namespace_id))
     found: int | None = connection.execute(statement).scalar_one_or_none()
     return found
 
@@ -128,7 +129,7 @@ def listing(namespace_id: str) -> Listing:
     """A namespace's tasks, to be asked for."""
     scope = (task_tag.c.namespace_id == namespace_id,)
     tags = Tags(task.c.id, task_tag.c.task_id, task_tag.c.key, task_tag.c.value, scope)
-    return Listing(sa.select(task).where(task.c.namespace_id == namespace_id), task.c, tags)
+    return Listing(sa.select(task).where(is_task_of(task, task.c.id, namespace_id)), task.c, tags)
 
 
 def load_many(connection: Connection, ids: Iterable[str], *, skip_locked: bool = False) -> dict[str, Task]:

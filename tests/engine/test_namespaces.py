@@ -9,6 +9,7 @@ from controlplane.domain.schedule import Kind
 from controlplane.domain.schedule_rules import ScheduleSpec
 from controlplane.domain.task import Status
 from controlplane.engine.context import Engine
+from controlplane.engine.instances import Instances
 from controlplane.engine.jobs import JobDraft, Jobs
 from controlplane.engine.lists import Question
 from controlplane.engine.namespaces import NamespaceDraft, Namespaces
@@ -69,6 +70,32 @@ async def test_a_deleted_namespace_takes_its_jobs_and_schedules_along(
             await read
     await namespaces.create(NamespaceDraft("a", ""), None)
     await jobs.create("a", JobDraft("hello", JobSpec("", {}, JobConfig(cmd="true"))), None)
+
+
+async def test_a_namesake_does_not_see_the_history_of_the_namespace_before_it(
+    namespaces: Namespaces, jobs: Jobs, tasks: Tasks, engine: Engine
+) -> None:
+    async def life() -> str:
+        await namespaces.create(NamespaceDraft("a", ""), None)
+        await jobs.create("a", JobDraft("hello", JobSpec("", {}, JobConfig(cmd="true"))), None)
+        [made] = await engine.store.write(tasks.insert_many, [NewTask("a", "hello")])
+        assert isinstance(made, TaskView)
+        return made.task.id
+
+    async def seen() -> list[str]:
+        _, found = await tasks.page(Question("a", None, [], PageRequest(1, 20)))
+        return [one.task.id for one in found]
+
+    first = await life()
+    await namespaces.delete("a", cascade=True, by="me", etag=None, request=None)
+    second = await life()
+    assert await seen() == [second]
+    assert (await tasks.get("a", second)).task.status is Status.PENDING
+    for forbidden in (tasks.get("a", first), tasks.cancel("a", first, by="me", why="", key=None)):
+        with pytest.raises(NotFound):
+            await forbidden
+    page = await Instances(engine).page(Question("a", None, [], PageRequest(1, 20)))
+    assert page.total == 0
 
 
 async def test_namespaces_are_listed_by_name(namespaces: Namespaces) -> None:

@@ -106,6 +106,7 @@ CREATE TABLE sched_namespace (
   version INTEGER NOT NULL,
   created_at BIGINT NOT NULL,
   updated_at BIGINT NOT NULL,
+  after_task BLOB,
   PRIMARY KEY (id)
 );
 
