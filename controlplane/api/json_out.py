@@ -149,10 +149,11 @@ def _map_converter(entry: Descriptor, camel: bool) -> Convert:
     one = _single_converter(entry.fields_by_name["value"], camel)
     boolean = entry.fields_by_name["key"].type == FieldDescriptor.TYPE_BOOL
 
+    # By key: protobuf's own order changes from call to call, and the same answer should have the same bytes.
     def convert(found: Any) -> dict[str, Any]:
         return {
-            (("true" if key else "false") if boolean else str(key)): value if one is None else one(value)
-            for key, value in found.items()
+            (("true" if key else "false") if boolean else str(key)): found[key] if one is None else one(found[key])
+            for key in sorted(found)
         }
 
     return convert

@@ -118,3 +118,9 @@ def test_nesting_has_an_end_that_strings_do_not_count_towards() -> None:
     assert json_text.read_text(b"[" + b"[]," * 1000 + b"[]]")
     with pytest.raises(Invalid, match="nested deeper"):
         json_text.read_text(b"[" * (deep + 1) + b"]" * (deep + 1))
+
+
+def test_the_same_answer_has_the_same_bytes() -> None:
+    keys = [f"key-{number:02}" for number in range(20)]
+    message = build(json.dumps({"counts": dict.fromkeys(reversed(keys), 1)}).encode())
+    assert list(json.loads(encode(message, camel=False))["counts"]) == keys
