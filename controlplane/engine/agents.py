@@ -229,7 +229,7 @@ class Agents:
                 message = f"agent {key[1]!r} is {before.status.name}: only a connected agent can be drained"
                 raise IllegalTransition(message, facts={"status": before.status.name})
             if before.status is AgentStatus.ONLINE:
-                agents.put(connection, agents.touched(before, now, status=AgentStatus.DRAINING))
+                agents.put(connection, agents.touched(before, now, status=AgentStatus.DRAINING, drained=True))
             return key[1], self._view(connection, key)
 
         return await self._changed(key, request, effect)
@@ -300,13 +300,14 @@ def _stored(before: Agent | None, arrival: Arrival, session_id: str, replica_id:
     if before is not None and before.declared_labels == labels:
         labels = dict(before.labels)  # what an operator set at run time outlives a reconnect
     same_start = before is not None and (before.state_id, before.generation) == (arrival.state_id, arrival.generation)
-    draining = same_start and before is not None and before.status is AgentStatus.DRAINING
+    drained = same_start and before is not None and before.drained
     return Agent(
         namespace_id=arrival.key[0],
         id=arrival.key[1],
         state_id=arrival.state_id,
         generation=arrival.generation,
-        status=AgentStatus.DRAINING if draining else AgentStatus.ONLINE,
+        status=AgentStatus.DRAINING if drained else AgentStatus.ONLINE,
+        drained=drained,
         labels=labels,
         declared_labels=dict(arrival.labels),
         serves=list(arrival.serves),

@@ -40,6 +40,7 @@ class Agent:
     state_id: str
     generation: int
     status: AgentStatus
+    drained: bool  # an operator wants nothing new on it, until it is started anew
     labels: Mapping[str, str]
     declared_labels: Mapping[str, str]
     serves: Sequence[str]

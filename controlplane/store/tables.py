@@ -311,6 +311,7 @@ agent = Table(
     Column("state_id", String(64), nullable=False),
     Column("generation", Integer, nullable=False),
     Column("status", SmallInteger, nullable=False),
+    Column("drained", Boolean, nullable=False),
     Column("labels", Text, nullable=False),
     Column("declared_labels", Text, nullable=False),
     Column("serves", Text, nullable=False),

@@ -14,7 +14,7 @@ DEADLINE = 20.0
 
 @pytest.fixture
 def dev(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    command = [Path(sys.executable).with_name("pawl"), "dev", "--http-port", "0", "--grpc-port", "0"]
+    command = [str(Path(sys.executable).with_name("pawl")), "dev", "--http-port", "0", "--grpc-port", "0"]
     log = (tmp_path / "log").open("wb")
     process = subprocess.Popen([*command, "--data-dir", str(tmp_path / "data")], stderr=log, stdout=log)
     yield process

@@ -222,6 +222,15 @@ async def test_labels_that_an_operator_sets_outlive_a_reconnect_but_not_new_ones
     assert (await one.connect(labels={"zone": "c", "sys_os": "linux"})).labels == {"zone": "c", "sys_os": "linux"}
 
 
+async def test_a_drained_agent_stays_drained_when_its_stream_was_cut(one: Replica) -> None:
+    session = await one.connect()
+    await one.agents.drain(KEY, request=None)
+    await one.agents.leave(session, on_purpose=False)
+    assert (await one.agents.get(KEY)).agent.status is AgentStatus.DISCONNECTED
+    assert (await one.connect()).draining
+    assert (await one.agents.get(KEY)).agent.status is AgentStatus.DRAINING
+
+
 async def test_a_drain_is_told_to_the_agent_and_ends_with_its_next_start(one: Replica) -> None:
     session = await one.connect()
     await one.agents.drain(KEY, request=None)

@@ -13,6 +13,7 @@ from controlplane.store.committer import Committer
 from controlplane.store.migrations import migrate
 from controlplane.store.tables import loop_lease
 from tests.engine.stage import committing
+from tests.postgres import Postgres
 
 
 def put(connection: Connection, names: Sequence[str]) -> Sequence[str | Exception]:
@@ -141,9 +142,10 @@ async def test_nobody_waits_for_a_committer_that_was_cancelled(rows: Committer[s
             await waiting
 
 
-async def test_a_database_that_is_gone_is_unavailable_to_all_who_wait() -> None:
-    one = Store("postgresql://nobody@127.0.0.1:1/nothing")
-    one.open()
+async def test_a_database_that_is_gone_is_unavailable_to_all_who_wait(postgres: Postgres) -> None:
+    with postgres.database() as name:
+        one = Store(postgres.url(name))
+        one.open()
     rows: Committer[str, str] = Committer(one, "rows", put)
     waiting = [rows.enqueue(name) for name in "abc"]
     async with committing(rows):

@@ -4,6 +4,7 @@ CREATE TABLE sched_agent (
   state_id VARCHAR(64) NOT NULL,
   generation INTEGER NOT NULL,
   status SMALLINT NOT NULL,
+  drained BOOLEAN NOT NULL,
   labels TEXT NOT NULL,
   declared_labels TEXT NOT NULL,
   serves TEXT NOT NULL,
