@@ -94,6 +94,8 @@ def task_edit(patch: task_pb2.Task, mask: FieldMask) -> Callable[[TaskView], Tas
     """What an update request makes of a task."""
 
     def change(view: TaskView) -> TaskEdit:
+        if not mask.paths:
+            _refuse_moves(patch, view)
         given = task_pb2.Task()
         given.CopyFrom(patch)
         for name in TASK_OUTPUT_ONLY | {"job_id"}:
@@ -111,6 +113,15 @@ def task_edit(patch: task_pb2.Task, mask: FieldMask) -> Callable[[TaskView], Tas
         )
 
     return change
+
+
+def _refuse_moves(patch: task_pb2.Task, view: TaskView) -> None:
+    """What a task says of itself may be sent back, but who writes another status or job wants something to happen."""
+    is_now = view.task.status
+    if patch.status not in (0, is_now.value):
+        raise Invalid.field("task.status", f"is {is_now.name}: cancel and retry change it, an update does not")
+    if patch.job_id not in ("", view.task.job_id, view.job_name):
+        raise Invalid.field("task.job_id", f"a task keeps its job, which is {view.job_name!r}")
 
 
 def read_task_id(text: str, path: str = "id") -> str:

@@ -80,6 +80,11 @@ def _of(kind: Callable[..., Message], step: str, **fields: Any) -> Callable[[Mem
     return lambda memory: kind(id=memory.id(step), namespace_id=memory.namespace, **fields)
 
 
+def _moved(memory: Memory, **fields: Any) -> Message:
+    """An update that speaks of what an update cannot change."""
+    return task_pb2.UpdateTaskRequest(task={"id": memory.id("task"), "namespace_id": memory.namespace, **fields})
+
+
 _FIRST_PAGE = {"page": {"page": 1, "page_size": 2}}
 
 STORY: tuple[Step, ...] = (
@@ -157,6 +162,9 @@ STORY: tuple[Step, ...] = (
             task={"id": m.id("task"), "namespace_id": m.namespace, "priority": 1}, update_mask={"paths": ["priority"]}
         ),
     ),
+    Step("TaskService/UpdateTask", lambda m: _moved(m, status="RUNNING"), expect="INVALID_ARGUMENT"),
+    Step("TaskService/UpdateTask", lambda m: _moved(m, job_id="other"), expect="INVALID_ARGUMENT"),
+    Step("TaskService/UpdateTask", lambda m: _moved(m, job_id="report", status="PENDING", priority=2)),
     Step("TaskService/ExplainTask", _of(task_pb2.ExplainTaskRequest, "task")),
     Step("TaskService/DeleteTask", _of(task_pb2.DeleteTaskRequest, "task"), expect="FAILED_PRECONDITION"),
     Step("TaskService/CancelTask", _of(task_pb2.CancelTaskRequest, "task", reason="not needed")),
