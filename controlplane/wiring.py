@@ -21,6 +21,7 @@ import uuid_utils
 from controlplane import telemetry
 from controlplane.api import grpc_front, methods, rest_front
 from controlplane.api.agents import AgentService
+from controlplane.api.exposition import Exposition
 from controlplane.api.jobs import JobService
 from controlplane.api.link import Link
 from controlplane.api.namespaces import NamespaceService
@@ -104,6 +105,8 @@ class ControlPlane:
         logs, link = Logs(engine), Link(engine, sessions, agents, results)
         explain = Explain(engine, tasks, placing, sessions, agents)
         self._metrics = telemetry.Metrics()
+        figures = SystemService(engine, system, sessions, open_calls=self._metrics.open_calls, authentication=False)
+        self._exposition = Exposition(figures, self._metrics)
         services: Mapping[str, object] = {
             "pawl.v1.JobService": JobService(Jobs(engine, tasks)),
             "pawl.v1.TaskService": TaskService(engine, tasks, logs, explain, outputs),
@@ -112,9 +115,7 @@ class ControlPlane:
             "pawl.v1.AgentService": AgentService(agents, logs, link, outputs),
             "pawl.v1.PluginService": PluginService(Plugins(engine)),
             "pawl.v1.NamespaceService": NamespaceService(namespaces),
-            "pawl.v1.SystemService": SystemService(
-                engine, system, sessions, open_calls=self._metrics.open_calls, authentication=False
-            ),
+            "pawl.v1.SystemService": figures,
         }
         endpoint = self.settings.telemetry.otlp_endpoint
         self._tracing = telemetry.Tracing(
@@ -182,7 +183,7 @@ class ControlPlane:
             http_socket.close()
             raise
         rest = rest_front.RestFront(
-            self.pipeline, self.settings.server, metrics_text=self._metrics_text, socket=http_socket
+            self.pipeline, self.settings.server, metrics_text=self._exposition.text, socket=http_socket
         )
         serving = group.create_task(rest.serve())
         port = http_socket.getsockname()[1]
@@ -196,9 +197,6 @@ class ControlPlane:
                 session.end(EndStream("SHUTTING_DOWN", "the server stops; connect again", 0.5))
             await asyncio.gather(front.stop(server.drain_seconds), rest.stop(server.drain_seconds))
             await serving
-
-    async def _metrics_text(self) -> bytes:
-        return self._metrics.text()
 
     def _loops(self) -> list[Any]:
         engine, identity = self._engine, self._engine.replica_id

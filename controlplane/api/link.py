@@ -123,6 +123,7 @@ class Link:
                 async for message in self._write(stream):
                     yield message
         finally:
+            self._sessions.traffic.unacknowledged -= stream.sent - stream.acknowledged
             await self._agents.leave(session, on_purpose=stream.left)
             # What was placed and never left this process has not begun.
             unsent = [one for one in session.outbox if isinstance(one, AssignWork)]
@@ -150,7 +151,9 @@ class Link:
             async for request in requests:
                 self._sessions.traffic.messages_in += 1
                 self._sessions.traffic.bytes_in += request.ByteSize()
+                before = stream.acknowledged
                 stream.take_ack(request.ack)
+                self._sessions.traffic.unacknowledged -= stream.acknowledged - before
                 if request.seq == 0:
                     continue
                 if request.seq != expected:
@@ -247,6 +250,7 @@ class Link:
 
     def _number(self, stream: _Stream, **message: Any) -> agent_pb2.ConnectResponse:
         stream.sent += 1
+        self._sessions.traffic.unacknowledged += 1
         stream.told = stream.committed
         return self._count(agent_pb2.ConnectResponse(seq=stream.sent, ack=stream.committed, **message))
 

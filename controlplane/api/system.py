@@ -81,6 +81,10 @@ class SystemService:
     async def get_metrics(self, call: Call, request: system_pb2.GetMetricsRequest) -> system_pb2.SystemMetrics:
         """Gives the figures of the control plane."""
         del call, request
+        return await self.figures()
+
+    async def figures(self) -> system_pb2.SystemMetrics:
+        """The figures, for the API and for `/metrics`."""
         figures, commits = await self._system.figures(), self._system.commits()
         free, used = self._system.slots()
         cpu, memory = self._system.process()
@@ -109,6 +113,10 @@ class SystemService:
     ) -> system_pb2.GatewayStats:
         """Gives the figures of the agents' streams."""
         del call, request
+        return self.gateway()
+
+    def gateway(self) -> system_pb2.GatewayStats:
+        """The figures of the streams, for the API and for `/metrics`."""
         traffic = self._sessions.traffic
         return system_pb2.GatewayStats(
             total_connections=traffic.connections,

@@ -1,0 +1,83 @@
+"""`/metrics`: the figures of SystemMetrics and GatewayStats for Prometheus, beside what every call counts.
+
+Made from the messages themselves, with the contract's own comments as help texts: a figure that is added to the
+contract appears here by existing, and both places can only say the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorSet
+from google.protobuf.message import Message
+from pawl.v1 import system_pb2
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from controlplane.api.system import SystemService
+from controlplane.domain.errors import PawlError
+
+if TYPE_CHECKING:
+    from controlplane.telemetry import Metrics
+
+# What only grows. `total_connections` loses its prefix, since Prometheus adds one of its own.
+COUNTERS = frozenset(
+    {"total_connections", "messages_in", "messages_out", "bytes_in", "bytes_out", "refused", "takeovers"}
+)
+
+_PREFIXES = ((system_pb2.SystemMetrics, "pawl_"), (system_pb2.GatewayStats, "pawl_gateway_"))
+
+
+class Exposition(Collector):
+    """Register once with the registry; `text` reads the figures and writes everything."""
+
+    def __init__(self, system: SystemService, metrics: Metrics) -> None:
+        self._system = system
+        self._metrics = metrics
+        self._figures: list[tuple[str, Message]] = []
+        self._helps = {prefix: _comments(kind.DESCRIPTOR.name) for kind, prefix in _PREFIXES}
+        metrics.registry.register(self)
+
+    async def text(self) -> bytes:
+        """Prometheus' text format. Without a database there are still the figures of the process."""
+        self._figures = [("pawl_gateway_", self._system.gateway())]
+        with suppress(PawlError):
+            self._figures.append(("pawl_", await self._system.figures()))
+        return self._metrics.text()
+
+    def collect(self) -> Iterator[Any]:
+        """One family a field."""
+        for prefix, message in self._figures:
+            for field in message.DESCRIPTOR.fields:
+                yield _family(prefix, field.name, getattr(message, field.name), self._helps[prefix][field.name])
+
+
+def _family(prefix: str, name: str, value: Any, text: str) -> CounterMetricFamily | GaugeMetricFamily:
+    if isinstance(value, Mapping) or hasattr(value, "items"):
+        labelled = GaugeMetricFamily(prefix + name, text, labels=["status"])
+        for status, count in value.items():
+            labelled.add_metric([status], count)
+        return labelled
+    if name in COUNTERS:
+        counter = CounterMetricFamily(prefix + name.removeprefix("total_"), text)
+        counter.add_metric([], value)
+        return counter
+    gauge = GaugeMetricFamily(prefix + name, text)
+    gauge.add_metric([], value)
+    return gauge
+
+
+def _comments(message: str) -> dict[str, str]:
+    """The contract's comment on each field of a message of system.proto."""
+    found = FileDescriptorSet.FromString(resources.files("pawl.v1").joinpath("descriptors.binpb").read_bytes())
+    file = next(one for one in found.file if one.name == "pawl/v1/system.proto")
+    index = next(number for number, one in enumerate(file.message_type) if one.name == message)
+    described: DescriptorProto = file.message_type[index]
+    texts = {
+        tuple(one.path): re.sub(r"\s+", " ", one.leading_comments).strip() for one in file.source_code_info.location
+    }
+    return {field.name: texts[4, index, 2, number] for number, field in enumerate(described.field)}

@@ -1,0 +1,72 @@
+"""`/metrics` says what the API says, in the form that Prometheus reads."""
+
+import queue
+import time
+
+from pawl.v1 import agent_pb2, agent_pb2_grpc, system_pb2
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.spec.conftest import Plane
+
+
+def families(plane: Plane) -> dict[str, dict[str, float]]:
+    text = plane.rest.client.get("/metrics").text
+    return {
+        family.name: {sample.labels.get("status", ""): sample.value for sample in family.samples}
+        for family in text_string_to_metric_families(text)
+    }
+
+
+def some_tasks(plane: Plane) -> None:
+    client = plane.rest.client
+    client.post("/api/v1/jobs", json={"name": "counted", "config": {"cmd": "true"}})
+    for _ in range(3):
+        assert client.post("/api/v1/tasks", json={"job_id": "counted"}).status_code == 200
+
+
+def test_every_figure_of_the_api_is_in_the_exposition(plane: Plane) -> None:
+    found = families(plane)
+    for field in system_pb2.SystemMetrics.DESCRIPTOR.fields:
+        assert f"pawl_{field.name}" in found
+    for field in system_pb2.GatewayStats.DESCRIPTOR.fields:
+        assert f"pawl_gateway_{field.name.removeprefix('total_')}" in found
+
+
+def test_both_places_count_the_same_tasks(plane: Plane) -> None:
+    some_tasks(plane)
+    # Figures from the database are kept for two seconds, the same ones for both.
+    said = plane.rest.client.get("/api/v1/system/metrics").json()
+    found = families(plane)
+    assert {status: int(count) for status, count in said["tasks"].items()} == found["pawl_tasks"]
+    assert float(said["ready"]) == found["pawl_ready"][""]
+
+
+def test_the_help_of_a_figure_is_the_contracts_comment(plane: Plane) -> None:
+    text = plane.rest.client.get("/metrics").text
+    assert "# HELP pawl_oldest_ready_seconds Seconds that the oldest of them has waited." in text
+    assert "# TYPE pawl_gateway_messages_in_total counter" in text
+
+
+def test_messages_that_an_agent_has_not_acknowledged_are_counted(plane: Plane) -> None:
+    said: queue.SimpleQueue[agent_pb2.ConnectRequest | None] = queue.SimpleQueue()
+
+    def stats() -> dict[str, str]:
+        answer: dict[str, str] = plane.rest.client.get("/api/v1/gateway/stats").json()
+        return answer
+
+    def until_unacknowledged(count: int) -> None:
+        end = time.monotonic() + 10
+        while stats()["unacknowledged"] != str(count):
+            assert time.monotonic() < end, stats()
+
+    hello = agent_pb2.Hello(protocol_version=1, agent_id="counting", state_id="s", generation=1, slots=1)
+    hello.executors.add(name="process")
+    answers = agent_pb2_grpc.AgentServiceStub(plane.grpc.channel).Connect(iter(said.get, None))
+    said.put(agent_pb2.ConnectRequest(seq=1, hello=hello))
+    assert [next(answers).WhichOneof("message") for _ in range(2)] == ["welcome", "reconcile"]
+    until_unacknowledged(2)
+    said.put(agent_pb2.ConnectRequest(ack=1))
+    until_unacknowledged(1)
+    assert stats()["agents_online"] == 1
+    answers.cancel()
+    until_unacknowledged(0)
