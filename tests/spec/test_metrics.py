@@ -2,6 +2,7 @@
 
 import queue
 import time
+from typing import Any
 
 from pawl.v1 import agent_pb2, agent_pb2_grpc, system_pb2
 from prometheus_client.parser import text_string_to_metric_families
@@ -50,8 +51,8 @@ def test_the_help_of_a_figure_is_the_contracts_comment(plane: Plane) -> None:
 def test_messages_that_an_agent_has_not_acknowledged_are_counted(plane: Plane) -> None:
     said: queue.SimpleQueue[agent_pb2.ConnectRequest | None] = queue.SimpleQueue()
 
-    def stats() -> dict[str, str]:
-        answer: dict[str, str] = plane.rest.client.get("/api/v1/gateway/stats").json()
+    def stats() -> dict[str, Any]:
+        answer: dict[str, Any] = plane.rest.client.get("/api/v1/gateway/stats").json()
         return answer
 
     def until_unacknowledged(count: int) -> None:
