@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import time
@@ -17,6 +18,7 @@ from controlplane.store.figures import Figures
 
 FIGURES_KEPT = 2.0  # counting tasks by status reads an index from end to end; nobody needs that twice a second
 LOOP_STALE = 10.0
+PROBE_SECONDS = 2.0  # a probe waits less than those who probe: no answer would tell them nothing
 
 
 @dataclass(slots=True)
@@ -78,16 +80,21 @@ class System:
 
     async def checks(self) -> tuple[str, list[Check]]:
         """The state in a word, and what was looked at."""
-        found = [await self._database(), self._committer(), *map(self._loop, self._pulses)]
+        found = [await self.database_check(), self._committer(), *map(self._loop, self._pulses)]
         if self.stopping:
             return "NOT_SERVING", [*found, Check("shutdown", "NOT_SERVING", 0.0, "the server is shutting down")]
         words = {check.status for check in found}
         return next((word for word in ("NOT_SERVING", "DEGRADED") if word in words), "SERVING"), found
 
-    async def _database(self) -> Check:
+    async def database_check(self) -> Check:
+        """Whether the database answers, within a time that probes can wait for."""
         began = time.perf_counter()
         try:
-            revision = await self._engine.store.read(migrations.current)
+            async with asyncio.timeout(PROBE_SECONDS):
+                revision = await self._engine.store.read(migrations.current)
+        except TimeoutError:
+            message = f"no answer within {PROBE_SECONDS:.0f} s"
+            return Check("database", "NOT_SERVING", (time.perf_counter() - began) * 1000, message)
         except PawlError as error:
             return Check("database", "NOT_SERVING", (time.perf_counter() - began) * 1000, error.message)
         latency = (time.perf_counter() - began) * 1000
