@@ -11,7 +11,7 @@ from tests.engine.stage import opened
 
 async def test_health_answers_in_time_when_the_database_does_not(postgres_url: str) -> None:
     with opened(postgres_url) as one:
-        system = System(one.engine, Sessions(), lambda: [], [])
+        system = System(one.engine, Sessions(), list, [])
         apart = sa.create_engine(one.engine.store.url)
         with apart.connect() as connection:
             connection.exec_driver_sql("LOCK TABLE sched_schema IN ACCESS EXCLUSIVE MODE")
