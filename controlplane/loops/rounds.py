@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from controlplane.domain.errors import Unavailable
 from controlplane.engine.context import Engine
 from controlplane.engine.system import Pulse
 from controlplane.loops.holder import Holder
@@ -39,7 +40,9 @@ async def go_round(
                 raise
             except Exception as error:  # a loop outlives whatever went wrong in one turn
                 pulse.error = f"{type(error).__name__}: {error}"
-                _log.warning("a turn failed", loop=pulse.name, error=pulse.error, exc_info=error)
+                # A database that is away is no defect: a page of frames for each turn would bury what else is said.
+                defect = None if isinstance(error, Unavailable) else error
+                _log.warning("a turn failed", loop=pulse.name, error=pulse.error, exc_info=defect)
                 due = random.uniform(0.2, 1.0)
                 await asyncio.sleep(due)
             if due != 0:
