@@ -74,6 +74,9 @@ class Explain:
         requirement = self._placing.requirement(one.requirement_id)
         assert requirement is not None
         verdict = explain(requirement, self._sessions.offers())
+        if verdict.obstacle is Obstacle.NONE and (cap := self._placing.full_at):
+            text = f"agents have room, but [scheduler] max_concurrent_tasks = {cap} is reached"
+            return self._say(one, "NO_FREE_SLOTS", text, "the end of a running task")
         nearest = verdict.nearest.split("/", 1)[-1]
         missing = dict(verdict.missing or {})
         wanted = ", ".join(f"{key}={value}" for key, value in missing.items())

@@ -113,6 +113,11 @@ class Placing:
         tasks.save_many(connection, steps, terms=terms)
         return _Claim(placements)
 
+    @property
+    def full_at(self) -> int:
+        """The cap, if it is what keeps ready tasks waiting; else 0."""
+        return self._cap if self._cap and not self._room() else 0
+
     def _room(self) -> int:
         """What the replica's own cap leaves; without one, more than is ever claimed."""
         return max(0, self._cap - sum(session.running for session in self._sessions)) if self._cap else MAX_CLAIM
