@@ -96,7 +96,8 @@ class NamespaceServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteNamespace(self, request, context):
-        """Deletes a namespace with its jobs and schedules. `default` stays.
+        """Deletes a namespace with its jobs, schedules and plugins. `default` stays. Whoever has the name next does not see the
+        tasks of before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,7 +43,9 @@ class NamespaceServiceStub:
     UpdateNamespace: _grpc.UnaryUnaryMultiCallable[_access_pb2.UpdateNamespaceRequest, _access_pb2.Namespace]
     """Changes a namespace's description."""
     DeleteNamespace: _grpc.UnaryUnaryMultiCallable[_access_pb2.DeleteNamespaceRequest, _empty_pb2.Empty]
-    """Deletes a namespace with its jobs and schedules. `default` stays."""
+    """Deletes a namespace with its jobs, schedules and plugins. `default` stays. Whoever has the name next does not see the
+    tasks of before.
+    """
 
 @_typing.type_check_only
 class NamespaceServiceAsyncStub(NamespaceServiceStub):
@@ -59,7 +61,9 @@ class NamespaceServiceAsyncStub(NamespaceServiceStub):
     UpdateNamespace: _aio.UnaryUnaryMultiCallable[_access_pb2.UpdateNamespaceRequest, _access_pb2.Namespace]  # type: ignore[assignment]
     """Changes a namespace's description."""
     DeleteNamespace: _aio.UnaryUnaryMultiCallable[_access_pb2.DeleteNamespaceRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Deletes a namespace with its jobs and schedules. `default` stays."""
+    """Deletes a namespace with its jobs, schedules and plugins. `default` stays. Whoever has the name next does not see the
+    tasks of before.
+    """
 
 class NamespaceServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps namespaces."""
@@ -102,6 +106,8 @@ class NamespaceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_pb2.DeleteNamespaceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Deletes a namespace with its jobs and schedules. `default` stays."""
+        """Deletes a namespace with its jobs, schedules and plugins. `default` stays. Whoever has the name next does not see the
+        tasks of before.
+        """
 
 def add_NamespaceServiceServicer_to_server(servicer: NamespaceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
