@@ -15,7 +15,7 @@ from controlplane.store import dialect
 from controlplane.store.query import Listing
 from controlplane.store.tables import job, job_revision, requirement
 
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(order="deterministic").encode  # maps come from the wire in any order
 _decode = msgspec.json.Decoder(JobSpec).decode
 
 _JOB = sa.select(job, job_revision.c.spec, job_revision.c.requirement_id).join(

@@ -17,7 +17,7 @@ from controlplane.store import dialect
 from controlplane.store.query import Listing
 from controlplane.store.tables import fire, schedule
 
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(order="deterministic").encode  # maps come from the wire in any order
 _decode = msgspec.json.Decoder(ScheduleSpec).decode
 
 

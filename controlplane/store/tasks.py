@@ -34,6 +34,7 @@ from controlplane.store.namespaces import is_task_of
 from controlplane.store.query import Listing, Tags
 from controlplane.store.tables import log_chunk, ready, task, task_data, task_instance, task_tag, task_transition, timer
 
+_encode = msgspec.json.Encoder(order="deterministic").encode  # maps come from the wire in any order
 AGENT_LOST = "AGENT_LOST"  # the error of a placement that ended without a word from its agent
 
 
@@ -505,8 +506,8 @@ def _data_row(task_id: str, data: TaskData) -> dict[str, Any]:
         "task_id": task_id,
         "parameters": data.parameters,
         "parameters_type": data.parameters_type,
-        "environment": msgspec.json.encode(data.environment).decode(),
-        "tags": msgspec.json.encode(data.tags).decode(),
+        "environment": _encode(data.environment).decode(),
+        "tags": _encode(data.tags).decode(),
         "timeout": data.timeout,
         "cancel_reason": data.cancel_reason,
         "traceparent": data.traceparent,

@@ -80,7 +80,7 @@ _TASK: Final = {
     "job_id": "report",
     "parameters": _PAYLOAD,
     "tags": {"customer": "ü-42", "empty": ""},
-    "environment": {"C": "task"},
+    "environment": {"C": "task", "D": "too", "E": ""},
     "priority": 700,
     "timeout": 9.5,
 }
@@ -92,7 +92,7 @@ _SCHEDULE: Final = {
     "timezone": "Asia/Shanghai",
     "start_time": "2990-01-01T00:00:00Z",
     "parameters": _PAYLOAD,
-    "tags": {"by": "schedule"},
+    "tags": {"by": "schedule", "for": "all"},
 }
 STEPS: Final = (
     Step("JobService/CreateJob", "POST", "/jobs", "job", {"job": _JOB, "request_id": "job"}),
