@@ -83,13 +83,13 @@ def show_metrics(context: typer.Context) -> None:
         found = pawl.call(lambda client: client.system.metrics())
     people = show.card(
         [
-            ("tasks", show.words(found.tasks)),
+            ("tasks", show.words(found.tasks) or "none"),
             ("created", f"{found.created_per_second:.2f} /s"),
             ("finished", f"{found.finished_per_second:.2f} /s"),
             ("failed", f"{found.failed_per_second:.2f} /s"),
             ("ready", f"{found.ready}, the oldest since {show.span(found.oldest_ready_seconds)}"),
             ("schedules", f"{found.schedules_active} active, {found.schedule_lag_seconds:.3f} s late"),
-            ("agents", show.words(found.agents)),
+            ("agents", show.words(found.agents) or "none"),
             ("slots", f"{found.slots_used} used, {found.slots_free} free"),
             ("commit", f"p50 {found.commit_seconds_p50 * 1e3:.1f} ms, p99 {found.commit_seconds_p99 * 1e3:.1f} ms"),
             ("process", f"{found.process_memory_bytes / 2**20:.0f} MiB, {found.process_cpu_seconds:.1f} s of CPU"),
