@@ -139,7 +139,7 @@ class Placing:
             parameters_type=data.parameters_type,
             timeout=config.timeout if data.timeout is None else data.timeout,
             lease=config.lost_after_seconds,
-            traceparent=data.traceparent,
+            traceparent=data.traceparent or _trace_of(one),
         )
 
     async def _deliver(self, claim: _Claim) -> int:
@@ -164,3 +164,9 @@ def _lock_and_dispatch(before: Task, agent_id: str, instance_id: str, now: int) 
     dispatched = apply(locked.task, Dispatch(agent_id, instance_id), now)
     assert any(isinstance(effect, Place) for effect in dispatched.effects)
     return Step(dispatched.task, (*locked.effects, *dispatched.effects))
+
+
+def _trace_of(one: Task) -> str:
+    """A trace for a task whose caller brought none: the task is the trace and the placement a span of it, unsampled."""
+    assert one.instance_id is not None
+    return f"00-{one.id.replace('-', '')}-{one.instance_id.replace('-', '')[16:]}-00"

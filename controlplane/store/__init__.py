@@ -28,6 +28,7 @@ from controlplane.store.tables import PARTITIONED
 P = ParamSpec("P")
 R = TypeVar("R")
 
+STATEMENT_SECONDS = 30
 TRANSIENT_TRIES = 5  # a deadlock or a serialisation failure is repeated; the victim has done nothing
 TRANSIENT_STATES = frozenset({"40001", "40P01"})
 
@@ -53,6 +54,10 @@ class Store:
         self._write_threads = ThreadPoolExecutor(writers, thread_name_prefix="write")
         self._log_threads = ThreadPoolExecutor(1, thread_name_prefix="logs")
 
+    def exists(self) -> bool:
+        """Whether there is anything to open: a SQLite file is made by the first who opens it."""
+        return not self.is_sqlite or Path(self.url.removeprefix("sqlite:///")).exists()
+
     def open(self) -> None:
         """Take the file's lock (SQLite) and make the engines. Raises Unavailable with what to do about it."""
         if self.is_sqlite:
@@ -69,11 +74,16 @@ class Store:
     def _knock(self, engine: Engine) -> None:
         """Whoever starts a server is told which database it was and what that said, not to repeat a call."""
         try:
-            engine.connect().close()
+            with engine.connect() as connection:
+                found = dialect.version_number(connection)
         except DBAPIError as error:
             self.close()
             said = " ".join(str(error.orig).split())
             raise Unavailable(f"{engine.url.render_as_string(hide_password=True)}: {said}") from error
+        refusal = dialect.too_old(is_postgres=not self.is_sqlite, found=found)
+        if refusal:
+            self.close()
+            raise Unavailable(f"{engine.url.render_as_string(hide_password=True)}: {refusal}")
 
     def _postgres(self, connections: int) -> Engine:
         return sa.create_engine(
@@ -83,7 +93,15 @@ class Store:
             pool_timeout=5,
             pool_recycle=int(self._max_lifetime),
             pool_pre_ping=True,
-            connect_args={"connect_timeout": 5, "application_name": "pawl", "prepare_threshold": 2},
+            connect_args={
+                "connect_timeout": 5,
+                "application_name": "pawl",
+                "prepare_threshold": 2,
+                # Nothing here takes long. A statement that does, and a server that has gone without a word, give their
+                # thread back; migrations ask for more.
+                "options": f"-c statement_timeout={STATEMENT_SECONDS * 1000}",
+                "tcp_user_timeout": STATEMENT_SECONDS * 1000,
+            },
         )
 
     def _open_sqlite(self) -> None:

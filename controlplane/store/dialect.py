@@ -14,7 +14,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from controlplane.domain.ids import first_id_at
 
 SQLITE_FLOOR = (3, 35, 0)  # RETURNING and upserts
-POSTGRES_FLOOR = 130000
+POSTGRES_FLOOR = (13, 0, 0)
 MIGRATION_LOCK = 0x7061776C  # "pawl": the advisory lock that migrations take
 
 # What a partition is worth: range bounds are computable from the id, so a month can be dropped whole.
@@ -287,9 +287,26 @@ def version(connection: Connection) -> str:
     return "sqlite " + sqlite3.sqlite_version
 
 
+def version_number(connection: Connection) -> tuple[int, ...]:
+    """(3, 40, 1) or (15, 4): from the driver, which was told when it connected."""
+    found = connection.dialect.server_version_info
+    return tuple(part for part in found or () if isinstance(part, int))
+
+
+def too_old(*, is_postgres: bool, found: tuple[int, ...]) -> str:
+    """What is wrong with this version of the database, and what helps; nothing when it will do."""
+    name, floor = ("PostgreSQL", POSTGRES_FLOOR) if is_postgres else ("SQLite", SQLITE_FLOOR)
+    if found >= floor[: len(found)]:
+        return ""
+    needed = ".".join(map(str, floor)).removesuffix(".0").removesuffix(".0")
+    what = "that server" if is_postgres else "the SQLite that this Python was built with"
+    return f"{name} {'.'.join(map(str, found))} is too old, Pawl needs {needed} or later: upgrade {what}"
+
+
 def lock_for_migration(connection: Connection) -> None:
     """One migrates, the others wait. SQLite's transaction is that lock already."""
     if is_postgres(connection):
+        connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
 
 

@@ -135,6 +135,18 @@ async def test_a_planned_task_is_placed_when_its_time_has_come(one: Replica) -> 
     assert placed(agent)[0].ref.task_id == task.id
 
 
+async def test_a_task_whose_caller_brought_no_trace_is_a_trace_of_its_own(one: Replica) -> None:
+    await one.job()
+    [task] = await one.create()
+    agent = await one.connect()
+    await one.place()
+    [placement] = placed(agent)
+    version, trace, span, flags = placement.traceparent.split("-")
+    assert (version, trace, flags) == ("00", task.id.replace("-", ""), "00")
+    assert placement.ref.instance_id.replace("-", "").endswith(span)
+    assert len(span) == 16
+
+
 async def test_a_placement_says_all_that_the_agent_needs(one: Replica) -> None:
     await one.job(environment={"A": "job", "B": "job"}, timeout=7.0, lost_after_seconds=30.0)
     data = TaskData(b"{}", "application/json", {"B": "task"}, timeout=5.0, traceparent="00-ab")

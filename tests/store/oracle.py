@@ -185,7 +185,6 @@ class Oracle:
         stopped_itself = outcome == "LEASE_EXPIRED" or (outcome == "CANCELLED" and not one.cancel_requested)
         late = token != one.token or one.counted or one.status in FINAL
         if late or (stopped_itself and one.status not in ON_AGENT):
-            instance.late = instance.late or instance.given_up
             return "LATE"
         one.counted = True
         if stopped_itself:
@@ -195,6 +194,11 @@ class Oracle:
         instance.status = outcome if outcome in ("SUCCEEDED", "TIMED_OUT", "CANCELLED") else "FAILED"
         instance.given_up = False
         return "COUNTED"
+
+    def keep_evidence(self, task_id: str, token: int) -> None:
+        """What came too late is kept when the whole batch was judged: a result that counted in it is the better word."""
+        instance = self.tasks[task_id].instances[token]
+        instance.late = instance.late or instance.given_up
 
     def _ended(self, one: OracleTask, outcome: Outcome) -> None:
         if outcome in ("SUCCEEDED", "CANCELLED"):

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from controlplane.domain.errors import Unavailable
-from controlplane.store import Store
+from controlplane.store import Store, dialect
 from tests.postgres import Postgres
 
 
@@ -24,6 +24,36 @@ def test_a_database_that_does_not_exist_is_named(postgres: Postgres) -> None:
     with pytest.raises(Unavailable) as told:
         opened(postgres.url("nobody_made_it"))
     assert 'database "nobody_made_it" does not exist' in told.value.message
+
+
+@pytest.mark.parametrize(
+    ("is_postgres", "found", "words"),
+    [
+        (True, (12, 18), "PostgreSQL 12.18 is too old, Pawl needs 13 or later"),
+        (True, (9, 6, 24), "PostgreSQL 9.6.24 is too old, Pawl needs 13 or later"),
+        (True, (13,), ""),
+        (True, (13, 0), ""),
+        (True, (18, 1), ""),
+        (False, (3, 34, 1), "SQLite 3.34.1 is too old, Pawl needs 3.35 or later"),
+        (False, (3, 35, 0), ""),
+        (False, (4, 0, 0), ""),
+    ],
+)
+def test_a_database_below_the_floor_is_told_both_versions(
+    is_postgres: bool, found: tuple[int, ...], words: str
+) -> None:
+    said = dialect.too_old(is_postgres=is_postgres, found=found)
+    assert said.startswith(words)
+    assert bool(said) == bool(words)
+
+
+def test_a_database_that_is_too_old_is_not_opened(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialect, "POSTGRES_FLOOR", (99, 0, 0))  # no old server is to be had: the floor is raised
+    monkeypatch.setattr(dialect, "SQLITE_FLOOR", (99, 0, 0))
+    with pytest.raises(Unavailable, match=r"(PostgreSQL|SQLite) \d+\.\d+(\.\d+)? is too old, Pawl needs 99 or later"):
+        opened(database_url)
+    monkeypatch.undo()
+    opened(database_url)  # and nothing holds it
 
 
 def opened(url: str) -> None:
