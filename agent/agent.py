@@ -161,7 +161,7 @@ class Agent:
 
     async def _until_stopped(self, link: asyncio.Task[None]) -> None:
         await self._wait(lambda: self._stops > 0, math.inf)
-        log.info("stopping: %d running", self.running)
+        log.info("stopping: %d running%s", self.running, self._waiting_words())
         self._draining = True
         self._say_credits()
         await self._wait(lambda: not self._tasks or self._stops > 1, self._settings.agent.drain_timeout)
@@ -183,6 +183,10 @@ class Agent:
         await asyncio.wait({link}, timeout=LEAVE_SECONDS if patient else HURRIED_SECONDS)
         if not link.done():
             log.warning("the control plane did not hear the goodbye; %d results wait on disk", len(self._results))
+
+    def _waiting_words(self) -> str:
+        patience = f"{self._settings.agent.drain_timeout:g} s"
+        return f", which may go on for {patience}; a second signal ends it at once" if self._tasks else ""
 
     async def _wait(self, condition: Callable[[], bool], seconds: float) -> None:
         """Wait until it holds, for so long at most."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from controlplane.config import Settings
     from controlplane.devmode import AgentProcess
-    from controlplane.wiring import Addresses
+    from controlplane.wiring import Addresses, ControlPlane
 
 EXIT_SETTINGS = 2
 EXIT_UNAVAILABLE = 5
@@ -101,21 +101,26 @@ def migrate(
 
     settings = _load(config, _flags(database, data_dir, None, None, None, None)).settings
     store = Store(settings.database_url)
+    if check and not store.exists():  # looking must leave nothing behind, and opening would make the file
+        _say_pending(list(range(1, migrations.LATEST + 1)))
     try:
         store.open()
     except Unavailable as error:
         raise _fail(error.message, EXIT_UNAVAILABLE) from None
     try:
         if check:
-            waiting = migrations.pending(store)
-            typer.echo(f"pending: {', '.join(map(str, waiting))}" if waiting else "the schema is up to date")
-            raise typer.Exit(1 if waiting else 0)
+            _say_pending(migrations.pending(store))
         applied = migrations.migrate(store, time.time_ns() // 1000)
     except Unavailable as error:
         raise _fail(error.message, EXIT_UNAVAILABLE) from None
     finally:
         store.close()
     typer.echo(f"applied: {', '.join(map(str, applied))}" if applied else "the schema is up to date")
+
+
+def _say_pending(waiting: list[int]) -> NoReturn:
+    typer.echo(f"pending: {', '.join(map(str, waiting))}" if waiting else "the schema is up to date")
+    raise typer.Exit(1 if waiting else 0)
 
 
 config = typer.Typer(help="Settings, and where each comes from.", no_args_is_help=True)
@@ -226,7 +231,7 @@ def _run(settings: Settings, ready: Callable[[Addresses], None], beside: AgentPr
 
 
 async def _serve(settings: Settings, ready: Callable[[Addresses], None], beside: AgentProcess | None) -> None:
-    """Until a signal: first the agent beside us says goodbye, then the control plane stops."""
+    """Until a signal: first the agent beside us says goodbye, then the control plane stops. A second one: at once."""
     import asyncio
     import signal
 
@@ -234,11 +239,18 @@ async def _serve(settings: Settings, ready: Callable[[Addresses], None], beside:
 
     plane = ControlPlane(settings)
     asked = asyncio.Event()
+
+    def ask(number: int) -> None:
+        if asked.is_set():
+            _end_at_once(number, beside)
+        asked.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+        asyncio.get_running_loop().add_signal_handler(number, ask, number)
 
     async def stop_in_order() -> None:
         await asked.wait()
+        _say_what_it_waits_for(plane, settings, beside)
         if beside is not None:
             await beside.leave()
         plane.stop()
@@ -250,6 +262,31 @@ async def _serve(settings: Settings, ready: Callable[[Addresses], None], beside:
         await plane.run(ready)
         for helper in helpers:
             helper.cancel()
+
+
+def _say_what_it_waits_for(plane: ControlPlane, settings: Settings, beside: AgentProcess | None) -> None:
+    """Nothing when it has nothing to wait for."""
+    from controlplane.devmode import PATIENCE_SECONDS
+
+    waits = []
+    if beside is not None and plane.running:
+        waits.append(f"{_counted(plane.running, 'running task')} (at most {PATIENCE_SECONDS:g} s)")
+    if plane.calls:
+        waits.append(f"{_counted(plane.calls, 'call')} in flight (at most {settings.server.drain_seconds:g} s)")
+    if waits:
+        typer.echo(f"pawl: stopping, waiting for {' and '.join(waits)}; a second Ctrl-C ends it at once", err=True)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _end_at_once(number: int, beside: AgentProcess | None) -> NoReturn:
+    """Whoever asks twice does not want to wait. No worse than a kill, which everything acknowledged survives."""
+    if beside is not None:
+        beside.stop()
+    typer.echo("pawl: ended at once; what ran is placed again after the next start", err=True)
+    os._exit(128 + number)
 
 
 def _expected(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +15,15 @@ _log = structlog.get_logger("controlplane.dev")
 NAME = "dev"
 LOOK_SECONDS = 0.5
 # Ends with us however we end: on Linux the kernel sends it TERM when this process is gone (PR_SET_PDEATHSIG is 1).
+# We may have gone before it asked for that, and then nobody sends anything.
 PROGRAM = """
-import signal, sys
+import os, signal, sys
+parent = int(sys.argv.pop(1))
 if sys.platform == "linux":
     import ctypes
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    if os.getppid() != parent:
+        sys.exit(0)
 from pawl.cli import main
 sys.exit(main())
 """
@@ -39,7 +44,7 @@ class AgentProcess:
     def start(self, address: str) -> None:
         """Start it. In a session of its own, so that Ctrl-C reaches it through us and in our order."""
         self._address = address
-        command = [sys.executable, "-c", PROGRAM, "agent"]
+        command = [sys.executable, "-c", PROGRAM, str(os.getpid()), "agent"]
         options = ["--server", address, "--name", NAME, "--slots", str(self._slots), "--log-level", "warning"]
         self._process = subprocess.Popen(
             [*command, *options, "--data-dir", str(self._data_dir)], start_new_session=True, stdin=subprocess.DEVNULL

@@ -47,6 +47,8 @@ def _looks(settings: Settings, address: str | None) -> Iterator[Verdict]:
 
 def _folder(what: str, path: Path) -> Verdict:
     existing = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not existing.is_dir():
+        return "bad", what, f"{path}: {existing} is a file; choose another with --data-dir"
     if not os.access(existing, os.W_OK):
         return "bad", what, f"{path}: {existing} is not writable; choose another with --data-dir"
     mode = path.stat().st_mode & 0o077 if path.exists() else 0
@@ -58,7 +60,7 @@ def _folder(what: str, path: Path) -> Verdict:
 def _database(settings: Settings) -> Iterator[Verdict]:
     store = Store(settings.database_url, pool_size=2)
     shown = store.url.split("@")[-1] if "@" in store.url else store.url
-    if store.is_sqlite and not Path(store.url.removeprefix("sqlite:///")).exists():
+    if not store.exists():
         yield "ok", "database", f"{shown} (made by the first server)"
         return
     try:

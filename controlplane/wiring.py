@@ -147,6 +147,16 @@ class ControlPlane:
         if task.agent_id is not None and task.instance_id is not None:
             self._sessions.stop_named(task.agent_id, task.namespace_id, Ref(task.id, task.instance_id, task.token), why)
 
+    @property
+    def running(self) -> int:
+        """Instances that the agents connected here run now."""
+        return self._system.slots()[1]
+
+    @property
+    def calls(self) -> int:
+        """Calls in flight, without the agents' streams, which last as long as the agents."""
+        return max(0, self._metrics.open_calls() - len(self._sessions))
+
     def stop(self) -> None:
         """Begin to stop; `run` returns when it is done."""
         self._stopping.set()

@@ -156,6 +156,33 @@ def test_a_schedule_is_created_previewed_and_deleted(pawl: Pawl, name: str) -> N
     assert pawl("schedule", "delete", name).code == 0
 
 
+@pytest.mark.parametrize(
+    ("every", "seconds"), [("30s", 30), ("5m", 300), ("2h", 7200), ("1d", 86_400), ("45", 45), ("0.5", 0.5)]
+)
+def test_an_interval_may_be_written_with_its_unit(pawl: Pawl, name: str, every: str, seconds: float) -> None:
+    pawl("job", "create", name, "--", "true")
+    made = data(pawl("schedule", "create", name, "--job", name, "--every", every, "--disabled", "-o", "json"))
+    assert made["interval_seconds"] == seconds
+
+
+@pytest.mark.parametrize("every", ["5w", "m", "0", "0s", "-5", "five", "1h30m", "inf", ""])
+def test_what_is_no_length_of_time_names_the_option_and_shows_how(pawl: Pawl, name: str, every: str) -> None:
+    ran = pawl("schedule", "create", name, "--job", name, f"--every={every}")
+    assert ran.code == 2
+    assert "--every" in ran.err
+    assert "5m" in ran.err
+
+
+def test_a_body_of_the_rest_api_is_told_which_line_it_lacks(pawl: Pawl, name: str, tmp_path: Path) -> None:
+    file = tmp_path / "job.json"
+    file.write_text(json.dumps({"name": name, "config": {"cmd": "true"}}))
+    ran = pawl("apply", "-f", str(file))
+    assert ran.code == 2
+    assert "kind: Job" in ran.err
+    file.write_text(json.dumps({"kind": "Job", "name": name, "config": {"cmd": "true"}}))
+    assert pawl("apply", "-f", str(file)).code == 0
+
+
 def test_labels_are_set_and_removed_and_the_agents_own_stay(pawl: Pawl, agent: str) -> None:
     pawl("agent", "label", agent, "gpu=yes", "zone=a")
     labels = dict(data(pawl("agent", "label", agent, "zone-", "-o", "json"))["labels"])  # type: ignore[call-overload] # JSON

@@ -90,8 +90,10 @@ def _document(raw: Any, place: str) -> Document:
     if not isinstance(raw, Mapping):
         raise BadManifest(f"{place}: must be an object with kind and fields")
     given = dict(raw)
-    named = str(given.pop("kind", "")).lower()
+    named = str(given.pop("kind", None) or "").lower()
     kind = next((one for one in KINDS if one.lower() == named), None)
+    if not named:
+        raise BadManifest(f"{place}: kind is missing: add a line `kind: {_likely(given)}` (or {_others(given)})")
     if kind is None:
         raise BadManifest(f"{place}: kind must be one of {', '.join(KINDS)}, not {raw.get('kind')!r}")
     try:
@@ -106,6 +108,18 @@ def _document(raw: Any, place: str) -> Document:
     if isinstance(wanted, Schedule):
         paths += _schedule_kind(wanted)
     return Document(kind, name, wanted, tuple(paths))
+
+
+def _likely(given: Mapping[str, Any]) -> str:
+    """What a body without a kind most probably is: the one kind that has all its fields, else a job."""
+    descriptors: dict[str, Any] = {kind: message.DESCRIPTOR for kind, message in KINDS.items()}
+    fits = [kind for kind, one in descriptors.items() if all(field_of(one, str(key)) for key in given)]
+    return fits[0] if len(fits) == 1 else "Job"
+
+
+def _others(given: Mapping[str, Any]) -> str:
+    likely = _likely(given)
+    return " or ".join(kind for kind in KINDS if kind != likely)
 
 
 def _schedule_kind(wanted: Schedule) -> list[str]:

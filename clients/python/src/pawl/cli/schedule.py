@@ -8,7 +8,7 @@ import typer
 
 from pawl.cli import options
 from pawl.cli.session import RemoteCommand, Session
-from pawl.cli.values import json_payload, moment, pairs
+from pawl.cli.values import json_payload, moment, pairs, span
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,7 +20,7 @@ app = typer.Typer(help="Run jobs at their times.", no_args_is_help=True, add_com
 
 Key = Annotated[str, typer.Argument(metavar="SCHEDULE", help="Name or id.", show_default=False)]
 Cron = Annotated[str | None, typer.Option(metavar="EXPRESSION", help="Such as '*/5 * * * *'.")]
-Every = Annotated[float | None, typer.Option(metavar="SECONDS", min=0.001, help="One fire every so many seconds.")]
+Every = Annotated[str | None, typer.Option(metavar="TIME", help="One fire every so many seconds, or 30s, 5m, 2h, 1d.")]
 Zone = Annotated[str | None, typer.Option(metavar="ZONE", help="Time zone of --cron, such as Europe/Berlin; else UTC.")]
 Start = Annotated[str | None, typer.Option(metavar="TIME", help="No fire before it.")]
 End = Annotated[str | None, typer.Option(metavar="TIME", help="No fire after it.")]
@@ -91,7 +91,7 @@ def update(
 
 
 def _described(
-    name: str | None, job: str | None, cron: str | None, every: float | None, timezone: str | None, start: str | None,
+    name: str | None, job: str | None, cron: str | None, every: str | None, timezone: str | None, start: str | None,
     end: str | None, description: str | None, parameters: str | None, env: list[str] | None, tag: list[str] | None,
     priority: int | None,
 ) -> tuple[Schedule, list[str]]:  # fmt: skip
@@ -105,7 +105,7 @@ def _described(
         "job_id": job,
         "kind": kind,
         "cron_expression": cron if every is None else "",
-        "interval_seconds": every,
+        "interval_seconds": None if every is None else span(every, "--every"),
         "timezone": timezone,
         "start_time": None if start is None else instant(moment(start, "--start")),
         "end_time": None if end is None else instant(moment(end, "--end")),

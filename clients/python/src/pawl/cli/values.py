@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pawl.v1.types_pb2 import Payload
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+SHORTEST_SPAN: Final = 0.001
 
 
 def pairs(given: Iterable[str] | None, option: str) -> dict[str, str]:
@@ -66,6 +67,17 @@ def json_value(data: bytes | str, option: str) -> Any:
         raise typer.BadParameter(
             f"is not JSON: {error}. Text needs quotes of its own: '\"text\"'", param_hint=option
         ) from None
+
+
+def span(given: str, option: str) -> float:
+    """Seconds: `90`, `0.5`, or with a unit, `30s`, `5m`, `2h`, `1d`."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)([smhd]?)", given.strip())
+    seconds = float(found[1]) * _UNITS[found[2] or "s"] if found else 0.0
+    if seconds < SHORTEST_SPAN:
+        raise typer.BadParameter(
+            f"{given!r} is no length of time: write seconds, or 30s, 5m, 2h, 1d", param_hint=option
+        )
+    return seconds
 
 
 def moment(given: str, option: str) -> datetime:
