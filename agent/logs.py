@@ -59,8 +59,8 @@ class InstanceLog:
     """The log of one instance, from its first line until its last chunk is stored or given up."""
 
     __slots__ = (
-        "_dropped_bytes", "_dropped_over_limit", "_gone", "_lines", "_number", "_ref", "_room", "_shipper", "_size",
-        "_stored", "_tails", "_waiter", "closed",
+        "_dropped_bytes", "_dropped_over_limit", "_gone", "_lines", "_number", "_open_line", "_ref", "_room",
+        "_shipper", "_size", "_stored", "_tails", "_waiter", "closed",
     )  # fmt: skip
 
     def __init__(self, shipper: LogShipper, ref: agent_pb2.InstanceRef, limit_bytes: int) -> None:
@@ -71,6 +71,7 @@ class InstanceLog:
         self._tails: dict[LogStream, bytes] = {}
         self._size = 0
         self._number = 0
+        self._open_line = False
         self._stored = 0
         self._dropped_bytes = 0
         self._dropped_over_limit = False
@@ -144,6 +145,7 @@ class InstanceLog:
 
     def _append(self, stream: LogStream, now: int, line: bytes) -> None:
         self._lines.append((stream, now, line))
+        self._open_line = not line.endswith(b"\n")
         self._resize(len(line) + LINE_OVERHEAD)
 
     def _resize(self, by: int) -> None:
@@ -163,8 +165,11 @@ class InstanceLog:
                 self._resize(len(tail) - cut)
 
     def _say_dropped(self) -> None:
+        # What came before the gap first, and the word about it in a line of its own.
+        self._close_tails()
+        begin = "\n" if self._open_line else ""
         why = "the log limit of this instance is reached" if self._dropped_over_limit else "it came faster than it left"
-        self.say(f"[pawl] {self._dropped_bytes} bytes of output are missing here: {why}")
+        self.say(f"{begin}[pawl] {self._dropped_bytes} bytes of output are missing here: {why}")
         self._dropped_bytes = 0
 
     # The shipper's side.
