@@ -54,7 +54,7 @@ def server(
             " say --insecure to serve all the same, or use `pawl dev`, which answers this machine only",
             EXIT_SETTINGS,
         )
-    _run(settings, _announce)
+    _run(settings, lambda addresses: _announce(addresses, settings))
 
 
 def dev(
@@ -242,7 +242,7 @@ async def _serve(settings: Settings, ready: Callable[[Addresses], None], beside:
 
     def ask(number: int) -> None:
         if asked.is_set():
-            _end_at_once(number, beside)
+            _end_at_once(number, settings, beside)
         asked.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -274,18 +274,18 @@ def _say_what_it_waits_for(plane: ControlPlane, settings: Settings, beside: Agen
     if plane.calls:
         waits.append(f"{_counted(plane.calls, 'call')} in flight (at most {settings.server.drain_seconds:g} s)")
     if waits:
-        typer.echo(f"pawl: stopping, waiting for {' and '.join(waits)}; a second Ctrl-C ends it at once", err=True)
+        _tell(settings, f"pawl: stopping, waiting for {' and '.join(waits)}; a second Ctrl-C ends it at once")
 
 
 def _counted(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def _end_at_once(number: int, beside: AgentProcess | None) -> NoReturn:
+def _end_at_once(number: int, settings: Settings, beside: AgentProcess | None) -> NoReturn:
     """Whoever asks twice does not want to wait. No worse than a kill, which everything acknowledged survives."""
     if beside is not None:
         beside.stop()
-    typer.echo("pawl: ended at once; what ran is placed again after the next start", err=True)
+    _tell(settings, "pawl: ended at once; what ran is placed again after the next start")
     os._exit(128 + number)
 
 
@@ -311,11 +311,24 @@ def _loop_factory() -> Callable[[], Any] | None:
     return factory
 
 
-def _announce(addresses: Addresses) -> None:
-    typer.echo(f"pawl server: HTTP {addresses.http} (docs at /docs), gRPC {addresses.grpc}", err=True)
+def _announce(addresses: Addresses, settings: Settings) -> None:
+    _tell(settings, f"pawl server: HTTP {addresses.http} (docs at /docs), gRPC {addresses.grpc}")
+
+
+def _tell(settings: Settings, words: str) -> None:
+    """To a person; where stderr is JSON for a machine, as one more line of that."""
+    if settings.logging.format == "json":
+        import structlog
+
+        structlog.get_logger("controlplane").info(words)
+    else:
+        typer.echo(words, err=True)
 
 
 def _welcome(addresses: Addresses, settings: Settings) -> None:
+    if settings.logging.format == "json":
+        _announce(addresses, settings)
+        return
     client = "" if addresses.grpc.endswith(":8081") else f" --server {addresses.grpc}"
     typer.echo(
         f"""

@@ -101,6 +101,11 @@ class Process:
         assert self._running is not None
         self._running.send_signal(signal.SIGTERM)
 
+    def interrupt(self) -> None:
+        """What Ctrl-C sends; does not wait."""
+        assert self._running is not None
+        self._running.send_signal(signal.SIGINT)
+
     async def end(self, seconds: float = END_SECONDS) -> int:
         """Wait for its end; gives its exit code."""
         running = self._running

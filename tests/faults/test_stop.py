@@ -1,5 +1,6 @@
 import asyncio
 import re
+import signal
 import socket
 import time
 from pathlib import Path
@@ -120,3 +121,32 @@ async def test_a_server_whose_port_is_taken_names_it(sqlite_cluster: Cluster, tm
         assert re.search(rf"127\.0\.0\.1:{next(iter(ports.values()))}\b.*[Aa]ddress already in use", second.said())
         assert "Traceback" not in second.said()
     await first.serving()
+
+
+async def test_a_second_ctrl_c_ends_a_server_at_once_and_the_next_start_finds_everything(cluster: Cluster) -> None:
+    await cluster.started()
+    url = f"{cluster.server.http}/api/v1/jobs/any:run?wait_seconds=60"
+    async with cluster.client() as pawl, httpx.AsyncClient(timeout=90, trust_env=False) as rest:
+        await pawl.jobs.create(job("any", "true"))
+        async with asyncio.TaskGroup() as group:
+            # Nobody takes the task, so the call waits.
+            waiting = group.create_task(answered(rest, url))
+            acknowledged = "SELECT count(*) FROM sched_task"
+            await until("a call is in flight", lambda: history.one(cluster.database_url, acknowledged) == 1, 20)
+            cluster.server.interrupt()
+            words = "waiting for 1 call in flight (at most 10 s); a second Ctrl-C ends it at once"
+            await until("it says what it waits for", lambda: words in cluster.server.said(), 5)
+            cluster.server.interrupt()
+            assert await cluster.server.end(3) == 128 + signal.SIGINT
+        assert not waiting.result()
+        await cluster.server.start().serving()
+        assert [task.job_name async for task in pawl.tasks.all()] == ["any"]
+    assert "Traceback" not in cluster.server.said()
+
+
+async def answered(rest: httpx.AsyncClient, url: str) -> bool:
+    """Whether a call got an answer."""
+    try:
+        return (await rest.post(url, json={})).is_success
+    except httpx.TransportError:
+        return False

@@ -1,6 +1,9 @@
 """A real control plane on each kind of database, one for all tests of a module."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -55,6 +58,24 @@ def serving(url: str, folder: Path) -> Iterator[Addresses]:
             call()  # type: ignore[operator] # the one function above
         thread.join(30)
     assert not thread.is_alive(), "the control plane did not stop"
+
+
+def start_agent(server: str, folder: Path, **environment: str) -> subprocess.Popen[bytes]:
+    """`pawl agent --name agent-01`."""
+    command = [sys.executable, "-c", "import sys; from pawl.cli import main; sys.exit(main())", "agent"]
+    options = ["--server", server, "--name", "agent-01", "--data-dir", str(folder), "--log-level", "warning"]
+    return subprocess.Popen(
+        [*command, *options], cwd=folder.parent, stdin=subprocess.DEVNULL, env={**os.environ, **environment}
+    )
+
+
+def end(agent: subprocess.Popen[bytes]) -> None:
+    """SIGTERM, and no way to survive it."""
+    agent.terminate()
+    try:
+        agent.wait(20)
+    finally:
+        agent.kill()
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])

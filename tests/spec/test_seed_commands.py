@@ -6,18 +6,16 @@ The guide's agent is `agent-01`; here a real one runs beside a real control plan
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.spec.conftest import serving
+from tests.spec.conftest import end, serving, start_agent
 
 PRINTED_ADDRESS = "http://localhost:8080"
 PRINTED_JOB = "550e8400-e29b-41d4-a716-446655440000"
@@ -195,22 +193,6 @@ def terminal(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         terminal.answers["schedule"] = terminal.sees(CREATE_SCHEDULE)
         terminal.waits(lambda: terminal.sees(QUERY_AGENTS)["data"], "agent-01")
         yield terminal
-
-
-def start_agent(server: str, folder: Path) -> subprocess.Popen[bytes]:
-    """`pawl agent --name agent-01`."""
-    command = [sys.executable, "-c", "import sys; from pawl.cli import main; sys.exit(main())", "agent"]
-    options = ["--server", server, "--name", "agent-01", "--data-dir", str(folder), "--log-level", "warning"]
-    return subprocess.Popen([*command, *options], cwd=folder.parent, stdin=subprocess.DEVNULL)
-
-
-def end(agent: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, and no way to survive it."""
-    agent.terminate()
-    try:
-        agent.wait(20)
-    finally:
-        agent.kill()
 
 
 def test_the_server_says_that_it_serves(terminal: Terminal) -> None:

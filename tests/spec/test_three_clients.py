@@ -26,8 +26,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from controlplane.store import normalise_url
 from controlplane.store.tables import log_metadata, metadata
-from tests.spec.conftest import serving
-from tests.spec.test_seed_commands import end, start_agent
+from tests.spec.conftest import end, serving, start_agent
 
 pytestmark = [
     pytest.mark.timeout(180),

@@ -1,0 +1,133 @@
+"""What only shows when real work has been done: figures that count it, a Python program as the users' guide has it."""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from agent.executors.process import DEFAULT_PATH
+from tests.spec.conftest import end, serving, start_agent
+
+DEADLINE = 30.0
+SLOTS = 5  # an agent's default
+
+
+class Rest:
+    """A control plane with agent-01, over REST."""
+
+    def __init__(self, address: str) -> None:
+        self.client = httpx.Client(base_url=f"{address}/api/v1", timeout=20, trust_env=False)
+
+    def get(self, path: str) -> dict[str, Any]:
+        answer = self.client.get(path)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        answer = self.client.post(path, json=body)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def run(self, job: str) -> str:
+        return str(self.post("/tasks", {"job_id": job})["id"])
+
+    def reaches(self, task: str, status: str) -> dict[str, Any]:
+        found = eventually(lambda: self.get(f"/tasks/{task}"), lambda one: one["status"] == status)
+        return dict(found)
+
+
+def eventually(look: Callable[[], Any], holds: Callable[[Any], bool]) -> Any:
+    """What was seen when it held, within a deadline."""
+    deadline = time.monotonic() + DEADLINE
+    while not holds(found := look()):
+        assert time.monotonic() < deadline, repr(found)
+        threading.Event().wait(0.05)
+    return found
+
+
+@pytest.fixture
+def rest(migrated_url: str, tmp_path: Path) -> Iterator[Rest]:
+    """On each kind of database, for one test alone: the figures are of nothing else."""
+    with ExitStack() as stack:
+        addresses = stack.enter_context(serving(migrated_url, tmp_path))
+        path = f"{Path(sys.executable).parent}{os.pathsep}{DEFAULT_PATH}"  # this Python is `python`, wherever it lies
+        stack.callback(end, start_agent(addresses.grpc, tmp_path / "agent", PAWL_EXECUTOR_PATH=path))
+        rest = Rest(addresses.http)
+        stack.callback(rest.client.close)
+        eventually(lambda: rest.post("/agents/query", {}), lambda page: page["total"] == 1)
+        yield rest
+
+
+def test_figures_count_what_was_done_and_what_runs(rest: Rest) -> None:
+    rest.post("/jobs", {"name": "works", "config": {"cmd": "true"}})
+    rest.post("/jobs", {"name": "fails", "config": {"cmd": "false"}})
+    rest.post("/jobs", {"name": "long", "config": {"cmd": "sleep", "args": ["600"], "grace_seconds": 1}})
+    done = [rest.run("works"), rest.run("works")]
+    failed, running = rest.run("fails"), rest.run("long")
+    for task in done:
+        rest.reaches(task, "SUCCEEDED")
+    rest.reaches(failed, "FAILED")
+    rest.reaches(running, "RUNNING")
+
+    # Used slots are what the agent said last: a moment after its last result.
+    metrics = eventually(lambda: rest.get("/system/metrics"), lambda one: one["slots_used"] == "1")
+    assert metrics["tasks"] == {"SUCCEEDED": "2", "FAILED": "1", "RUNNING": "1"}
+    assert metrics["agents"] == {"ONLINE": "1"}
+    assert (metrics["slots_used"], metrics["slots_free"]) == ("1", str(SLOTS - 1))
+    assert (metrics["ready"], metrics["oldest_ready_seconds"], metrics["schedules_active"]) == ("0", 0, "0")
+    assert metrics["created_per_second"] > 0
+    assert metrics["finished_per_second"] > metrics["failed_per_second"] > 0
+
+    stats = eventually(lambda: rest.get("/gateway/stats"), lambda one: one["unacknowledged"] == "0")
+    assert (stats["agents_online"], stats["streams_open"], stats["total_connections"]) == (1, 1, "1")
+    assert (stats["refused"], stats["takeovers"]) == ("0", "0")
+    assert stats["clients"] == 2, "the agent's stream, and the call that asks"
+    # It said at least: hello, its free slots, four times that it takes a task or how it ended.
+    assert int(stats["messages_in"]) >= 3
+    assert int(stats["messages_out"]) >= 3
+    assert int(stats["bytes_in"]) > int(stats["messages_in"])
+    assert int(stats["bytes_out"]) > int(stats["messages_out"])
+
+    page = rest.post("/tasks/page", {"filter": {"status": {"eq": 10}}, "page": {"page": 1, "page_size": 20}})
+    assert ([one["id"] for one in page["data"]], page["total"]) == ([running], 1)
+    rest.post(f"/tasks/{running}/cancel", {})
+    rest.reaches(running, "CANCELLED")
+    page = rest.post("/tasks/page", {"filter": {"status": {"eq": 10}}, "page": {"page": 1, "page_size": 20}})
+    assert (page["data"], page["total"]) == ([], 0)
+
+
+def test_a_python_script_imports_from_the_pythonpath_of_its_job(rest: Rest, tmp_path: Path) -> None:
+    scripts, here = tmp_path / "opt" / "app" / "scripts", tmp_path / "here"
+    scripts.mkdir(parents=True)
+    here.mkdir()
+    (scripts / "rows.py").write_text("def count(name):\n    return len(open(name).read().split())\n")
+    (here / "data.csv").write_text("a\nb\nc\n")
+    (here / "script.py").write_text(
+        "import os, sys\nimport rows\n"
+        "print(sys.argv[1:], rows.count(sys.argv[2]), os.environ['PYTHONPATH'], rows.__file__, sep='\\n')\n"
+    )
+    config = {
+        "cmd": "python",
+        "args": ["script.py", "--input", "data.csv"],
+        "environment": {"PYTHONPATH": str(scripts)},
+        "cwd": str(here),
+    }
+    job = rest.post("/jobs/item", {"name": "script", "config": config})
+    assert job["config"]["environment"] == {"PYTHONPATH": str(scripts)}
+    done = rest.reaches(rest.run("script"), "SUCCEEDED")
+    said = done["output"]["@text"].splitlines()
+    assert said == ["['--input', 'data.csv']", "3", str(scripts), str(scripts / "rows.py")]
+
+    # A program that cannot be found there is that program's error, in its own words.
+    config["environment"] = {"PYTHONPATH": "/opt/app/scripts"}
+    rest.post("/jobs/item", {"name": "elsewhere", "config": config})
+    failed = rest.reaches(rest.run("elsewhere"), "FAILED")
+    assert failed["error"]["code"] == "EXIT_1"
+    assert "No module named 'rows'" in failed["error"]["message"]
