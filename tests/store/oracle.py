@@ -196,7 +196,7 @@ class Oracle:
         return "COUNTED"
 
     def keep_evidence(self, task_id: str, token: int) -> None:
-        """What came too late is kept when the whole batch was judged: a result that counted in it is the better word."""
+        """What came too late is kept when the whole batch was judged: a result that counts in it is the better word."""
         instance = self.tasks[task_id].instances[token]
         instance.late = instance.late or instance.given_up
 
