@@ -258,6 +258,34 @@ async def test_beats_come_often_enough_for_the_shortest_lease(plane: ScriptedCon
         assert plane.stream.count("finished", 1) == 0
 
 
+# Settings that are intervals.
+
+
+async def test_heartbeat_interval_is_the_longest_silence(plane: ScriptedControlPlane, tmp_path: Path) -> None:
+    async with running_agent(plane, tmp_path, agent__heartbeat_interval=0.1):
+        await plane.play(begins(heartbeat=60), *[hears("heartbeat")] * 5)
+
+
+async def test_task_check_interval_is_how_often_free_slots_are_said_when_nothing_happens(
+    plane: ScriptedControlPlane, tmp_path: Path
+) -> None:
+    async with running_agent(plane, tmp_path, agent__task_check_interval=0.1, agent__max_concurrent_tasks=3):
+        await plane.play(begins(), *[hears("credits", 3)] * 5)
+
+
+async def test_cleanup_interval_is_how_often_folders_of_tasks_that_are_over_are_removed(
+    plane: ScriptedControlPlane, tmp_path: Path
+) -> None:
+    left = tmp_path / "work" / "00000000-0000-7000-8000-000000000009.1"
+    async with running_agent(
+        plane, tmp_path, executor__work_dir=str(tmp_path / "work"), executor__cleanup_interval=0.1
+    ):
+        await plane.play(begins(), says(assign(work(1, "sleep", "60"))), hears("taken", 1))
+        (left / "deep").mkdir(parents=True)  # as if its removal had failed
+        await until(lambda: not left.exists())
+        assert len(list((tmp_path / "work").iterdir())) == 1, "the folder of what runs stays"
+
+
 # Streams that break.
 
 

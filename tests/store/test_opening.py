@@ -1,11 +1,13 @@
 """What a person is told whose database cannot be had."""
 
+import asyncio
 import socket
+import time
 
 import pytest
 
 from controlplane.domain.errors import Unavailable
-from controlplane.store import Store, dialect
+from controlplane.store import Connection, Store, dialect
 from tests.postgres import Postgres
 
 
@@ -63,3 +65,42 @@ def opened(url: str) -> None:
         store.open()
     finally:
         store.close()
+
+
+def test_pool_size_is_the_most_connections_that_it_takes(postgres_url: str) -> None:
+    store = Store(postgres_url, pool_size=6)
+    store.open()
+
+    async def all_at_once() -> set[int]:
+        calls = [way(slow_pid) for way in (store.read, store.write, store.logs) for _ in range(20)]
+        return set(await asyncio.gather(*calls))
+
+    try:
+        assert 3 <= len(asyncio.run(all_at_once())) <= 6
+    finally:
+        store.close()
+
+
+def test_max_lifetime_is_the_age_at_which_a_connection_is_replaced(postgres_url: str) -> None:
+    store = Store(postgres_url, max_lifetime=1.0)
+    store.open()
+    try:
+        first = store.transact_now(pid)
+        assert store.transact_now(pid) == first, "kept while it is young"
+        deadline = time.monotonic() + 10
+        while store.transact_now(pid) == first:
+            assert time.monotonic() < deadline, "the same connection still"
+            time.sleep(0.1)
+    finally:
+        store.close()
+
+
+def pid(connection: Connection) -> int:
+    """The server's process behind a connection."""
+    return int(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+
+
+def slow_pid(connection: Connection) -> int:
+    """The same, in a transaction that is long enough for others to want one meanwhile."""
+    connection.exec_driver_sql("SELECT pg_sleep(0.05)")
+    return pid(connection)
