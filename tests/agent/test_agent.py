@@ -454,7 +454,9 @@ async def test_sigterm_lets_running_work_finish_and_leaves(plane: ScriptedContro
         assert done.status == Status.SUCCEEDED
         assert leave.reason
         async with asyncio.timeout(DEADLINE):
-            assert await process.wait() == 0
+            _, said = await process.communicate()
+        assert process.returncode == 0
+        assert "stopping: 1 running, which may go on for 10 s; a second signal ends it at once" in said.decode()
 
 
 async def test_work_that_outlives_the_drain_timeout_is_stopped_and_given_back(

@@ -263,3 +263,20 @@ def test_a_variable_wins_over_the_file_and_its_password_is_not_shown(shell: Shel
     found = shell.shown()
     assert found["server"]["server.http_port"] == (9091, "environment PAWL_SERVER_HTTP_PORT")
     assert found["agent"]["server.url"] == ("other:1", "environment PAWL_SERVER")
+
+
+@pytest.mark.timeout(120)
+def test_connections_beyond_max_connections_are_refused_until_one_goes(shell: Shell) -> None:
+    http = free_port()
+    (shell.home / "config.toml").write_text(CONFIG.replace("8080", str(http)).replace("= 1000", "= 5"))
+    options = ["--insecure", "--host", "127.0.0.1", "--grpc-port", "0", "--data-dir", str(shell.home / "data")]
+    shell.start("server", *options)
+    eventually(lambda: health(http), lambda: shell.said("server"))
+    with ExitStack() as stack:
+        held = [
+            stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{http}", trust_env=False)) for _ in range(6)
+        ]
+        answers = [client.get("/api/v1/system/info").status_code for client in held]  # each keeps its connection
+        assert answers[0] == 200
+        assert answers[-1] == 503
+    eventually(lambda: health(http), lambda: shell.said("server"))
