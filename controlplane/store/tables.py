@@ -69,6 +69,12 @@ Index(
     postgresql_where=text("deleted_at IS NULL"),
 )
 Index("idx_sched_job_created_at", job.c.namespace_id, job.c.created_at)
+Index(
+    "idx_sched_job_deleted_at",
+    job.c.deleted_at,
+    sqlite_where=text("deleted_at IS NOT NULL"),
+    postgresql_where=text("deleted_at IS NOT NULL"),
+)
 
 job_revision = Table(
     "sched_job_revision",
@@ -290,6 +296,12 @@ Index(
     sqlite_where=text("next_fire_at IS NOT NULL"),
     postgresql_where=text("next_fire_at IS NOT NULL"),
 )
+Index(
+    "idx_sched_schedule_deleted_at",
+    schedule.c.deleted_at,
+    sqlite_where=text("deleted_at IS NOT NULL"),
+    postgresql_where=text("deleted_at IS NOT NULL"),
+)
 
 # One row per slot that was dealt with: the primary key is what makes a fire happen once.
 fire = Table(
@@ -302,6 +314,7 @@ fire = Table(
     Column("handled_at", BigInteger, nullable=False),
     CheckConstraint("(task_id IS NULL) <> (reason IS NULL)", name="ck_sched_fire_outcome"),
 )
+Index("idx_sched_fire_handled_at", fire.c.handled_at)
 
 agent = Table(
     "sched_agent",
@@ -399,6 +412,47 @@ idempotency = Table(
     Column("expires_at", BigInteger, nullable=False),
 )
 Index("idx_sched_idempotency_expires_at", idempotency.c.expires_at)
+
+# Who may call: a digest of each secret and what it is good for. Rows are few and stay: history names keys by their ids.
+key = Table(
+    "sched_key",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("prefix", String(12), nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("name", String(63), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("roles", SmallInteger, nullable=False),
+    Column("everywhere", Boolean, nullable=False),
+    Column("created_by", String(255), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("last_used_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Column("revoked_by", String(255)),
+    Column("version", Integer, nullable=False),
+    CheckConstraint("roles BETWEEN 1 AND 31", name="ck_sched_key_roles"),
+    CheckConstraint("(revoked_at IS NULL) = (revoked_by IS NULL)", name="ck_sched_key_revoked"),
+    UniqueConstraint("prefix", name="uq_sched_key_prefix"),
+)
+# A revoked key frees its name.
+Index(
+    "uq_sched_key_name",
+    key.c.name,
+    unique=True,
+    sqlite_where=text("revoked_at IS NULL"),
+    postgresql_where=text("revoked_at IS NULL"),
+)
+
+# Where a key that is not for everywhere is good. Rows that go make it good for less, never for more.
+key_namespace = Table(
+    "sched_key_namespace",
+    metadata,
+    Column("key_id", Id, primary_key=True),
+    Column("namespace_id", String(63), primary_key=True),
+    Column("position", SmallInteger, nullable=False),
+)
+Index("idx_sched_key_namespace_namespace_id", key_namespace.c.namespace_id)
 
 # Who runs a loop: the token grows with every new holder.
 loop_lease = Table(
