@@ -140,10 +140,13 @@ class Lock(Transition):
 
 @dataclass(frozen=True, slots=True)
 class Dispatch(Transition):
-    """The claimed task is handed to an agent: a new instance, a new token."""
+    """The claimed task is handed to an agent: a new instance, a new token, which is above what the task remembers and
+    above what may have been given in a life that a restored database does not remember.
+    """
 
     agent_id: str
     instance_id: str
+    above: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,7 +425,7 @@ def _dispatch(task: Task, transition: Transition, _: int, __: Task) -> Step:
     moved = task.cause in (Cause.MOVED, Cause.RESUME)
     placed = replace(
         task,
-        token=task.token + 1,
+        token=max(task.token, transition.above) + 1,
         attempt=task.attempt if moved and task.attempt else task.attempt + 1,
         agent_id=transition.agent_id,
         instance_id=transition.instance_id,

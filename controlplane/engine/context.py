@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from controlplane.store import Store
+from controlplane.store.restored import Restored
 from controlplane.store.wakeup import Wakeups
 
 
@@ -66,9 +67,12 @@ class Rates:
 
 @dataclass(slots=True)
 class Seen:
-    """The newest demand that a task of this process was made with: the dispatcher reads those it has not met."""
+    """What the dispatcher must know before it places: the newest demand that a task of this process was made with (it
+    reads those that it has not met), and whether the database was put back to an earlier moment.
+    """
 
     requirement: int = 0
+    restored: Restored = field(default_factory=Restored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +86,4 @@ class Engine:
     wakeups: Wakeups = field(default_factory=Wakeups)
     rates: Rates = field(default_factory=Rates)
     seen: Seen = field(default_factory=Seen)
+    tracing: Tracing = field(default_factory=Tracing)

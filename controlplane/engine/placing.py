@@ -17,7 +17,7 @@ from controlplane.engine.context import Engine
 from controlplane.engine.results import Ref, Results
 from controlplane.engine.revisions import Revisions
 from controlplane.engine.sessions import AgentKey, AssignWork, Placement, Session, Sessions
-from controlplane.store import Connection, jobs, tasks
+from controlplane.store import Connection, jobs, restored, tasks
 from controlplane.store.tasks import TaskData, Terms
 
 MAX_CLAIM = 500
@@ -62,11 +62,14 @@ class Placing:
         return placed
 
     async def learn(self) -> None:
-        """Read the demands that were added since; before the first placement, and when one is hinted or swept."""
+        """Read the demands that were added since; before the first placement, and when one is hinted or swept. Also
+        whether another replica found out that the database was put back.
+        """
         found = await self._engine.store.read(jobs.requirements_after, max(0, self._last_requirement - LOOK_BACK))
         for requirement_id, requirement in found:
             self._requirements[requirement_id] = requirement
             self._last_requirement = max(self._last_requirement, requirement_id)
+        self._engine.seen.restored = await self._engine.store.read(restored.newest)
 
     def _groups(self) -> list[tuple[list[Session], frozenset[int]]]:
         """Sessions with room, together with those that may run the same work: one claim serves them all."""
@@ -105,7 +108,8 @@ class Placing:
         placements: dict[AgentKey, list[Placement]] = {}
         for before, agent in zip(chosen, agents, strict=False):
             session = by_name[agent]
-            step = _lock_and_dispatch(before, session.key[1], self._engine.new_id(), now)
+            above = self._engine.seen.restored.floor_for(before.created_at)
+            step = _lock_and_dispatch(before, Dispatch(session.key[1], self._engine.new_id(), above), now)
             placement = self._placement(step.task, data[before.id], names.get(before.job_id, ""))
             steps.append((before, step))
             terms[before.id] = Terms(session.key[0], round(placement.lease * 1e6), round(placement.timeout * 1e6))
@@ -158,10 +162,10 @@ class Placing:
         return delivered
 
 
-def _lock_and_dispatch(before: Task, agent_id: str, instance_id: str, now: int) -> Step:
+def _lock_and_dispatch(before: Task, dispatch: Dispatch, now: int) -> Step:
     """Both transitions in one transaction: nobody ever sees LOCKED, and the row is written once."""
     locked = apply(before, Lock(), now)
-    dispatched = apply(locked.task, Dispatch(agent_id, instance_id), now)
+    dispatched = apply(locked.task, dispatch, now)
     assert any(isinstance(effect, Place) for effect in dispatched.effects)
     return Step(dispatched.task, (*locked.effects, *dispatched.effects))
 

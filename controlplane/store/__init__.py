@@ -23,6 +23,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from controlplane.domain.errors import Unavailable
 from controlplane.store import dialect
 from controlplane.store.filelock import FileLock
+from controlplane.store.files import StoreFiles
 from controlplane.store.tables import PARTITIONED
 
 P = ParamSpec("P")
@@ -56,7 +57,7 @@ class Store:
 
     def exists(self) -> bool:
         """Whether there is anything to open: a SQLite file is made by the first who opens it."""
-        return not self.is_sqlite or Path(self.url.removeprefix("sqlite:///")).exists()
+        return not self.is_sqlite or StoreFiles.of_url(self.url).exist()
 
     def open(self) -> None:
         """Take the file's lock (SQLite) and make the engines. Raises Unavailable with what to do about it."""
@@ -105,14 +106,14 @@ class Store:
         )
 
     def _open_sqlite(self) -> None:
-        path = Path(self.url.removeprefix("sqlite:///"))
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = FileLock(path.with_name(path.name + ".lock"))
+        files = StoreFiles.of_url(self.url)
+        files.main.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = FileLock(files.lock)
         self._lock.acquire()
+        files.settle()
         self._writer = sa.create_engine(self.url, pool_size=1, connect_args={"check_same_thread": False})
         self._reader = sa.create_engine(self.url, pool_size=5, connect_args={"check_same_thread": False})
-        logs = path.with_name(path.stem + "-logs" + path.suffix)
-        self._logs = sa.create_engine(f"sqlite:///{logs}", pool_size=2, connect_args={"check_same_thread": False})
+        self._logs = sa.create_engine(f"sqlite:///{files.logs}", pool_size=2, connect_args={"check_same_thread": False})
         dialect.configure_sqlite(self._writer, writer=True)
         dialect.configure_sqlite(self._reader, writer=False)
         dialect.configure_sqlite(self._logs, writer=True)

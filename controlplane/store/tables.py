@@ -464,6 +464,16 @@ loop_lease = Table(
     Column("expires_at", BigInteger, nullable=False),
 )
 
+# One row per time that the database was put back to an earlier moment: tokens go on above the floor.
+restore = Table(
+    "sched_restore",
+    metadata,
+    Column("restored_at", BigInteger, primary_key=True, autoincrement=False),
+    Column("token_floor", Integer, nullable=False),
+    Column("taken_at", BigInteger),
+    CheckConstraint("token_floor >= 1", name="ck_sched_restore_token_floor"),
+)
+
 # On SQLite these lie in a second file, so that chatter never waits for tasks nor they for it.
 log_metadata = MetaData()
 
