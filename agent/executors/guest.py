@@ -26,15 +26,17 @@ from extism.extism import CompiledPlugin
 from extism_sys import ffi, lib  # type: ignore[import-untyped]  # a cffi module, it has no types
 
 from agent.executors import wasm_messages as wire
+from agent.redaction import Redactor
 
 RUN_CHANNEL: Final = 3
 NOBODY: Final = 65534
 NATIVE_SLACK_BYTES: Final = 64 << 20
 """Of data memory for the runtime itself (stacks, tables, the instance), over what the guest may use."""
-MAX_REQUEST_BYTES: Final = 1 << 20
 TRAP_TEXT: Final = "error while executing at wasm backtrace"
 TRAP_CODE: Final = 134
 EXTISM: Final = "extism:host/env"
+AGENT_OPS: Final = frozenset({"http", "secret"})
+"""Answered by the agent, which alone knows what is granted."""
 LEVELS: Final = ("trace", "debug", "info", "warn", "error")
 
 SHIM: Final = """
@@ -73,15 +75,25 @@ class Request(msgspec.Struct):
     args: dict[str, Any] = {}
 
 
+class _SecretValue(msgspec.Struct):
+    value: str
+
+
+class _SecretReply(msgspec.Struct):
+    ok: _SecretValue | None = None
+
+
 class Session:
-    """The host's side of one run: answers the guest's calls within its budgets."""
+    """The host's side of one run: answers the guest's calls within its budgets, or has the agent answer them."""
 
     def __init__(self, channel: socket.socket, begin: wire.Begin) -> None:
         self.channel = channel
         self.begin = begin
         self.ended: Ended | None = None
+        self.redactor = Redactor()
         self._calls_left = begin.host_calls
         self._log_left = begin.log_bytes
+        self._lines_left = begin.log_lines
         self._cancel_requested = False
         self._ops: Mapping[str, Callable[[Request], Mapping[str, object]]] = {
             "log": self._log,
@@ -100,8 +112,10 @@ class Session:
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise Rejected("INVALID_ARGUMENT", f"the request is not {{op, name, args}} in JSON: {error}") from None
             op = self._ops.get(request.op)
-            if request.op != "log":  # lines have a budget of their own: bytes
+            if request.op != "log":  # lines have budgets of their own
                 self._spend()
+            if request.op in AGENT_OPS:
+                return self._ask(request.op, data)
             if op is None:
                 raise Rejected("UNSUPPORTED_OP", f"op {cut_name(request.op)} is not offered here")
             return msgspec.json.encode({"ok": op(request)})
@@ -117,15 +131,26 @@ class Session:
                 )
             )
 
+    def _ask(self, op: str, data: bytes) -> bytes:
+        self.send(wire.Ask(data))
+        while not isinstance(message := receive(self.channel), wire.Answer):
+            self._cancel_requested = True  # the agent says nothing else while a call is under way
+        if op == "secret" and (given := msgspec.json.decode(message.reply, type=_SecretReply).ok) is not None:
+            self.redactor.learn(given.value)  # the agent hides it too, but not what the cut of an output makes of it
+        return message.reply
+
     def log(self, level: str, message: str, fields: str = "") -> None:
-        """Hand a line on; beyond the limit it is dropped, after a last line that says so."""
-        if self._log_left <= 0:
+        """Hand a line on; beyond a limit it is dropped, after a last line that says so."""
+        if self._log_left <= 0 or self._lines_left <= 0:
             return
         message, fields = wire.cut(message, wire.MAX_LOG_MESSAGE), wire.cut(fields, wire.MAX_LOG_MESSAGE)
         self._log_left -= len(message) + len(fields) + len(level) + 2
+        self._lines_left -= 1
         self.send(wire.Log(level, message, fields))
         if self._log_left <= 0:
             self.send(wire.Log("warn", f"log limit of {self.begin.log_bytes} bytes reached; the rest is dropped"))
+        elif self._lines_left <= 0:
+            self.send(wire.Log("warn", f"log limit of {self.begin.log_lines} lines reached; the rest is dropped"))
 
     def _log(self, request: Request) -> Mapping[str, object]:
         level, fields = request.args.get("level", "info"), request.args.get("fields", {})
@@ -145,7 +170,7 @@ class Session:
         return {}
 
     def _heartbeat(self, _: Request) -> Mapping[str, object]:
-        # The agent sends nothing after Begin but the wish to cancel, so what can be read is that wish (or its end).
+        # Outside of a call the agent sends nothing but the wish to cancel, so what can be read is that (or its end).
         if not self._cancel_requested:
             self._cancel_requested = bool(select.select([self.channel], [], [], 0)[0])
         return {"cancel_requested": self._cancel_requested}
@@ -181,7 +206,7 @@ def _pawl_call(plugin: CurrentPlugin, inputs: list[Val], outputs: list[Val]) -> 
     if session.ended is not None:
         return
     try:
-        reply = session.call(_bytes_at(plugin, inputs[0], MAX_REQUEST_BYTES))
+        reply = session.call(_bytes_at(plugin, inputs[0], wire.MAX_REQUEST_BYTES))
         plugin.return_bytes(outputs[0], reply)
     except Ended as ended:
         session.ended = ended
@@ -193,7 +218,7 @@ def _log_function(level: str) -> Any:
     def log(plugin: CurrentPlugin, inputs: list[Val], _: list[Val]) -> None:
         session: Session = plugin.host_context()
         try:
-            session.log(level, _bytes_at(plugin, inputs[0], MAX_REQUEST_BYTES).decode(errors="replace"))
+            session.log(level, _bytes_at(plugin, inputs[0], wire.MAX_REQUEST_BYTES).decode(errors="replace"))
             plugin.free(plugin.memory_at_offset(inputs[0]))  # Extism's log functions own what they are given
         except Exception as error:  # see above: it would be lost
             session.ended = session.ended or Ended(wire.Failed("PLUGIN_CRASH", f"a log call failed: {error}"))
@@ -241,17 +266,18 @@ def take_over(channel: int, stderr: int, stdout: int | None, launch: wire.Launch
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, launch.memory_bytes)  # not 0: the first image of a memory is a file without a name
-    _limit(resource.RLIMIT_CPU, launch.cpu_seconds)
+    _limit(resource.RLIMIT_CPU, launch.cpu_seconds, over=1)  # first SIGXCPU, which says why, then SIGKILL
     _limit(resource.RLIMIT_NOFILE, launch.open_files)
     _limit(resource.RLIMIT_DATA, zygote.data_bytes + launch.memory_bytes + NATIVE_SLACK_BYTES)
     _leave_root()
     die_with_parent(zygote.pid)
 
 
-def _limit(which: int, value: int) -> None:
+def _limit(which: int, value: int, over: int = 0) -> None:
+    """Set a limit, and one that cannot be raised again that much above it."""
     hard = resource.getrlimit(which)[1]
-    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(which, (value, value))
+    most = value + over if hard == resource.RLIM_INFINITY else min(value + over, hard)
+    resource.setrlimit(which, (min(value, most), most))
 
 
 def _leave_root() -> None:
@@ -282,7 +308,10 @@ def run(compiled: CompiledPlugin) -> NoReturn:
     try:
         channel = socket.socket(fileno=RUN_CHANNEL)
         channel.setblocking(True)
-        session = Session(channel, _receive_begin(channel))
+        begin = receive(channel)
+        if not isinstance(begin, wire.Begin):
+            raise EOFError
+        session = Session(channel, begin)
         session.send(_call(compiled, session))
         status = 0
     except (OSError, EOFError):
@@ -293,9 +322,11 @@ def run(compiled: CompiledPlugin) -> NoReturn:
         os._exit(status)
 
 
-def _receive_begin(channel: socket.socket) -> wire.Begin:
+def receive(channel: socket.socket) -> wire.ToGuest:
+    """The agent's next message. Raises EOFError when it has gone."""
     length = int.from_bytes(_exactly(channel, wire.FRAME_HEAD), "big")
-    return msgspec.msgpack.decode(_exactly(channel, length), type=wire.Begin)
+    message: wire.ToGuest = msgspec.msgpack.decode(_exactly(channel, length), type=wire.ToGuest)
+    return message
 
 
 def _exactly(channel: socket.socket, length: int) -> bytes:
@@ -327,7 +358,7 @@ def _call(compiled: CompiledPlugin, session: Session) -> wire.Returned | wire.Fa
         return failure(text, returned)
     if returned != 0:
         return _exit(returned)
-    return _output(plugin, begin.output_bytes)
+    return _output(plugin, begin.output_bytes, session.redactor)
 
 
 def _exit(code: int) -> wire.Failed:
@@ -374,11 +405,14 @@ def guest_error(text: str, returned: int) -> wire.Failed:
     )
 
 
-def _output(plugin: extism.Plugin, most: int) -> wire.Returned | wire.Failed:
+def _output(plugin: extism.Plugin, most: int, redactor: Redactor) -> wire.Returned | wire.Failed:
     size: int = lib.extism_plugin_output_length(plugin.plugin)
     if size > 1 << 32:  # more than the address space of a guest: a length that it made up
         return wire.Failed("PLUGIN_OUTPUT_INVALID", "output_set was given a length beyond the plugin's memory")
     data = ffi.buffer(lib.extism_plugin_output_data(plugin.plugin), size)
+    if not redactor.idle:
+        data = redactor.clean(bytes(data))
+        size = len(data)
     return wire.Returned(cut_output(data, size, most), size)
 
 

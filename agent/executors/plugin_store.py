@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pawl.wasm import Module, ModuleRefused, validate
+from pawl.plugin_metadata import Metadata
+from pawl.wasm import Module, ModuleRefused, validate, with_table_limit
 
 from agent.executors.base import Failure, LaunchError
 
@@ -28,27 +29,33 @@ MAX_KEPT_BYTES: Final = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """A plugin that is on the disk and that Pawl takes."""
+    """A plugin that is on the disk and that Pawl takes.
+
+    What runs is not the module itself but the same with a limit on its tables: the runtime has none of its own.
+    """
 
     digest: str
     path: Path
+    run_digest: str
     module: Module
 
 
 class PluginStore:
     """Finds plugins by digest; each is fetched and checked once, however many runs ask at the same time."""
 
-    def __init__(self, folder: Path, fetch: Fetch) -> None:
+    def __init__(self, folder: Path, fetch: Fetch, table_elements: Callable[[Metadata | None], int]) -> None:
         self._folder = folder
         self._fetch = fetch
+        self._table_elements = table_elements
         self._known: dict[str, Plugin] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
     def open(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(0o700)  # compiled code is looked up by these bytes: nobody else may change them
-        for left in self._folder.glob("*.part"):
-            left.unlink(missing_ok=True)
+        for pattern in ("*.part", "*.run"):
+            for left in self._folder.glob(pattern):
+                left.unlink(missing_ok=True)
 
     async def get(self, digest: str) -> Plugin:
         """The plugin of this digest; LaunchError says why there is none."""
@@ -72,11 +79,18 @@ class PluginStore:
             data = await self._download(digest)
             await asyncio.to_thread(self._keep, path, data)
         try:
-            module = await asyncio.to_thread(validate, data, None)
+            return await asyncio.to_thread(self._prepare, digest, data)
         except ModuleRefused as refused:
             message = f"plugin {digest[:12]} is refused ({refused.reason.value}): {refused.message}"
             raise LaunchError(Failure("PLUGIN_REFUSED", message, retryable=False)) from None
-        return Plugin(digest, path, module)
+
+    def _prepare(self, digest: str, data: bytes) -> Plugin:
+        """Check the module and write what runs. Written anew after each start: its limit is this agent's setting."""
+        module = validate(data, None)
+        limited = with_table_limit(data, self._table_elements(module.metadata))
+        path = self._folder / f"{digest}.run"
+        self._keep(path, limited)
+        return Plugin(digest, path, hashlib.sha256(limited).hexdigest(), module)
 
     async def _download(self, digest: str) -> bytes:
         try:
@@ -107,12 +121,12 @@ class PluginStore:
         self._make_room(path)
 
     def _make_room(self, newest: Path) -> None:
-        files = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in self._folder.glob("*.wasm"))
+        files = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in self._folder.iterdir())
         total = sum(size for _, size, _ in files)
         for _, size, file in files:
             if total <= MAX_KEPT_BYTES:
                 return
-            if file != newest:
+            if file.stem != newest.stem:
                 file.unlink(missing_ok=True)
                 total -= size
 

@@ -26,14 +26,13 @@ from pawl.wasm import DEFAULT_ENTRY, PAGE_BYTES, ModuleRefused
 import agent
 from agent.executors import wasm_messages as wire
 from agent.executors.base import Failure, LaunchError, LogStream, Running, Sink, Work
+from agent.executors.host_calls import Caller, HostCalls
 from agent.executors.plugin_store import Fetch, Plugin, PluginStore
-from agent.executors.wasm_run import FrameChannel, OutputPipe, WasmRun
+from agent.executors.wasm_budget import DEFAULT_CEILING, Budget, Ceiling, table_elements
+from agent.executors.wasm_run import FrameChannel, Host, OutputPipe, WasmRun
 from agent.executors.zygote_link import Launcher, ZygoteLink
 from agent.keeper import KeeperLost
 
-DEFAULT_MEMORY_BYTES: Final = 256 << 20
-DEFAULT_HOST_CALLS: Final = 10_000
-DEFAULT_CPU_SECONDS: Final = 3600
 DEFAULT_OPEN_FILES: Final = 64
 CLOSE_GRACE_SECONDS: Final = 0.0
 MAX_CONFIG_BYTES: Final = 1 << 20
@@ -86,16 +85,15 @@ class WasmExecutor:
         fetch: Fetch,
         state_dir: Path,
         *,
-        memory_bytes: int = DEFAULT_MEMORY_BYTES,
-        host_calls: int = DEFAULT_HOST_CALLS,
-        cpu_seconds: int = DEFAULT_CPU_SECONDS,
+        ceiling: Ceiling = DEFAULT_CEILING,
+        host_calls: HostCalls | None = None,
     ) -> None:
+        """`host_calls` must be served by whoever made it; without it nothing is granted to any plugin."""
         self._launcher = launcher
         self._state_dir = state_dir
-        self._store = PluginStore(state_dir / "plugins", fetch)
-        self._memory_bytes = memory_bytes
-        self._host_calls = host_calls
-        self._cpu_seconds = cpu_seconds
+        self._store = PluginStore(state_dir / "plugins", fetch, partial(table_elements, ceiling))
+        self._ceiling = ceiling
+        self._host_calls = host_calls or HostCalls()
         self._zygote: ZygoteLink | None = None
         self._zygote_lock = asyncio.Lock()
         self._numbers = itertools.count(1)
@@ -128,24 +126,30 @@ class WasmExecutor:
             plugin.module.check_entry(settings.entry)
         except ModuleRefused as refused:
             raise _invalid("entry", refused.message) from None
-        memory = self._memory_of(work, plugin)
+        metadata = plugin.module.metadata
+        budget = Budget.of(self._ceiling, work.limits, metadata)
+        _check_memory(plugin, budget)
         try:
             zygote = await self._living_zygote()
         except (OSError, TimeoutError, KeeperLost) as error:
             raise LaunchError(Failure("SPAWN_FAILED", f"no process for plugins: {error}")) from error
         number = next(self._numbers)
-        metadata = plugin.module.metadata
         entry = None if metadata is None else metadata.entry(settings.entry)
-        begin = self._begin(work, settings)
-        charge = partial(self._launcher.take_charge, work.key)
-        run = WasmRun(begin, sink, entry, lambda: zygote.kill(number), zygote.give_up, charge)
+        host = Host(
+            kill=partial(zygote.kill, number),
+            give_up=zygote.give_up,
+            charge=partial(self._launcher.take_charge, work.key),
+            caller=Caller(work.namespace_id, plugin.digest, budget.http_calls),
+            ask=self._host_calls.submit,
+        )
+        run = WasmRun(_begin(work, settings, budget), budget, sink, entry, host)
         message = wire.Launch(
             run=number,
-            digest=plugin.digest,
+            digest=plugin.run_digest,
             path=str(plugin.path),
             wasi=plugin.module.wasi,
-            memory_bytes=memory,
-            cpu_seconds=self._cpu_seconds,
+            memory_bytes=budget.memory_bytes,
+            cpu_seconds=budget.cpu_seconds,
             open_files=max(work.limits.open_files or DEFAULT_OPEN_FILES, 16),
         )
         self._runs.add(run)
@@ -205,35 +209,6 @@ class WasmExecutor:
             "EXTISM_ENABLE_WASI_OUTPUT": "1",
         }
 
-    def _memory_of(self, work: Work, plugin: Plugin) -> int:
-        memory = work.limits.memory_bytes or self._memory_bytes
-        needed = plugin.module.memory_pages * PAGE_BYTES
-        if needed > memory:
-            message = f"the plugin begins with {needed} bytes of memory and may have {memory}"
-            raise LaunchError(Failure("PLUGIN_OUT_OF_MEMORY", message, retryable=False))
-        return memory
-
-    def _begin(self, work: Work, settings: WasmSettings) -> wire.Begin:
-        parameters = work.parameters
-        return wire.Begin(
-            entry=settings.entry,
-            config={
-                **{f"env.{name}": value for name, value in work.environment.items()},
-                **settings.config,
-                "task.id": work.task_id,
-                "task.instance_id": work.instance_id,
-                "task.attempt": str(work.attempt),
-                "task.job": work.job_name,
-                "task.namespace_id": work.namespace_id,
-                "task.traceparent": work.traceparent,
-                "task.content_type": parameters.content_type if parameters is not None else "",
-            },
-            parameters=parameters.data if parameters is not None else b"",
-            output_bytes=work.limits.output_bytes,
-            log_bytes=work.limits.log_bytes,
-            host_calls=self._host_calls,
-        )
-
     async def _channels(self, run: WasmRun, plugin: Plugin) -> list[int]:
         """Open the run's channels at this end; returns the descriptors of the other end, in the order of the wire."""
         loop = asyncio.get_running_loop()
@@ -253,6 +228,36 @@ class WasmExecutor:
                     os.close(descriptor)
             raise
         return descriptors
+
+
+def _check_memory(plugin: Plugin, budget: Budget) -> None:
+    needed = plugin.module.memory_pages * PAGE_BYTES
+    if needed > budget.memory_bytes:
+        message = f"the plugin begins with {needed} bytes of memory and may have {budget.memory_bytes}"
+        raise LaunchError(Failure("PLUGIN_OUT_OF_MEMORY", message, retryable=False))
+
+
+def _begin(work: Work, settings: WasmSettings, budget: Budget) -> wire.Begin:
+    parameters = work.parameters
+    return wire.Begin(
+        entry=settings.entry,
+        config={
+            **{f"env.{name}": value for name, value in work.environment.items()},
+            **settings.config,
+            "task.id": work.task_id,
+            "task.instance_id": work.instance_id,
+            "task.attempt": str(work.attempt),
+            "task.job": work.job_name,
+            "task.namespace_id": work.namespace_id,
+            "task.traceparent": work.traceparent,
+            "task.content_type": parameters.content_type if parameters is not None else "",
+        },
+        parameters=parameters.data if parameters is not None else b"",
+        output_bytes=budget.output_bytes,
+        log_bytes=budget.log_bytes,
+        log_lines=budget.log_lines,
+        host_calls=budget.host_calls,
+    )
 
 
 def _toml(text: str) -> str:

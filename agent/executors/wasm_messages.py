@@ -19,6 +19,8 @@ FRAME_HEAD: Final = 4
 MAX_SMALL_FRAME: Final = 256 << 10
 """Of everything but a result. A log message is cut well below it."""
 MAX_LOG_MESSAGE: Final = 64 << 10
+MAX_REQUEST_BYTES: Final = 1 << 20
+"""Of one call by a guest."""
 MAX_ERROR_TEXT: Final = 8 << 10
 FAILURE_CODE: Final = re.compile(r"[A-Z][A-Z0-9_]{0,62}")
 
@@ -95,7 +97,14 @@ class Begin(msgspec.Struct, tag="begin", frozen=True):
     parameters: bytes
     output_bytes: int
     log_bytes: int
+    log_lines: int
     host_calls: int
+
+
+class Answer(msgspec.Struct, tag="answer", frozen=True):
+    """The agent's reply to Ask, as the guest gets it."""
+
+    reply: bytes
 
 
 class CancelRequested(msgspec.Struct, tag="cancel", frozen=True):
@@ -111,6 +120,12 @@ class Log(msgspec.Struct, tag="log", frozen=True):
     level: str
     message: str
     fields: str = ""
+
+
+class Ask(msgspec.Struct, tag="ask", frozen=True):
+    """A call that only the agent can answer. One at a time: the guest waits for its Answer."""
+
+    request: bytes
 
 
 class Progress(msgspec.Struct, tag="progress", frozen=True):
@@ -137,8 +152,8 @@ class Failed(msgspec.Struct, tag="failed", frozen=True):
     exit_code: int | None = None
 
 
-ToGuest = Begin | CancelRequested
-FromGuest = Log | Progress | Returned | Failed
+ToGuest = Begin | Answer | CancelRequested
+FromGuest = Log | Progress | Ask | Returned | Failed
 
 
 def frame(message: ToGuest | FromGuest) -> bytes:

@@ -21,6 +21,9 @@ from pawl.plugin_metadata import Entry
 
 from agent.executors import wasm_messages as wire
 from agent.executors.base import Failure, LogStream, Outcome, Payload, Sink, Usage
+from agent.executors.host_calls import Caller
+from agent.executors.wasm_budget import Budget
+from agent.redaction import RedactedStream
 
 LINGER_SECONDS: Final = 5.0
 """How long a channel may stay open after the process is gone, before the run ends without it."""
@@ -29,12 +32,16 @@ LINE_OVERHEAD: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
-    """What is taken from a run."""
+class Host:
+    """What a run needs of those around it."""
 
-    output_bytes: int
-    log_bytes: int
-    host_calls: int
+    kill: Callable[[], None]
+    give_up: Callable[[], None]
+    charge: Callable[[int], None]
+    """Gets a descriptor of the process once there is one, to keep."""
+    caller: Caller
+    ask: Callable[[Caller, bytes, Callable[[bytes], None]], None]
+    """Has a call of the guest answered, later."""
 
 
 class WasmRun:
@@ -43,25 +50,26 @@ class WasmRun:
     def __init__(
         self,
         begin: wire.Begin,
+        budget: Budget,
         sink: Sink,
         entry: Entry | None,
-        kill: Callable[[], None],
-        give_up: Callable[[], None],
-        charge: Callable[[int], None],
+        host: Host,
     ) -> None:
-        """`charge` gets a descriptor of the process once there is one, to keep."""
-        self._budget = Budget(begin.output_bytes, begin.log_bytes, begin.host_calls)
+        self._budget = budget
         self._begin = begin
         self._sink = sink
         self._entry = entry
-        self._kill = kill
-        self._give_up = give_up
-        self._charge = charge
+        self._host = host
+        self._redactor = host.caller.redactor
+        self._streams = {stream: RedactedStream(self._redactor) for stream in LogStream}
         self._loop = asyncio.get_running_loop()
         self._outcome: asyncio.Future[Outcome] = self._loop.create_future()
         self._channel: asyncio.WriteTransport | None = None
         self._open: set[asyncio.BaseTransport] = set()
         self._linger: asyncio.TimerHandle | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._out_of_time = False
+        self._asking = False
         self._result: wire.Returned | wire.Failed | None = None
         self._violation = ""
         self._stopped = False
@@ -85,10 +93,10 @@ class WasmRun:
                 self._channel.write(wire.frame(wire.CancelRequested()))
             await asyncio.wait([self._outcome], timeout=grace_seconds)
         if not self._outcome.done():
-            self._kill()
+            self._host.kill()
             await asyncio.wait([self._outcome], timeout=LINGER_SECONDS)
         if not self._outcome.done():
-            self._give_up()
+            self._host.give_up()
             await asyncio.wait([self._outcome])
 
     def on_end(self, callback: Callable[[], None]) -> None:
@@ -98,6 +106,7 @@ class WasmRun:
     def abandon(self) -> None:
         """The launch failed: nobody waits for this run."""
         self._outcome.cancel()
+        self._host.caller.leave()
         self._close_channels()
 
     # What the zygote tells
@@ -105,12 +114,14 @@ class WasmRun:
     def forked(self, pidfd: int | None) -> None:
         """The process is there: what came before was compiling, and not the run's."""
         self._began = self._loop.time()
+        if self._budget.timeout_seconds is not None and not self._outcome.done():
+            self._deadline = self._loop.call_later(self._budget.timeout_seconds, self._time_is_up)
         if pidfd is None:
             return
         if self._outcome.done():  # nobody waits for this run any more
             os.close(pidfd)
         else:
-            self._charge(pidfd)
+            self._host.charge(pidfd)
 
     def exited(self, message: wire.Exited) -> None:
         """The process is reaped."""
@@ -121,6 +132,10 @@ class WasmRun:
         """The zygote is gone, and the process with it."""
         self._lost = True
         self._ended()
+
+    def _time_is_up(self) -> None:
+        self._out_of_time = True
+        self._host.kill()
 
     def _ended(self) -> None:
         self._linger = self._loop.call_later(LINGER_SECONDS, self._finish)
@@ -142,7 +157,7 @@ class WasmRun:
         self._finish_when_quiet()
 
     def frame_limit(self) -> int:
-        return self._budget.output_bytes + wire.MAX_SMALL_FRAME
+        return max(self._budget.output_bytes, wire.MAX_REQUEST_BYTES) + wire.MAX_SMALL_FRAME
 
     def frame(self, body: bytes | memoryview) -> None:
         """A frame arrived. One that is wrong, or one too many, ends the run."""
@@ -158,6 +173,8 @@ class WasmRun:
                 self._log(message, len(body))
             case wire.Progress():
                 self._progress(message)
+            case wire.Ask():
+                self._ask(message)
             case wire.Returned(output=output) if len(output) > self._budget.output_bytes:
                 self.violated(f"sent an output of {len(output)} bytes")
             case wire.Returned() | wire.Failed():
@@ -167,7 +184,7 @@ class WasmRun:
         """The process does not keep the rules that our own code in it keeps: something else is in control of it."""
         if not self._violation:
             self._violation = what
-            self._kill()
+            self._host.kill()
 
     def _log(self, message: wire.Log, size: int) -> None:
         # The process counts for itself; what it may send is bounded here all the same, twice over for the framing.
@@ -176,22 +193,40 @@ class WasmRun:
             self.violated("sent more log lines than its limit")
             return
         fields = f" {message.fields}" if message.fields else ""
-        self._sink.log(LogStream.LOG, f"{message.level.upper()} {message.message}{fields}\n".encode())
+        line = f"{message.level.upper()} {message.message}{fields}\n"
+        self._sink.log(LogStream.LOG, self._redactor.clean(line.encode()))
 
     def _progress(self, message: wire.Progress) -> None:
         self._frames += 1
         if self._frames > self._budget.host_calls or not 0 <= message.percent <= 100:
             self.violated("sent a progress report that it may not")
             return
-        self._sink.progress(message.percent, message.message)
+        self._sink.progress(message.percent, self._redactor.clean_text(message.message))
+
+    def _ask(self, message: wire.Ask) -> None:
+        self._frames += 1
+        if self._asking or self._frames > self._budget.host_calls or len(message.request) > wire.MAX_REQUEST_BYTES:
+            self.violated("sent a call that it may not")
+            return
+        self._asking = True
+        self._host.ask(self._host.caller, message.request, self._answered)
+
+    def _answered(self, reply: bytes) -> None:
+        self._asking = False
+        if self._channel is not None and not self._channel.is_closing():
+            self._channel.write(wire.frame(wire.Answer(reply)))
 
     def wrote(self, stream: LogStream, data: bytes) -> bool:
         """Output of the process itself. False: no more is taken, close the pipe."""
+        self._logged += len(data) + LINE_OVERHEAD
+        self._said(stream, self._streams[stream].feed(data))
+        return self._logged <= self._budget.log_bytes
+
+    def _said(self, stream: LogStream, data: bytes) -> None:
         if stream is LogStream.STDERR:
             self._stderr_tail = (self._stderr_tail + data)[-STDERR_KEPT:]
-        self._logged += len(data) + LINE_OVERHEAD
-        self._sink.log(stream, data)
-        return self._logged <= self._budget.log_bytes
+        if data:
+            self._sink.log(stream, data)
 
     # The end
 
@@ -201,9 +236,13 @@ class WasmRun:
 
     def _finish(self) -> None:
         if not self._outcome.done():
+            for stream, held in self._streams.items():
+                self._said(stream, held.end())
             self._outcome.set_result(self._judge())
-        if self._linger is not None:
-            self._linger.cancel()
+        for timer in (self._linger, self._deadline):
+            if timer is not None:
+                timer.cancel()
+        self._host.caller.leave()
         self._close_channels()
 
     def _close_channels(self) -> None:
@@ -222,10 +261,12 @@ class WasmRun:
         match self._result:
             case wire.Returned(output=output, output_size=size):
                 truncated = size > len(output)
+                output = self._redactor.clean(output)
                 payload = Payload(output, self._content_type(output, truncated)) if size else None
                 return Outcome(None, 0, None, payload, size, truncated, usage)
             case wire.Failed() as failed:
-                failure = Failure(failed.code, failed.message, failed.retryable, failed.retry_after_seconds)
+                message = self._redactor.clean_text(failed.message)
+                failure = Failure(failed.code, message, failed.retryable, failed.retry_after_seconds)
                 return Outcome(failure, exit_code=failed.exit_code, usage=usage)
         if self._lost:
             failure = self._crash("the process that plugins are forked from ended", retryable=True)
@@ -239,6 +280,12 @@ class WasmRun:
         name = str(number)
         with suppress(ValueError):
             name = signal.Signals(number).name
+        if self._out_of_time and number == signal.SIGKILL:
+            message = f"the plugin ran longer than the {self._budget.timeout_seconds:g} s that its own metadata allows"
+            return Failure("PLUGIN_TIMEOUT", message)
+        if number == signal.SIGXCPU:
+            message = f"the plugin used more than {self._budget.cpu_seconds} s of CPU time"
+            return Failure("PLUGIN_CPU_EXHAUSTED", message, retryable=False)
         if self._stopped and number == signal.SIGKILL:
             return Failure("STOPPED", "the plugin did not end by itself and was killed", retryable=False)
         tail = self._stderr_tail.decode(errors="replace").lower()

@@ -20,7 +20,9 @@ from wasmtime import wat2wasm
 from agent.executors import guest as inside
 from agent.executors import wasm_messages as wire
 from agent.executors.base import LaunchError, Limits, Outcome, Payload
-from agent.executors.wasm_run import FrameChannel, WasmRun
+from agent.executors.host_calls import Caller
+from agent.executors.wasm_budget import Budget, Ceiling
+from agent.executors.wasm_run import FrameChannel, Host, WasmRun
 from tests.agent.wasm_stage import WITHIN, RecordingSink, Stage, digest, execute, guest, opened, outcome
 
 HELLO = execute("(call $put (call $hello))", hello="hello")
@@ -271,7 +273,7 @@ BOTH = guest(
 
 @asynchronous
 async def test_a_neighbour_of_the_same_plugin_is_untouched(tmp_path: Path) -> None:
-    async with opened(tmp_path, host_calls=10_000_000) as stage:
+    async with opened(tmp_path, ceiling=Ceiling(host_calls=10_000_000)) as stage:
         neighbour = await stage.start(stage.work(BOTH, entry="waits"))
         victim = await stage.start(stage.work(BOTH, entry="waits"))
         assert (await stage.run(stage.work(BOTH))).failure is not None
@@ -416,8 +418,10 @@ def test_under_uvloop_runs_end_and_are_stopped_all_the_same(tmp_path: Path) -> N
 async def hostile(*parts: bytes, output_bytes: int = 1000) -> str:
     """What the agent says of a process that sends these bytes and then waits."""
     killed = asyncio.Event()
-    begin = wire.Begin("execute_task", {}, b"", output_bytes, 1000, 10)
-    run = WasmRun(begin, RecordingSink(), None, killed.set, killed.set, os.close)
+    budget = Budget(1 << 20, 1, output_bytes, 1000, 1000, host_calls=10, http_calls=1)
+    begin = wire.Begin("execute_task", {}, b"", output_bytes, 1000, 1000, 10)
+    host = Host(killed.set, killed.set, os.close, Caller("default", "", 1), lambda _, __, ___: None)
+    run = WasmRun(begin, budget, RecordingSink(), None, host)
     mine, theirs = socket.socketpair()
     mine.setblocking(False)
     await asyncio.get_running_loop().create_connection(lambda: FrameChannel(run), sock=mine)
@@ -446,6 +450,10 @@ async def test_an_output_over_the_limit_ends_the_run() -> None:
 
 async def test_progress_without_end_ends_the_run() -> None:
     assert "progress" in await hostile(wire.frame(wire.Progress(1.0, "x")) * 11)
+
+
+async def test_two_calls_at_once_end_the_run() -> None:
+    assert "a call that it may not" in await hostile(wire.frame(wire.Ask(b"{}")) * 2)
 
 
 async def test_log_lines_without_end_end_the_run() -> None:

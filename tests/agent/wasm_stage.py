@@ -19,7 +19,9 @@ from pathlib import Path
 from wasmtime import wat2wasm
 
 from agent.executors.base import Limits, LogStream, Outcome, Payload, Running, Work
+from agent.executors.host_calls import HostCalls
 from agent.executors.wasm import WasmExecutor
+from agent.executors.wasm_budget import Ceiling
 
 WITHIN = 20.0
 """Seconds after which a fact that did not come fails the test."""
@@ -148,11 +150,14 @@ class RealLauncher:
 class Stage:
     """A running executor with plugins to fetch."""
 
-    def __init__(self, folder: Path, **options: int) -> None:
+    def __init__(self, folder: Path, host_calls: HostCalls | None = None, ceiling: Ceiling | None = None) -> None:
         self.plugins: dict[str, bytes] = {}
         self.fetches: list[str] = []
         self.launcher = RealLauncher()
-        self.executor = WasmExecutor(self.launcher, self._fetch, folder, **options)
+        self.host_calls = host_calls or HostCalls()
+        self.executor = WasmExecutor(
+            self.launcher, self._fetch, folder, ceiling=ceiling or Ceiling(), host_calls=self.host_calls
+        )
         self._count = 0
 
     async def _fetch(self, wanted: str) -> bytes:
@@ -215,14 +220,19 @@ class Stage:
 
 
 @asynccontextmanager
-async def opened(folder: Path, **options: int) -> AsyncIterator[Stage]:
+async def opened(
+    folder: Path, *, host_calls: HostCalls | None = None, ceiling: Ceiling | None = None
+) -> AsyncIterator[Stage]:
     """An executor that is open, and closed with all it started at the end."""
-    stage = Stage(folder, **options)
+    stage = Stage(folder, host_calls, ceiling)
     await stage.executor.open()
+    serving = asyncio.get_running_loop().create_task(stage.host_calls.serve())
     try:
         yield stage
     finally:
         await stage.close()
+        serving.cancel()
+        await asyncio.wait([serving])
 
 
 async def outcome(running: Running) -> Outcome:

@@ -49,6 +49,14 @@ class Metadata:
         return next((entry for entry in self.entries if entry.name == name), None)
 
 
+LIMITS: Final = (
+    "memory_mb", "timeout_seconds", "cpu_seconds", "output_bytes", "log_lines", "host_calls", "http_calls",
+    "table_elements",
+)  # fmt: skip
+"""What a plugin can limit itself to; agents enforce the smaller of this and what they and the job allow."""
+CAPABILITIES: Final = ("http", "secrets")
+"""What a plugin can ask for: hosts, and names of secrets."""
+
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,62}")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")

@@ -159,6 +159,7 @@ _VALUE_TYPES: Final = {0x7F: "i32", 0x7E: "i64", 0x7D: "f32", 0x7C: "f64", 0x7B:
 _SECTION_ORDER: Final = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 13: 6, 6: 7, 7: 8, 8: 9, 9: 10, 12: 11, 10: 12, 11: 13}
 """Place of each section id; the tag section (13) and the data count (12) stand where their numbers do not say."""
 _CUSTOM: Final = 0
+_TABLE: Final = 4
 
 
 def _malformed(message: str) -> ModuleRefused:
@@ -441,7 +442,7 @@ _SECTIONS: Final[Mapping[int, Callable[[_Reader, _Found], None]]] = {
     1: _read_types,
     2: _read_imports,
     3: _read_functions,
-    4: _read_tables,
+    _TABLE: _read_tables,
     5: _read_memories,
     7: _read_exports,
     8: _refuse_start,
@@ -519,6 +520,40 @@ def with_metadata(module: bytes, metadata: Mapping[str, Any]) -> bytes:
     name = METADATA_SECTION.encode()
     section = _leb(len(name)) + name + encoded
     return _without_metadata(module) + bytes([_CUSTOM]) + _leb(len(section)) + section
+
+
+def with_table_limit(module: bytes, most: int) -> bytes:
+    """The module with a maximum on each of its tables, so that none grows beyond `most` elements.
+
+    Refuses a module whose tables begin larger than that. The module must be one that `validate` takes.
+    """
+    kept, reader = [module[:8]], _Reader(module, 8, len(module))
+    while reader.left:
+        start, section = reader.at, reader.byte()
+        content = reader.part(reader.unsigned())
+        if section == _TABLE:
+            tables = _limited_tables(content, most)
+            kept.append(bytes([_TABLE]) + _leb(len(tables)) + tables)
+        else:
+            kept.append(module[start : reader.at])
+    return b"".join(kept)
+
+
+def _limited_tables(reader: _Reader, most: int) -> bytes:
+    count = reader.unsigned()
+    tables = bytearray(_leb(count))
+    for _ in range(count):
+        start = reader.at
+        _value_type(reader)
+        tables += reader.data[start : reader.at]
+        has_maximum, initial = reader.byte() & 1, reader.unsigned()
+        maximum = reader.unsigned() if has_maximum else most
+        if initial > most:
+            raise ModuleRefused(
+                Reason.TABLE_REFUSED, f"a table begins with {initial} elements; this plugin may have {most}"
+            )
+        tables += b"\x01" + _leb(initial) + _leb(min(maximum, most))
+    return bytes(tables)
 
 
 def _without_metadata(module: bytes) -> bytes:
