@@ -23,6 +23,11 @@ class Guard:
         self._named = frozenset(host.lower() for host in allowed_hosts)
         self._enforced = enforced
 
+    @property
+    def enforced(self) -> bool:
+        """Whether what has passed is no page of another site."""
+        return self._enforced
+
     def check(self, path: str, headers: Mapping[str, str]) -> None:
         """Raise Forbidden for requests that did not come from here."""
         if not self._enforced or path in PROBES:

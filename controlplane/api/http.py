@@ -1,28 +1,30 @@
-"""Pieces of HTTP: headers in and out, bodies with their caps, compression, time limits. No knowledge of methods."""
+"""Pieces of HTTP: headers in, as metadata and time limits; answers out, compressed. No knowledge of methods.
+
+Not here: bodies of requests (`bodies.py`), media types and versions (`negotiate.py`).
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import base64
+import binascii
 import gzip
 import re
 import time
-import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
-from controlplane.api.json_text import malformed
-from controlplane.domain.errors import Exhausted, Invalid
+from controlplane.api.bodies import Receive
+from controlplane.api.negotiate import refuses_plain, takes_gzip
+from controlplane.domain.errors import Invalid
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-MAX_BODY = 10 * 1024 * 1024
-MAX_MODULE = 32 * 1024 * 1024
+__all__ = ["Receive", "Scope", "Send", "deadline_of", "headers_of", "metadata_of", "respond", "response_header"]
+
 COMPRESS_FROM = 1024
-MAX_DRAINED = 64 * 1024 * 1024
-DRAIN_SECONDS = 10.0
+COMPRESS_ASIDE_FROM = 256 * 1024
 
 _PASSED_ON = frozenset(
     {
@@ -36,7 +38,12 @@ _PASSED_ON = frozenset(
         "x-request-id",
     }
 )
+# What answers may say by its own name; everything else keeps the prefix that marks it as metadata.
+_SAID_PLAINLY = frozenset({"etag", "location", "retry-after", "link"})
 _PREFIX = "grpc-metadata-"
+_NAME = re.compile(r"[0-9a-z_.-]+", re.ASCII)
+_VALUE = re.compile(r"[\x20-\x7e]*")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 _GRPC_TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])", re.ASCII)
 _SERVER_TIMEOUT = re.compile(r"[0-9]{1,8}(?:\.[0-9]{1,9})?", re.ASCII)
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
@@ -52,111 +59,68 @@ def headers_of(scope: Scope) -> dict[str, str]:
 
 
 def metadata_of(headers: Mapping[str, str]) -> dict[str, str]:
-    """What of the headers the pipeline sees: a list of names, and `grpc-metadata-*` without the prefix."""
+    """What of the headers the pipeline sees: a list of names, and `grpc-metadata-*` without the prefix.
+
+    `-bin` values are base64 here as they are on gRPC's wire, and stay so. Raises Invalid for metadata that gRPC could
+    not carry, and for `grpc-*`, which is gRPC's own.
+    """
     found = {name: value for name, value in headers.items() if name in _PASSED_ON}
+    if "idempotency-key" in found:
+        found["idempotency-key"] = _unquoted(found["idempotency-key"])
     for name, value in headers.items():
         if name.startswith(_PREFIX):
             bare = name.removeprefix(_PREFIX)
-            if bare and not bare.startswith("grpc-") and not bare.endswith("-bin"):
-                found.setdefault(bare, value)
+            if not _NAME.fullmatch(bare) or bare.startswith("grpc-"):
+                raise Invalid.field(name[:128], "is no name that metadata can have")
+            found.setdefault(bare, _metadata_value(name, value))
     return found
 
 
+def _metadata_value(name: str, value: str) -> str:
+    if not name.endswith("-bin"):
+        if not _VALUE.fullmatch(value):
+            raise Invalid.field(name[:128], "must be printable ASCII: what is not has a name that ends in -bin")
+        return value
+    try:
+        raw = base64.b64decode(value.rstrip("=") + "=" * (-len(value.rstrip("=")) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise Invalid.field(name[:128], "must be base64")
+    return base64.b64encode(raw).decode()
+
+
+def _unquoted(value: str) -> str:
+    """The IETF's draft writes the key as a string in quotes, most clients do not: both are the same key."""
+    found = _QUOTED.fullmatch(value.strip())
+    return re.sub(r"\\(.)", r"\1", found[1]) if found else value
+
+
+def response_header(name: str) -> str:
+    """How a header is called that the service set."""
+    return name if name in _SAID_PLAINLY else _PREFIX + name
+
+
 def deadline_of(headers: Mapping[str, str]) -> float | None:
-    """The instant of time.monotonic() that Grpc-Timeout or X-Server-Timeout set. Raises Invalid."""
+    """The instant of time.monotonic() that Grpc-Timeout and X-Server-Timeout set, the earlier one. Raises Invalid."""
+    limits: list[float] = []
     given = headers.get("grpc-timeout")
     if given is not None:
         found = _GRPC_TIMEOUT.fullmatch(given)
         if found is None:
             raise Invalid.field("Grpc-Timeout", "must be up to 8 digits and one of H M S m u n, such as 5S")
-        return time.monotonic() + int(found[1]) * _UNITS[found[2]]
+        limits.append(int(found[1]) * _UNITS[found[2]])
     given = headers.get("x-server-timeout")
     if given is not None:
         if not _SERVER_TIMEOUT.fullmatch(given):
             raise Invalid.field("X-Server-Timeout", "must be seconds, such as 5 or 0.5")
-        return time.monotonic() + float(given)
-    return None
+        limits.append(float(given))
+    return time.monotonic() + min(limits) if limits else None
 
 
-async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
-    """The whole body, decompressed. Raises Exhausted beyond the limit, Invalid for encodings that we do not know."""
-    declared = headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        if "100-continue" not in headers.get("expect", "").lower():
-            await _drain(receive)
-        raise _too_large(limit)
-    pieces: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise ConnectionResetError("the client went away while it sent its body")
-        piece = message.get("body", b"")
-        size += len(piece)
-        if size > limit:
-            if message.get("more_body"):
-                await _drain(receive)
-            raise _too_large(limit)
-        pieces.append(piece)
-        if not message.get("more_body"):
-            break
-    body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-    encoding = headers.get("content-encoding", "identity").strip().lower()
-    if encoding in ("", "identity"):
-        return body
-    if encoding not in ("gzip", "x-gzip"):
-        raise Invalid.field("Content-Encoding", "must be gzip or absent")
-    return _gunzip(body, limit)
-
-
-async def _drain(receive: Receive) -> None:
-    """Read on and forget: closing a connection on which the client still writes would destroy the answer.
-
-    Bounded, so that nobody can keep us reading for ever.
-    """
-    room = MAX_DRAINED
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_SECONDS):
-            while room > 0:
-                message = await receive()
-                room -= len(message.get("body", b""))
-                if message["type"] != "http.request" or not message.get("more_body"):
-                    return
-
-
-def _gunzip(body: bytes, limit: int) -> bytes:
-    inflater = zlib.decompressobj(wbits=31)
-    try:
-        plain = inflater.decompress(body, limit + 1)
-    except zlib.error:
-        raise malformed("the body is no gzip")
-    if len(plain) > limit:
-        raise _too_large(limit)
-    if not inflater.eof or inflater.unused_data:
-        raise malformed("the body is no whole gzip")
-    return plain
-
-
-def _too_large(limit: int) -> Exhausted:
-    return Exhausted(f"the body is larger than {limit} bytes", reason="TOO_LARGE", facts={"limit_bytes": str(limit)})
-
-
-def check_json_type(headers: Mapping[str, str]) -> None:
-    """JSON, however it is called. A form is read as JSON: it is what `curl -d` says of everything it sends.
-
-    The guard or the Authorization header has settled by now that no foreign page sent it. Raises Invalid.
-    """
-    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind in ("", "application/json", "application/x-www-form-urlencoded") or kind.endswith("+json"):
-        return
-    raise Invalid.field("Content-Type", f"must be application/json, not {kind[:64]!r}")
-
-
-def etag_matches(wanted: str, etag: str) -> bool:
-    """Whether If-None-Match names this version."""
-    return wanted.strip() == "*" or any(
-        one.strip().removeprefix("W/").strip('"') == etag.strip('"') for one in wanted.split(",")
-    )
+async def _compressed(body: bytes) -> bytes:
+    """A large answer is compressed beside the event loop, which others wait for."""
+    if len(body) < COMPRESS_ASIDE_FROM:
+        return gzip.compress(body, 4, mtime=0)
+    return await asyncio.to_thread(gzip.compress, body, 4, mtime=0)
 
 
 async def respond(
@@ -171,20 +135,13 @@ async def respond(
     """One whole answer, compressed where that pays and is wanted."""
     out = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers]
     out.append((b"x-content-type-options", b"nosniff"))
-    if len(body) > COMPRESS_FROM:
+    accepted = request_headers.get("accept-encoding", "")
+    if len(body) > COMPRESS_FROM or (body and accepted and refuses_plain(accepted)):
         out.append((b"vary", b"accept-encoding"))
-        if _takes_gzip(request_headers.get("accept-encoding", "")):
-            body = gzip.compress(body, 4, mtime=0)
+        if accepted and takes_gzip(accepted):
+            body = await _compressed(body)
             out.append((b"content-encoding", b"gzip"))
     if status not in (204, 304):
         out.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": out})
     await send({"type": "http.response.body", "body": b"" if without_body else body})
-
-
-def _takes_gzip(accepted: str) -> bool:
-    for one in accepted.split(","):
-        name, _, parameters = one.strip().partition(";")
-        if name.strip() in ("gzip", "*"):
-            return parameters.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-    return False

@@ -31,6 +31,8 @@ CONTENT_TYPE, TEXT, DATA = "@content_type", "@text", "@data"
 _MAX_VALUE_DEPTH = 30  # each level costs up to three of the hundred that protobuf's own decoders allow
 _MAX_SAFE = 2**53
 
+_NULL = "google.protobuf.NullValue"
+_NULLABLE = frozenset({PAYLOAD, "google.protobuf.Value", _NULL})
 _ONE_WORD = frozenset({"google.protobuf.Timestamp", "google.protobuf.Duration", "google.protobuf.FieldMask"})
 WRAPPERS = frozenset(
     f"google.protobuf.{name}Value"
@@ -51,7 +53,8 @@ class FieldReader:
         self.oneof = None
         if field.containing_oneof is not None and not field.containing_oneof.name.startswith("_"):
             self.oneof = field.containing_oneof.name
-        self.takes_null = message is not None and message.full_name in (PAYLOAD, "google.protobuf.Value")
+        kind = message or field.enum_type
+        self.takes_null = kind is not None and not self.is_map and kind.full_name in _NULLABLE
         self._one = _map_reader(message) if self.is_map and message is not None else single_reader(field)
         self._payload = message is not None and message.full_name == PAYLOAD
         # Whether a payload may be inside, so that the bytes themselves are wanted.
@@ -232,7 +235,7 @@ def _long_form(value: dict[str, Any]) -> Fields:
 def single_reader(field: FieldDescriptor) -> Callable[[Any], Any]:
     """How one value of a field is read, repeated or not."""
     if field.enum_type is not None:
-        if field.enum_type.full_name == "google.protobuf.NullValue":
+        if field.enum_type.full_name == _NULL:
             return _read_null
         return scalars.enum_reader(field.enum_type)
     message = field.message_type
@@ -251,6 +254,8 @@ def _special(message: Descriptor) -> Callable[[Any], Any] | None:
 
 
 def _read_null(value: Any) -> int:
+    if value is not None and value != "NULL_VALUE":
+        raise Bad("must be null")
     return 0
 
 
@@ -264,10 +269,13 @@ def _map_reader(entry: Descriptor) -> Callable[[Any], dict[Any, Any]]:
     def read(value: Any) -> dict[Any, Any]:
         if not isinstance(value, dict):
             raise Bad(f"must be an object, not {scalars.kind_of(value)}")
-        found = {}
+        found: dict[Any, Any] = {}
         for key, inner in value.items():
             try:
-                found[read_key(key)] = read_value(inner)
+                name = read_key(key)
+                if name in found:
+                    raise Bad("is given twice, in two spellings")
+                found[name] = read_value(inner)
             except Bad as bad:
                 raise bad.inside(f"[{key[:64]}]")
         return found
@@ -331,16 +339,22 @@ def _read_list(value: Any) -> ListValue:
 
 def _read_any(value: Any) -> Fields:
     """A message with its type beside its fields. Raises Bad for types that are not known here."""
-    if not isinstance(value, dict) or not isinstance(value.get("@type"), str):
+    if not isinstance(value, dict) or (value and not isinstance(value.get("@type"), str)):
         raise Bad("must be an object with @type")
+    if not value:
+        return {}
     url: str = value["@type"]
+    if "/" not in url:
+        raise Bad("names its type without a slash before it, such as type.googleapis.com/google.protobuf.Duration")
     try:
         descriptor = descriptor_pool.Default().FindMessageTypeByName(url.rpartition("/")[2])
     except KeyError:
         raise Bad(f"is of a type that is not known here: {url[:128]!r}")
     rest = {key: inner for key, inner in value.items() if key != "@type"}
     special = _special(descriptor)
-    fields = reader_of(descriptor).read(rest) if special is None else special(rest.get("value"))
+    if special is not None and rest.keys() != {"value"}:
+        raise Bad(f"must have @type and value, for that is how a {descriptor.full_name} is written")
+    fields = reader_of(descriptor).read(rest) if special is None else special(rest["value"])
     message = fields if isinstance(fields, Message) else message_factory.GetMessageClass(descriptor)(**fields)
     return {"type_url": url, "value": message.SerializeToString()}
 

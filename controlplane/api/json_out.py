@@ -37,7 +37,7 @@ class MessageWriter:
     def fill(self) -> None:
         """Make the fields' converters."""
         for field in self._descriptor.fields:
-            key = field.camelcase_name if self._camel else field.name
+            key = printed_name(field, camel=self._camel)
             self._fields.append((key, field.name, field.has_presence, _field_converter(field, self._camel)))
 
     def tree(self, message: Any) -> dict[str, Any]:
@@ -48,6 +48,19 @@ class MessageWriter:
                 value = getattr(message, name)
                 out[key] = value if convert is None else convert(value)
         return out
+
+    def part(self, message: Any, name: str) -> Any:
+        """The value of one field; None where it is unset."""
+        for _, own, optional, convert in self._fields:
+            if own == name and (not optional or message.HasField(name)):
+                value = getattr(message, name)
+                return value if convert is None else convert(value)
+        return None
+
+
+def printed_name(field: FieldDescriptor, *, camel: bool) -> str:
+    """What a field is called in JSON."""
+    return field.json_name if camel else field.name
 
 
 _writers: dict[tuple[str, bool], MessageWriter] = {}
@@ -167,11 +180,15 @@ def _special(message: Descriptor, camel: bool) -> Convert | None:
         return lambda wrapper: wrapper.value if inner is None else inner(wrapper.value)
     if name == "google.protobuf.Any":
         return lambda packed: _write_any(packed, camel)
+    if name == "google.protobuf.FieldMask" and camel:
+        return lambda mask: ",".join(scalars.camel_path(path) for path in mask.paths)
     return _SPECIAL.get(name)
 
 
 def _write_any(packed: Any, camel: bool) -> dict[str, Any]:
     """A packed message with its type beside its fields; of unknown types the bytes, never an error."""
+    if not packed.type_url and not packed.value:
+        return {}
     pool = descriptor_pool.Default()
     try:
         descriptor = pool.FindMessageTypeByName(packed.type_url.rpartition("/")[2])
@@ -179,7 +196,9 @@ def _write_any(packed: Any, camel: bool) -> dict[str, Any]:
     except (KeyError, DecodeError):
         return {"@type": packed.type_url, "value": base64.b64encode(packed.value).decode()}
     tree = tree_of(message, camel=camel)
-    return {"@type": packed.type_url, **tree} if isinstance(tree, dict) else {"@type": packed.type_url, "value": tree}
+    if _special(descriptor, camel) is None:
+        return {"@type": packed.type_url, **tree}
+    return {"@type": packed.type_url, "value": tree}
 
 
 def _write_value(value: Any) -> Any:
@@ -190,7 +209,7 @@ def _write_value(value: Any) -> Any:
         return [_write_value(one) for one in value.list_value.values]
     if kind == "number_value":
         number = value.number_value
-        return int(number) if number.is_integer() and abs(number) < 2**53 else scalars.write_double(number)
+        return int(number) if number.is_integer() and 0 < abs(number) < 2**53 else scalars.write_double(number)
     return None if kind in (None, "null_value") else getattr(value, kind)
 
 

@@ -7,12 +7,12 @@ JSON value (text of a query is a str) and raises `Bad` with what is allowed; pat
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 import re
 import struct
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -39,12 +39,14 @@ class Bad(Exception):
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)", re.ASCII)
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?", re.ASCII)
 _TIME = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?([Zz]|[-+][0-9]{2}:[0-9]{2})",
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]((?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?([Zz]|[-+][0-9]{2}:[0-9]{2})",
     re.ASCII,
 )
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*|[A-Za-z0-9_-]*", re.ASCII)
 _DURATION = re.compile(r"(-?)([0-9]{1,12})(?:\.([0-9]{1,9}))?s", re.ASCII)
 _MASK_PATH = re.compile(r"\*|[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_-]+)*", re.ASCII)
 _UPPER = re.compile(r"(?<=[a-z0-9])([A-Z])")
+_LOWER = re.compile(r"_([a-z])")
 _MAX_DURATION = 315_576_000_000
 
 
@@ -77,7 +79,7 @@ def integer_reader(low: int, high: int) -> Reader:
             if _INTEGER.fullmatch(value) and len(value) <= 20:
                 value = int(value)
             elif _NUMBER.fullmatch(value) and len(value) <= 64:
-                value = float(value)
+                value = _whole(value)
             else:
                 raise Bad("must be a whole number")
         if isinstance(value, float) and value.is_integer():
@@ -90,6 +92,14 @@ def integer_reader(low: int, high: int) -> Reader:
         return value
 
     return read
+
+
+def _whole(text: str) -> int | float:
+    """A number with a point or an exponent, to the last digit: a float would round beyond 2^53."""
+    number = Decimal(text)
+    if number.is_zero() or (number.adjusted() < 20 and number == number.to_integral_value()):
+        return int(number)
+    return float(text)
 
 
 def read_double(value: Any) -> float:
@@ -120,13 +130,12 @@ def read_float(value: Any) -> float:
 
 
 def read_bytes(value: Any) -> bytes:
-    """Base64 or base64url, with or without padding; nothing else in between."""
+    """Base64 or base64url, one or the other, with all of its padding or none; nothing else in between."""
     text = read_string(value)
-    try:
-        raw = text.replace("-", "+").replace("_", "/").rstrip("=").encode("ascii")
-        return base64.b64decode(raw + b"=" * (-len(raw) % 4), validate=True)
-    except (binascii.Error, UnicodeEncodeError):
-        raise Bad("must be base64")
+    bare = text.rstrip("=")
+    if _BASE64.fullmatch(bare) and len(bare) % 4 != 1 and (bare == text or len(text) == len(bare) + -len(bare) % 4):
+        return base64.b64decode(bare.replace("-", "+").replace("_", "/") + "=" * (-len(bare) % 4))
+    raise Bad("must be base64")
 
 
 def enum_reader(descriptor: EnumDescriptor) -> Reader:
@@ -134,13 +143,17 @@ def enum_reader(descriptor: EnumDescriptor) -> Reader:
     numbers: dict[str, int] = {}
     for one in descriptor.values:
         for name in (one.name, f"{descriptor.full_name}.{one.name}", f"{descriptor.name}.{one.name}"):
-            numbers[name.upper()] = one.number
+            numbers.setdefault(name.upper(), one.number)
+    # Names as they are written come first: two may differ in nothing but case.
+    exact = {one.name: one.number for one in descriptor.values}
     listed = ", ".join(one.name for one in descriptor.values if one.number)
     whole = integer_reader(-(2**31), 2**31 - 1)
 
     def read(value: Any) -> Any:
         if isinstance(value, str):
-            found = numbers.get(value.upper())
+            found = exact.get(value)
+            if found is None:
+                found = numbers.get(value.upper())
             if found is not None:
                 return found
             if not _INTEGER.fullmatch(value):
@@ -197,9 +210,14 @@ def snake_path(path: str) -> str:
     return _UPPER.sub(lambda one: "_" + one[1].lower(), path)
 
 
+def camel_path(path: str) -> str:
+    """config.max_retries → config.maxRetries."""
+    return _LOWER.sub(lambda one: one[1].upper(), path)
+
+
 def write_timestamp(seconds: int, nanos: int) -> str:
-    """RFC 3339 in UTC with microseconds, always."""
-    return f"{_second(seconds)}.{nanos // 1000:06d}Z"
+    """RFC 3339 in UTC with microseconds, always; what is finer, and is nothing of ours, is not lost."""
+    return f"{_second(seconds)}.{nanos // 1000:06d}Z" if nanos % 1000 == 0 else f"{_second(seconds)}.{nanos:09d}Z"
 
 
 @lru_cache(maxsize=8192)

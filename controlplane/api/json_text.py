@@ -14,9 +14,10 @@ from itertools import accumulate
 from json.decoder import scanstring  # type: ignore[attr-defined] # public for json.scanner; the stubs lack it
 from typing import Any, NoReturn
 
-from controlplane.domain.errors import Invalid
+from controlplane.domain.errors import Exhausted, Invalid
 
 MAX_DEPTH = 100
+MAX_VALUES = 1_000_000  # ten mebibytes of `[[],[],...]` would be a gigabyte of objects and seconds of work
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -39,8 +40,11 @@ def read_text(body: bytes) -> str:
         raise malformed(f"the body is no UTF-8 (byte {error.start})")
     if text.startswith("\ufeff"):
         raise malformed("the body starts with a byte order mark")
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+    opened = body.count(b"[") + body.count(b"{")
+    if opened > MAX_DEPTH:
         _check_depth(body)
+    if opened + body.count(b",") > MAX_VALUES:
+        _check_values(body)
     if _HALF_PAIR.search(text):
         _check_surrogates(text)
     return text
@@ -54,6 +58,14 @@ def _check_depth(body: bytes) -> None:
         if max(levels) > MAX_DEPTH:
             raise malformed(f"the JSON is nested deeper than {MAX_DEPTH} levels")
         depth = levels[-1]
+
+
+def _check_values(body: bytes) -> None:
+    bare = _STRING.sub(b"", body)
+    if bare.count(b"[") + bare.count(b"{") + bare.count(b",") > MAX_VALUES:
+        raise Exhausted(
+            f"the JSON holds more than {MAX_VALUES} values", reason="TOO_LARGE", facts={"limit_values": str(MAX_VALUES)}
+        )
 
 
 def _check_surrogates(text: str) -> None:

@@ -9,36 +9,39 @@ from __future__ import annotations
 import asyncio
 import socket as sockets
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import uvicorn
 from google.protobuf.message import Message
 
 from controlplane.api import docs
+from controlplane.api.answers import Printer
+from controlplane.api.bodies import MAX_BODY, MAX_MODULE, Body
 from controlplane.api.call import Reply
 from controlplane.api.guard import Guard
 from controlplane.api.http import (
-    MAX_BODY,
-    MAX_MODULE,
     Receive,
     Scope,
     Send,
-    check_json_type,
     deadline_of,
-    etag_matches,
     headers_of,
     metadata_of,
-    read_body,
     respond,
+    response_header,
 )
-from controlplane.api.json_out import encode, encode_tree, tree_of
-from controlplane.api.methods import HTTP_BODY, Kind
+from controlplane.api.json_out import encode_tree, tree_of
+from controlplane.api.methods import Kind
+from controlplane.api.negotiate import JSON, NDJSON, check_body_type, names_version, tags_of
+from controlplane.api.observed import UNROUTED, peer
 from controlplane.api.pipeline import Pipeline, call_id
 from controlplane.api.routes import Match, Router
 from controlplane.api.status import Failure, Refused, failure_of
 from controlplane.api.stream import (
     AHEAD,
+    FRAMINGS,
     HEARTBEAT_SECONDS,
     PATIENCE_SECONDS,
     PIECES_AHEAD,
@@ -46,15 +49,19 @@ from controlplane.api.stream import (
     Feed,
     Framing,
     attended,
-    framing_for,
+    cursor_of,
     only_gone,
     watch,
 )
-from controlplane.api.transcode import build_request, takes_raw_body
-from controlplane.domain.errors import Invalid, NotFound, PawlError
+from controlplane.api.transcode import Query, build_request, read_query, takes_raw_body
+from controlplane.api.uploads import messages
+from controlplane.domain.errors import EtagMismatch, Invalid, NotFound, PawlError
 
-MetricsText = Callable[[], Awaitable[bytes]]
-_JSON = ("content-type", "application/json")
+METRICS = "/metrics"
+# What the Accept header says → media type and text.
+MetricsText = Callable[[str], Awaitable[tuple[str, bytes]]]
+# What a task gave may call itself HTML: in a browser it must not act in this server's name.
+SANDBOX = ("content-security-policy", "sandbox")
 
 
 class RestApp:
@@ -86,7 +93,7 @@ class RestApp:
         found = self._router.match(verb, path)
         if found is not None:
             return found
-        allowed = self._router.allowed(path)
+        allowed = self.allowed(path)
         if not allowed:
             raise NotFound(f"there is nothing at {path}", reason="ROUTE_NOT_FOUND", facts={"path": path})
         raise Refused(
@@ -97,12 +104,19 @@ class RestApp:
 
     def allowed(self, path: str) -> list[str]:
         """The HTTP methods of a path."""
+        if path == METRICS or docs.page(path) is not None:
+            return ["GET", "HEAD"]
         return self._router.allowed(path)
 
-    async def page(self, path: str) -> docs.Page | None:
+    @property
+    def guarded(self) -> bool:
+        """Whether no page of another site gets past the guard."""
+        return self._guard.enforced
+
+    async def page(self, path: str, accept: str) -> docs.Page | None:
         """What is no RPC."""
-        if path == "/metrics":
-            return docs.Page("text/plain; version=0.0.4; charset=utf-8", await self._metrics_text())
+        if path == METRICS:
+            return docs.Page(*await self._metrics_text(accept))
         return docs.page(path)
 
     @property
@@ -119,11 +133,13 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._headers = headers
+        peer.set(partial(_peer, scope))
         self._verb: str = scope["method"]
         self._raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
         self._query: bytes = scope.get("query_string", b"")
-        self._metadata = metadata_of(headers)
-        self._metadata["x-request-id"] = self._id = call_id(self._metadata)
+        self._id = call_id(headers)
+        self._metadata: dict[str, str] = {}
+        self._match: Match | None = None
         self._started = False
         self._camel = True
 
@@ -133,6 +149,9 @@ class _Exchange:
             await self._answer(self._path())
         except (ClientGone, ConnectionResetError):
             return  # nobody is there to be told
+        except PawlError as error:
+            if not self._started:  # else a file that breaks off: the connection is cut, which is all that HTTP can say
+                await self._fail(error)
         except Exception as error:
             if self._started:
                 raise
@@ -150,35 +169,64 @@ class _Exchange:
         self._app.admit(path, self._headers)
         verb = "GET" if self._verb == "HEAD" else self._verb
         if verb == "GET":
-            page = await self._app.page(path)
+            page = await self._app.page(path, self._headers.get("accept", ""))
             if page is not None:
                 await self._whole(200, page.body, ("content-type", page.content_type), *page.headers.items())
                 return
         if verb == "OPTIONS" and (allowed := self._app.allowed(path)):
             await self._whole(204, b"", ("allow", ", ".join((*allowed, "OPTIONS"))))
             return
-        match = self._app.find(verb, path)
-        deadline = deadline_of(self._headers)
-        request = await self._request(match)
-        if match.binding.method.kind is Kind.SERVER_STREAM:
-            await self._stream(match, request, deadline)
-        else:
-            await self._unary(match, request, deadline)
-
-    async def _request(self, match: Match) -> Message:
+        self._match = match = self._app.find(verb, path)
         try:
-            return await self._decoded(match)
+            call = self._prepared(match)
         except PawlError as error:
             self._app.pipeline.undecodable(match.binding.method, "rest", error)
             raise
+        kind = match.binding.method.kind
+        if kind is Kind.CLIENT_STREAM:
+            await self._upload(call)
+            return
+        request = await self._request(call)
+        if kind is Kind.SERVER_STREAM:
+            await self._stream(call, request)
+        else:
+            await self._unary(call, request)
 
-    async def _decoded(self, match: Match) -> Message:
-        raw = takes_raw_body(match)
-        body = await read_body(self._receive, self._headers, MAX_MODULE if raw else MAX_BODY)
-        if body and not raw:
-            check_json_type(self._headers)
-        request = build_request(match, self._query, body, self._headers.get("content-type", ""))
-        if match.binding.method.kind is Kind.SERVER_STREAM:
+    def _prepared(self, match: Match) -> _Prepared:
+        """Everything that can be said before the body is there. Raises Invalid."""
+        self._metadata = metadata_of(self._headers)
+        self._metadata["x-request-id"] = self._id
+        query = read_query(self._query)
+        printer = Printer(match, query, self._headers.get("accept", ""), camel=self._camel)
+        deadline = deadline_of(self._headers)
+        tags: tuple[str, ...] = ()
+        if "if-match" in self._metadata:
+            tags = tags_of(self._metadata["if-match"], "If-Match")
+        unwanted: tuple[str, ...] = ()
+        if "if-none-match" in self._headers:
+            unwanted = tags_of(self._headers["if-none-match"], "If-None-Match")
+            if match.binding.method.mutates:
+                raise Invalid.field("If-None-Match", f"{match.binding.method.name} does not look at it")
+        return _Prepared(match, query, printer, deadline, tags, unwanted)
+
+    def _check_type(self, match: Match, *, stream: bool = False) -> None:
+        own_page = self._app.guarded or "authorization" in self._headers
+        check_body_type(self._headers, raw=takes_raw_body(match), stream=stream, own_page=own_page)
+
+    async def _request(self, call: _Prepared) -> Message:
+        try:
+            return await self._decoded(call)
+        except PawlError as error:
+            self._app.pipeline.undecodable(call.match.binding.method, "rest", error)
+            raise
+
+    async def _decoded(self, call: _Prepared) -> Message:
+        limit = MAX_MODULE if takes_raw_body(call.match) else MAX_BODY
+        body = await Body(self._receive, self._headers, call.deadline).whole(limit)
+        if body:
+            self._check_type(call.match)
+        request = build_request(call.match, call.query, body, self._headers.get("content-type", ""))
+        if call.match.binding.method.kind is Kind.SERVER_STREAM:
             self._resume(request)
         return request
 
@@ -193,52 +241,80 @@ class _Exchange:
                 raise Invalid.field("Last-Event-ID", "must be the id of an event of this stream")
             request.after_version = int(last)
 
-    # ------------------------------------------------------------ unary
+    # ------------------------------------------------------------ one answer
 
-    async def _unary(self, match: Match, request: Message, deadline: float | None) -> None:
-        method = match.binding.method
-        work = self._app.pipeline.unary(method, request, self._metadata, "rest", deadline=deadline)
-        reply: Reply = await attended(self._receive, work)
-        headers = [*reply.headers.items()]
+    async def _unary(self, call: _Prepared, request: Message) -> None:
+        await self._give(call, await attended(self._receive, self._reply(call, request)))
+
+    async def _reply(self, call: _Prepared, request: Message) -> Reply:
+        """Several versions in If-Match are tried one after the other: the change is made on the first that holds."""
+        method, pipeline = call.match.binding.method, self._app.pipeline
+        if call.tags:
+            self._metadata["if-match"] = _as_header(call.tags[0])
+        for tag in call.tags[1:] if method.has_etag else ():
+            attempt = method.input()
+            attempt.CopyFrom(request)
+            try:
+                return await pipeline.unary(method, attempt, self._metadata, "rest", deadline=call.deadline)
+            except EtagMismatch:
+                self._metadata["if-match"] = _as_header(tag)
+        return await pipeline.unary(method, request, self._metadata, "rest", deadline=call.deadline)
+
+    async def _upload(self, call: _Prepared) -> None:
+        """A client stream: the service reads the body, and the client's leaving is looked for when it has been read."""
+        method, pipeline = call.match.binding.method, self._app.pipeline
+        body = Body(self._receive, self._headers)
+        if self._headers.get("content-length") != "0":
+            self._check_type(call.match, stream=True)
+        requests = messages(call.match, call.query, body, self._headers.get("content-type", ""))
+
+        async def afterwards() -> Any:
+            await body.finished.wait()
+            return await self._receive()
+
+        async with aclosing(requests):  # type: ignore[type-var] # an async generator
+            work = pipeline.client_stream(method, requests, self._metadata, "rest", deadline=call.deadline)
+            await self._give(call, await attended(afterwards, work))
+
+    async def _give(self, call: _Prepared, reply: Reply) -> None:
+        headers = [(response_header(name), value) for name, value in reply.headers.items()]
         etag = reply.headers.get("etag") or self._version_of(reply.message)
         if etag and "etag" not in reply.headers:
             headers.append(("etag", etag))
-        wanted = self._headers.get("if-none-match")
-        if etag and wanted and match.binding.rule.verb == "GET" and etag_matches(wanted, etag):
-            await self._whole(304, b"", *headers)
-            return
-        content_type, body = self._body(match, reply.message)
+        if etag and call.match.binding.rule.verb == "GET":
+            if call.tags and not names_version(call.tags, etag):
+                raise EtagMismatch(f"this is version {etag}, which If-Match does not name", facts={"etag": etag})
+            if call.unwanted and names_version(call.unwanted, etag):
+                await self._whole(304, b"", *headers)
+                return
+        if call.printer.raw:
+            content_type, body = call.printer.file(reply.message)
+            headers.append(SANDBOX)
+        else:
+            content_type, body = JSON, call.printer.encode(reply.message)
         await self._whole(reply.status_hint or 200, body, ("content-type", content_type), *headers)
 
     def _version_of(self, message: Any) -> str:
         version = getattr(message, "version", None)
-        return f'"{version}"' if isinstance(version, int) and version and self._verb in ("GET", "HEAD", "PATCH") else ""
-
-    def _body(self, match: Match, message: Any) -> tuple[str, bytes]:
-        if message.DESCRIPTOR.full_name == HTTP_BODY:
-            return message.content_type or "application/octet-stream", message.data
-        part = match.binding.rule.response_body
-        if part:
-            return "application/json", encode_tree(tree_of(message, camel=False)[part])
-        return "application/json", encode(message, camel=self._camel)
+        known = isinstance(version, int) and version and self._verb in ("GET", "HEAD", "PATCH")
+        return f'"{version}"' if known else ""
 
     # ------------------------------------------------------------ streams
 
-    async def _stream(self, match: Match, request: Message, deadline: float | None) -> None:
-        method = match.binding.method
-        answers = self._app.pipeline.stream(method, request, self._metadata, "rest", deadline=deadline)
-        raw = method.output.DESCRIPTOR.full_name == HTTP_BODY
-        feed = Feed(answers, PIECES_AHEAD if raw else AHEAD)
+    async def _stream(self, call: _Prepared, request: Message) -> None:
+        method, printer = call.match.binding.method, call.printer
+        answers = self._app.pipeline.stream(method, request, self._metadata, "rest", deadline=call.deadline)
+        feed = Feed(answers, PIECES_AHEAD if printer.raw else AHEAD)
         failure: Exception | None = None
         with only_gone():
             async with asyncio.TaskGroup() as group:
                 pulling = group.create_task(feed.run())
                 watching = group.create_task(watch(self._receive))
                 try:
-                    if raw:
-                        await self._send_raw(feed)
+                    if printer.raw:
+                        await self._send_raw(feed, printer)
                     else:
-                        await self._send_framed(feed, framing_for(self._headers.get("accept", ""), camel=self._camel))
+                        await self._send_framed(feed, printer, FRAMINGS[printer.media_type])
                 except Exception as error:
                     failure = error
                 finally:
@@ -247,45 +323,48 @@ class _Exchange:
         if failure is not None:
             raise failure
 
-    async def _send_framed(self, feed: Feed, framing: Framing) -> None:
-        first, waiting = True, PATIENCE_SECONDS
-        while True:
+    async def _send_framed(self, feed: Feed, printer: Printer, framing: Framing) -> None:
+        first, waiting, pieces = True, PATIENCE_SECONDS, [b""]
+        while pieces:
+            last = False
             try:
                 taken = await feed.take(waiting)
             except TimeoutError:
-                await self._begin(framing.media_type)
-                await self._piece(framing.beat)
+                pieces = [framing.beat]
             except StopAsyncIteration:
-                await self._begin(framing.media_type)
-                await self._piece(framing.end(first), last=True)
-                return
+                pieces, last = [framing.end(first)], True
             except Exception as error:
                 if not self._started:
                     raise
-                await self._piece(
-                    framing.error(self._error_body(failure_of(error, call_id=self._id)), first), last=True
-                )
-                return
+                failure = failure_of(error, call_id=self._id)
+                pieces, last = [framing.error(self._error_body(failure), first)], True
             else:
-                await self._begin(framing.media_type)
                 pieces = []
                 for message in taken:
-                    pieces.append(framing.item(message, first))
+                    pieces.append(framing.item(printer.encode(message), cursor_of(message), first))
                     first = False
-                await self._piece(b"".join(pieces))
+            await self._begin(framing.media_type)
+            if self._verb == "HEAD":
+                pieces, last = [], True
+            await self._piece(b"".join(pieces), last=last)
+            if last:
+                return
             waiting = HEARTBEAT_SECONDS
 
-    async def _send_raw(self, feed: Feed) -> None:
+    async def _send_raw(self, feed: Feed, printer: Printer) -> None:
         """Pieces of one file. An error after the first cuts the connection: there is no other way to say it."""
         while True:
             try:
-                taken: list[Any] = await feed.take(3600.0)
+                taken = [printer.file(message) for message in await feed.take(3600.0)]
             except StopAsyncIteration:
                 await self._begin("application/octet-stream")
                 await self._piece(b"", last=True)
                 return
-            await self._begin(taken[0].content_type or "application/octet-stream")
-            await self._piece(b"".join(message.data for message in taken))
+            await self._begin(taken[0][0])
+            if self._verb == "HEAD":
+                await self._piece(b"", last=True)
+                return
+            await self._piece(b"".join(data for _, data in taken))
 
     async def _begin(self, media_type: str) -> None:
         if self._started:
@@ -294,10 +373,10 @@ class _Exchange:
         headers = [
             (b"content-type", media_type.encode()),
             (b"cache-control", b"no-store"),
+            (b"vary", b"accept"),
             (b"x-accel-buffering", b"no"),
             (b"x-content-type-options", b"nosniff"),
-            # What a task gave may call itself HTML: in a browser it must not act in this server's name.
-            (b"content-security-policy", b"sandbox"),
+            (SANDBOX[0].encode(), SANDBOX[1].encode()),
             (b"x-request-id", self._id.encode()),
         ]
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -309,8 +388,10 @@ class _Exchange:
     # ------------------------------------------------------------ answers
 
     async def _fail(self, error: Exception) -> None:
-        failure = failure_of(error, if_match="if-match" in self._headers, call_id=self._id)
-        headers = [_JSON]
+        method = UNROUTED if self._match is None else self._match.binding.method.name
+        self._app.pipeline.turned_away("rest", error, self._id, method)
+        failure = failure_of(error, if_match="if-match" in self._metadata, call_id=self._id)
+        headers = [("content-type", JSON)]
         if failure.retry_after is not None:
             headers.append(("retry-after", failure.retry_after))
         if failure.http == 401:
@@ -319,12 +400,19 @@ class _Exchange:
             headers.append(("allow", error.facts["allowed"]))
         if failure.http == 413:
             headers.append(("connection", "close"))  # the rest of the body is not worth reading
+        if isinstance(error, PawlError) and failure.http == 415:
+            headers.append(self._what_is_taken(error))
         await self._whole(failure.http, self._error_body(failure), *headers)
 
+    def _what_is_taken(self, error: PawlError) -> tuple[str, str]:
+        if error.facts.get("field") == "Content-Encoding":
+            return "accept-encoding", "gzip, identity"
+        stream = self._match is not None and self._match.binding.method.kind is Kind.CLIENT_STREAM
+        name = {"POST": "accept-post", "PATCH": "accept-patch"}.get(self._verb, "accept")
+        return name, f"{JSON}, {NDJSON}" if stream else JSON
+
     def _error_body(self, failure: Failure) -> bytes:
-        status = tree_of(failure.status(), camel=self._camel)
-        error = {"code": failure.http, "status": failure.code.name, "message": failure.message}
-        return encode_tree({"error": {**error, "details": status["details"]}})
+        return error_body(failure, camel=self._camel)
 
     async def _whole(self, status: int, body: bytes, *headers: tuple[str, str]) -> None:
         self._started = True
@@ -336,6 +424,34 @@ class _Exchange:
             request_headers=self._headers,
             without_body=self._verb == "HEAD",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A call before its body has been read. `tags` are If-Match, `unwanted` If-None-Match."""
+
+    match: Match
+    query: Query
+    printer: Printer
+    deadline: float | None
+    tags: tuple[str, ...]
+    unwanted: tuple[str, ...]
+
+
+def _as_header(tag: str) -> str:
+    return tag if tag == "*" else f'"{tag}"'
+
+
+def error_body(failure: Failure, *, camel: bool) -> bytes:
+    """An error as every answer of this front writes it."""
+    status = tree_of(failure.status(), camel=camel)
+    error = {"code": failure.http, "status": failure.code.name, "message": failure.message}
+    return encode_tree({"error": {**error, "details": status["details"]}})
+
+
+def _peer(scope: Scope) -> str:
+    client = scope.get("client")
+    return f"{client[0]}:{client[1]}" if client else ""
 
 
 class HttpSettings(Protocol):

@@ -8,16 +8,18 @@ it again for ever.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
-from controlplane.api.json_out import encode
+from controlplane.api.negotiate import EVENTS, JSON, NDJSON
 
 HEARTBEAT_SECONDS = 15.0
 PATIENCE_SECONDS = 0.5  # for the first answer: an error before it is an ordinary error with its own status
 AHEAD = 64
+_IS_ID = re.compile(r"[\x21-\x7e]{1,512}")  # what a header can carry back
 PIECES_AHEAD = 2  # of a file: a mebibyte each, for every reader that is slow
 
 
@@ -27,8 +29,8 @@ class Framing(Protocol):
     media_type: str
     beat: bytes  # what keeps the connection alive; empty: nothing can be sent in between
 
-    def item(self, message: Message, first: bool) -> bytes:
-        """One answer."""
+    def item(self, body: bytes, cursor: str, first: bool) -> bytes:
+        """One answer as JSON; `cursor` is where a reader goes on after it, if it has one."""
 
     def end(self, first: bool) -> bytes:
         """After the last answer."""
@@ -40,15 +42,12 @@ class Framing(Protocol):
 class Lines:
     """One JSON object a line; the last one may be an error."""
 
-    media_type = "application/x-ndjson"
+    media_type = NDJSON
     beat = b""
 
-    def __init__(self, *, camel: bool) -> None:
-        self._camel = camel
-
-    def item(self, message: Message, first: bool) -> bytes:
+    def item(self, body: bytes, cursor: str, first: bool) -> bytes:
         """A line."""
-        return one_line(encode(message, camel=self._camel)) + b"\n"
+        return one_line(body) + b"\n"
 
     def end(self, first: bool) -> bytes:
         """Nothing."""
@@ -62,18 +61,14 @@ class Lines:
 class Events:
     """Server-sent events; `id` is where a reconnecting browser goes on."""
 
-    media_type = "text/event-stream"
+    media_type = EVENTS
     beat = b": alive\n\n"
 
-    def __init__(self, *, camel: bool) -> None:
-        self._camel = camel
-
-    def item(self, message: Message, first: bool) -> bytes:
+    def item(self, body: bytes, cursor: str, first: bool) -> bytes:
         """An event."""
-        cursor = getattr(message, "cursor", "") or getattr(message, "version", "")
-        name = f"id: {cursor}\n".encode() if cursor else b""
+        name = f"id: {cursor}\n".encode() if cursor and _IS_ID.fullmatch(cursor) else b""
         start = b"retry: 2000\n" if first else b""
-        return start + name + b"data: " + one_line(encode(message, camel=self._camel)) + b"\n\n"
+        return start + name + b"data: " + one_line(body) + b"\n\n"
 
     def end(self, first: bool) -> bytes:
         """The event `end`."""
@@ -87,15 +82,12 @@ class Events:
 class Array:
     """One JSON array; its last element may be an error."""
 
-    media_type = "application/json"
+    media_type = JSON
     beat = b" "
 
-    def __init__(self, *, camel: bool) -> None:
-        self._camel = camel
-
-    def item(self, message: Message, first: bool) -> bytes:
+    def item(self, body: bytes, cursor: str, first: bool) -> bytes:
         """An element."""
-        return (b"[" if first else b",") + encode(message, camel=self._camel)
+        return (b"[" if first else b",") + body
 
     def end(self, first: bool) -> bytes:
         """The bracket."""
@@ -106,13 +98,12 @@ class Array:
         return (b"[" if first else b",") + body + b"]"
 
 
-def framing_for(accept: str, *, camel: bool) -> Framing:
-    """What the caller asked for; lines when nothing else was."""
-    if "text/event-stream" in accept:
-        return Events(camel=camel)
-    if "application/json" in accept and "ndjson" not in accept:
-        return Array(camel=camel)
-    return Lines(camel=camel)
+FRAMINGS: Mapping[str, Framing] = {framing.media_type: framing for framing in (Lines(), Events(), Array())}
+
+
+def cursor_of(message: Any) -> str:
+    """Where a reader of this stream goes on after this answer."""
+    return str(getattr(message, "cursor", "") or getattr(message, "version", "") or "")
 
 
 def one_line(body: bytes) -> bytes:

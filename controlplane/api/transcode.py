@@ -6,7 +6,9 @@ binding (`routes.py`), reading JSON (`json_in.py`), HTTP itself (`rest_front.py`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -19,17 +21,68 @@ from controlplane.api.methods import HTTP_BODY, Method, is_output_only
 from controlplane.api.routes import Match
 from controlplane.domain.errors import Invalid
 
+_BROKEN = re.compile(rb"%(?![0-9a-fA-F]{2})")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What stands after the `?`: fields of the request, and the two system parameters."""
+
+    given: Mapping[str, list[str]]
+    fields: str | None = None  # $fields
+    alt: str | None = None  # $alt
+
+
+NO_QUERY = Query({})
+
+
+def read_query(raw: bytes) -> Query:
+    """Names and values in order; `+` is a space, as every client library writes it. Raises Invalid."""
+    if not raw:
+        return NO_QUERY
+    found: dict[str, list[str]] = {}
+    try:
+        for part in raw.split(b"&"):
+            if part:
+                name, _, value = part.partition(b"=")
+                key = _decode(name, "the query")
+                if not key:
+                    raise Bad("holds a value without a name", "the query")
+                found.setdefault(key, []).append(_decode(value, key))
+        system = {name: _only(name, found.pop(name)) for name in [*found] if name.startswith("$")}
+    except Bad as bad:
+        raise Invalid.field(bad.path, bad.problem)
+    return Query(found, system.get("$fields"), system.get("$alt"))
+
+
+def _only(name: str, values: list[str]) -> str:
+    if name not in ("$fields", "$alt"):
+        raise Bad("is no system parameter: there are $fields and $alt", name[:128])
+    if len(values) > 1:
+        raise Bad("is given more than once", name)
+    return values[0]
+
+
+def _decode(raw: bytes, name: str) -> str:
+    if _BROKEN.search(raw):
+        raise Bad("holds a % that is no escape", name[:128])
+    try:
+        return unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8")
+    except UnicodeDecodeError:
+        raise Bad("is no UTF-8", name[:128])
+
 
 def takes_raw_body(match: Match) -> bool:
-    """Whether the body is no JSON but a file."""
+    """Whether the body is no JSON but bytes of any kind."""
     method, body = match.binding.method, match.binding.rule.body
+    descriptor: Any = method.input.DESCRIPTOR
     if body in ("", "*"):
-        return False
-    message = method.input.DESCRIPTOR.fields_by_name[body].message_type
+        return bool(body and descriptor.full_name == HTTP_BODY)
+    message = descriptor.fields_by_name[body].message_type
     return message is not None and message.full_name == HTTP_BODY
 
 
-def build_request(match: Match, query: bytes, body: bytes, content_type: str) -> Message:
+def build_request(match: Match, query: Query, body: bytes, content_type: str) -> Message:
     """The request message. Raises Invalid with the path of the field."""
     binding = match.binding
     method, rule = binding.method, binding.rule
@@ -37,23 +90,31 @@ def build_request(match: Match, query: bytes, body: bytes, content_type: str) ->
     reader = reader_of(descriptor)
     try:
         if takes_raw_body(match):
-            fields: Fields = {rule.body: {"data": body, "content_type": content_type}} if body else {}
+            fields = _raw_body(rule.body, body, content_type)
         else:
             fields = _read_body(reader, rule.body, body)
         for path, text in match.variables:
             _set_variable(reader, fields, path, text)
-        if query:
+        if query.given:
             taken = {path for path, _ in match.variables}
-            _read_query(reader, fields, query, rule.body, taken)
+            _read_query(reader, fields, query.given, rule.body, taken)
         _imply_mask(method, reader, fields, rule.body)
     except Bad as bad:
         if not bad.path:
             raise json_text.malformed(f"the body {bad.problem}")
         raise Invalid.field(bad.path, bad.problem)
+    except RecursionError:
+        raise json_text.malformed("the body is nested too deep")
     return method.input(**fields)
 
 
 # ---------------------------------------------------------------- body
+
+
+def _raw_body(where: str, body: bytes, content_type: str) -> Fields:
+    if where == "*":
+        return {"data": body, "content_type": content_type}
+    return {where: {"data": body, "content_type": content_type}} if body else {}
 
 
 def _read_body(reader: MessageReader, where: str, body: bytes) -> Fields:
@@ -82,17 +143,19 @@ def _read_body(reader: MessageReader, where: str, body: bytes) -> Fields:
 
 
 def _set_variable(reader: MessageReader, fields: Fields, path: str, text: str) -> None:
-    target, field, name = _walk(reader, fields, path)
+    owner, target, field, name = _walk(reader, fields, path)
     value = _read_text(field, text, name)
     present = target.get(field.name)
     if present is not None and present != "" and present != value:
         raise Bad(f"is {present!r} in the body, but {text!r} in the path", name)
-    target[field.name] = value
+    _put(owner, target, field, value, name)
 
 
-def _walk(reader: MessageReader, fields: Fields, path: str) -> tuple[Fields, FieldReader, str]:
-    """The dict that holds the last field of a path, that field, and the path in the proto's own names."""
+def _walk(reader: MessageReader, fields: Fields, path: str) -> tuple[MessageReader, Fields, FieldReader, str]:
+    """The reader and the dict that hold the last field of a path, that field, and the path in the proto's own names."""
     *parents, last = path.split(".")
+    if len(parents) > json_text.MAX_DEPTH:
+        raise Bad(f"is nested deeper than {json_text.MAX_DEPTH} levels", path[:128])
     names: list[str] = []
     for part in parents:
         field = reader.fields.get(part)
@@ -101,14 +164,21 @@ def _walk(reader: MessageReader, fields: Fields, path: str) -> tuple[Fields, Fie
         if field.message is None or field.repeated:
             raise Bad("cannot be reached into by a parameter: it stands in the body only", field.name)
         names.append(field.name)
-        if field.oneof is not None and field.name not in fields:
-            reader.put(fields, field, {})
-        fields = fields.setdefault(field.name, {})
+        if field.name not in fields:
+            _put(reader, fields, field, {}, ".".join(names))
+        fields = fields[field.name]
         reader = field.message
     field = reader.fields.get(last)
     if field is None:
         raise Bad("there is no such parameter", path[:128])
-    return fields, field, ".".join((*names, field.name))
+    return reader, fields, field, ".".join((*names, field.name))
+
+
+def _put(owner: MessageReader, target: Fields, field: FieldReader, value: Any, name: str) -> None:
+    try:
+        owner.put(target, field, value)
+    except Bad as bad:
+        raise Bad(bad.problem, name)
 
 
 def _read_text(field: FieldReader, text: str, name: str) -> Any:
@@ -118,13 +188,14 @@ def _read_text(field: FieldReader, text: str, name: str) -> Any:
         raise Bad(bad.problem, name)
 
 
-def _read_query(reader: MessageReader, fields: Fields, query: bytes, body: str, taken: set[str]) -> None:
-    given = _parse_query(query)
-    if body == "*" and given:
+def _read_query(
+    reader: MessageReader, fields: Fields, given: Mapping[str, list[str]], body: str, taken: set[str]
+) -> None:
+    if body == "*":
         raise Bad("this call takes no query parameters: it belongs into the body", next(iter(given))[:128])
     seen: set[str] = set()
     for path, texts in given.items():
-        name = _canonical(reader, path)
+        name = _walk(reader, {}, path)[3]
         if name in taken:
             raise Bad("is part of the path already", name)
         if body and (name == body or name.startswith(f"{body}.")):
@@ -135,12 +206,8 @@ def _read_query(reader: MessageReader, fields: Fields, query: bytes, body: str, 
         _set_parameter(reader, fields, path, name, texts)
 
 
-def _canonical(reader: MessageReader, path: str) -> str:
-    return _walk(reader, {}, path)[2]
-
-
 def _set_parameter(reader: MessageReader, fields: Fields, path: str, name: str, texts: list[str]) -> None:
-    target, field, _ = _walk(reader, fields, path)
+    owner, target, field, _ = _walk(reader, fields, path)
     if field.is_map or not field.fits_query:
         raise Bad("cannot be a query parameter", name)
     if field.repeated:
@@ -148,34 +215,7 @@ def _set_parameter(reader: MessageReader, fields: Fields, path: str, name: str, 
         return
     if len(texts) > 1:
         raise Bad("is given more than once", name)
-    owner = reader
-    for part in path.split(".")[:-1]:
-        inner = owner.fields[part].message
-        assert inner is not None  # _walk went this way
-        owner = inner
-    try:
-        owner.put(target, field, _read_text(field, texts[0], name))
-    except Bad as bad:
-        raise Bad(bad.problem, name)
-
-
-def _parse_query(query: bytes) -> Mapping[str, list[str]]:
-    """Names and values in order; `+` is a space, as every client library writes it. `$...` are system parameters."""
-    found: dict[str, list[str]] = {}
-    for part in query.split(b"&"):
-        if part:
-            name, _, value = part.partition(b"=")
-            key = _decode(name, "the query")
-            if not key.startswith("$"):
-                found.setdefault(key, []).append(_decode(value, key))
-    return found
-
-
-def _decode(raw: bytes, name: str) -> str:
-    try:
-        return unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8")
-    except UnicodeDecodeError:
-        raise Bad("is no UTF-8", name[:128])
+    _put(owner, target, field, _read_text(field, texts[0], name), name)
 
 
 # ---------------------------------------------------------------- updates

@@ -13,7 +13,7 @@ from controlplane.api import json_text
 from controlplane.api.json_in import reader_of
 from controlplane.api.json_out import encode
 from controlplane.api.routes import Router
-from controlplane.api.transcode import build_request
+from controlplane.api.transcode import build_request, read_query
 from controlplane.domain.errors import Invalid
 from tests.api.conformance import methods
 
@@ -32,7 +32,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]))
 
 def build(body: bytes, query: bytes = b"") -> Any:
     assert MATCH is not None
-    return build_request(MATCH, query, body, "application/json")
+    return build_request(MATCH, read_query(query), body, "application/json")
 
 
 @given(st.binary(max_size=200) | st.text('[]{}":,\\ 0123456789.eE-+nultrefas').map(str.encode))
