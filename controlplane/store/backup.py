@@ -63,7 +63,9 @@ def is_archive(target: Path) -> bool:
     return target.name.endswith((".tar", ".tar.gz", ".tgz"))
 
 
-def back_up(files: StoreFiles, target: Path, *, version: str, taken_at: tuple[str, int], progress: Progress) -> Manifest:
+def back_up(
+    files: StoreFiles, target: Path, *, version: str, taken_at: tuple[str, int], progress: Progress
+) -> Manifest:
     """Copy the store to `target`. Raises AlreadyExists if that is there, Unavailable for what keeps it from copying."""
     if os.path.lexists(target):
         raise AlreadyExists(f"{target} exists already; a backup overwrites nothing")
@@ -198,4 +200,5 @@ def _pack(folder: Path, packed: Path, *, compressed: bool) -> None:
     with tarfile.open(packed, **how) as archive:
         for name in (MANIFEST, *(f"{role}.db" for role in ROLES)):
             archive.add(folder / name, arcname=name)
+    packed.chmod(0o600)  # everybody's parameters and outputs
     sync_file(packed)

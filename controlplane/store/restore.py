@@ -6,6 +6,7 @@ Everything that can go wrong happens on copies beside the store; `files.py` says
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import sqlite3
 import tarfile
@@ -124,7 +125,7 @@ def _copy(
 ) -> int:
     found = hashlib.sha256()
     size = 0
-    with target.open("xb") as new:
+    with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as new:
         while piece := file.read(READ_BYTES):
             new.write(piece)
             found.update(piece)
