@@ -111,6 +111,8 @@ class Link:
         try:
             hello = await anext(requests, None)
             arrival = _read_hello(hello, call.namespace_id)
+            for space in (arrival.key[0], *arrival.serves):
+                call.principal.check(space)
             session, plan = await self._agents.arrive(arrival)
         except PawlError:
             self._sessions.traffic.refused += 1

@@ -25,19 +25,19 @@ class NamespaceService:
 
     async def get_namespace(self, call: Call, request: access_pb2.GetNamespaceRequest) -> access_pb2.Namespace:
         """Reads a namespace."""
-        return _answer(call, await self._namespaces.get(translate.read_key(request.id, "id")))
+        return _answer(call, await self._namespaces.get(_allowed(call, request.id, "id")))
 
     async def list_namespaces(
         self, call: Call, request: access_pb2.ListNamespacesRequest
     ) -> access_pb2.ListNamespacesResponse:
         """Lists namespaces, page by page."""
-        page, found = await self._namespaces.list(translate.read_question(DEFAULT, request))
+        page, found = await self._namespaces.list(translate.read_question(DEFAULT, request), call.principal.bound_to)
         return access_pb2.ListNamespacesResponse(data=map(translate.namespace, found), **translate.page_fields(page))
 
     async def update_namespace(self, call: Call, request: access_pb2.UpdateNamespaceRequest) -> access_pb2.Namespace:
         """Changes a namespace's description."""
         changed = await self._namespaces.update(
-            translate.read_key(request.namespace.id, "namespace.id"),
+            _allowed(call, request.namespace.id, "namespace.id"),
             translate.namespace_change(request.namespace, request.update_mask),
             etag=translate.read_etag(request.etag),
             request=call.idempotency,
@@ -47,13 +47,20 @@ class NamespaceService:
     async def delete_namespace(self, call: Call, request: access_pb2.DeleteNamespaceRequest) -> Empty:
         """Deletes a namespace with its jobs and schedules."""
         await self._namespaces.delete(
-            translate.read_key(request.id, "id"),
+            _allowed(call, request.id, "id"),
             cascade=translate.read_cascade(request.cascade),
             by=call.principal.subject,
             etag=translate.read_etag(request.etag),
             request=call.idempotency,
         )
         return Empty()
+
+
+def _allowed(call: Call, name: str, path: str) -> str:
+    """A namespace that the caller may touch. Raises Invalid, Forbidden."""
+    found = translate.read_key(name, path)
+    call.principal.check(found)
+    return found
 
 
 def _answer(call: Call, one: Namespace) -> access_pb2.Namespace:

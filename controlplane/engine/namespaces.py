@@ -18,7 +18,7 @@ from controlplane.engine.idempotency import once
 from controlplane.engine.jobs import unfinished_tasks
 from controlplane.engine.lists import Question
 from controlplane.engine.tasks import Tasks
-from controlplane.store import Connection, blobs, jobs, namespaces, plugins, schedules, tasks
+from controlplane.store import Connection, blobs, jobs, keys, namespaces, plugins, schedules, tasks
 from controlplane.store.query import Page
 
 REMEMBER_SECONDS = 1.0
@@ -85,11 +85,11 @@ class Namespaces:
         """The namespace. Raises NotFound."""
         return await self._engine.store.read(_required, namespace_id)
 
-    async def list(self, question: Question) -> tuple[Page, list[Namespace]]:
-        """One page of namespaces. Raises Invalid."""
+    async def list(self, question: Question, only: tuple[str, ...] | None = None) -> tuple[Page, list[Namespace]]:
+        """One page of namespaces, of some or of all. Raises Invalid."""
 
         def read(connection: Connection) -> tuple[Page, list[Namespace]]:
-            page = lists.ask(connection, NAMESPACES, namespaces.listing(), question, ("id",))
+            page = lists.ask(connection, NAMESPACES, namespaces.listing(only), question, ("id",))
             return page, [namespaces.of_row(row) for row in page.rows]
 
         return await self._engine.store.read(read)
@@ -139,6 +139,7 @@ class Namespaces:
             elif tasks.unfinished_of_namespace(connection, before.id, limit=1):
                 raise unfinished_tasks("namespace", before.id)
             _empty(connection, before.id, now)
+            keys.leave_namespace(connection, before.id, by, now)
             return before.id, None
 
         await once(self._engine, request, effect, lambda _connection, _id: None)

@@ -40,9 +40,10 @@ def missing(namespace_id: str) -> NotFound:
     return NotFound(message, reason="NAMESPACE_NOT_FOUND", facts={"resource": "namespace", "id": namespace_id})
 
 
-def listing() -> Listing:
-    """All of them."""
-    return Listing(sa.select(namespace), namespace.c)
+def listing(only: tuple[str, ...] | None = None) -> Listing:
+    """All of them, or some."""
+    found = sa.select(namespace)
+    return Listing(found if only is None else found.where(namespace.c.id.in_(only)), namespace.c)
 
 
 def is_task_of(rows: Table, task_id: sa.ColumnElement[Any], namespace_id: str) -> sa.ColumnElement[bool]:

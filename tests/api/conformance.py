@@ -11,11 +11,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx
-from google.api import annotations_pb2
+from google.api import annotations_pb2, httpbody_pb2
 from google.protobuf import (
+    any_pb2,
     descriptor_pb2,
     descriptor_pool,
     duration_pb2,
+    empty_pb2,
     field_mask_pb2,
     struct_pb2,
     timestamp_pb2,
@@ -25,14 +27,25 @@ from pawl.v1 import types_pb2
 
 from controlplane.api.call import Call
 from controlplane.api.guard import Guard
-from controlplane.api.methods import EVERYONE, Method, table
+from controlplane.api.methods import EVERYONE, Reach, Method, table
 from controlplane.api.pipeline import Pipeline
 from controlplane.api.rest_front import RestApp
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 # What the contract imports must be in the pool before it.
-USED = (annotations_pb2, types_pb2, duration_pb2, field_mask_pb2, struct_pb2, timestamp_pb2, wrappers_pb2)
+USED = (
+    annotations_pb2,
+    any_pb2,
+    duration_pb2,
+    empty_pb2,
+    field_mask_pb2,
+    httpbody_pb2,
+    struct_pb2,
+    timestamp_pb2,
+    types_pb2,
+    wrappers_pb2,
+)
 
 
 @lru_cache(maxsize=1)
@@ -58,8 +71,9 @@ def methods() -> dict[str, Method]:
     pool: Any = descriptor_pool.Default()
     pool.Add(files.file[0])
     module = SimpleNamespace(DESCRIPTOR=pool.FindFileByName("conformance.proto"))
-    roles = dict.fromkeys(("Get", "Delete", "Post", "Watch"), EVERYONE)
-    return dict(table([module], {"conformance.v1.Echo": roles}))
+    roles = dict.fromkeys((method.name for method in module.DESCRIPTOR.services_by_name["Echo"].methods), EVERYONE)
+    reach = {f"conformance.v1.Echo/{name}": Reach.KNOWN for name in roles}
+    return dict(table([module], {"conformance.v1.Echo": roles}, reach))
 
 
 class Echo:
@@ -78,8 +92,37 @@ class Echo:
             raise self.failure
         return request
 
-    delete = get
-    post = get
+    delete = post = nothing = convert = get
+
+    async def attach(self, call: Call, request: Any) -> Any:
+        """The file of the request."""
+        return (await self.get(call, request)).file
+
+    async def describe(self, call: Call, request: Any) -> Any:
+        """The names of what is inside."""
+        found = struct_pb2.ListValue()
+        found.extend(sorted((await self.get(call, request)).fields))
+        return found
+
+    async def collect(self, call: Call, requests: AsyncIterator[Any]) -> Any:
+        """The last request, with the texts and the bytes of all."""
+        texts, data, last = [], [], None
+        async for last in requests:
+            await self.get(call, last)
+            texts.append(last.text)
+            data.append(last.file.data)
+        answer = type(last)()
+        answer.CopyFrom(last)
+        answer.texts.extend(texts)
+        answer.file.data = b"".join(data)
+        return answer
+
+    async def download(self, call: Call, request: Any) -> AsyncIterator[Any]:
+        """The file of the request and then another, which breaks off after `failure`."""
+        yield httpbody_pb2.HttpBody(content_type=request.text or "text/plain", data=b"abc")
+        if self.failure is not None:
+            raise self.failure
+        yield httpbody_pb2.HttpBody(data=b"def")
 
     async def watch(self, call: Call, request: Any) -> AsyncIterator[Any]:
         """The request with versions after the one named, up to 3."""
@@ -100,14 +143,15 @@ async def exists(namespace: str) -> bool:
 class Front:
     """The REST front before an echo."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, guarded: bool = True) -> None:
         self.echo = Echo()
         self.pipeline = Pipeline(methods(), {"conformance.v1.Echo": self.echo}, namespace_exists=exists)
-        app: Any = RestApp(self.pipeline, Guard(), self._metrics)
-        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost:8080")
+        self.app = RestApp(self.pipeline, Guard(enforced=guarded), self._metrics)
+        transport = httpx.ASGITransport(app=self.app)  # type: ignore[arg-type] # httpx knows less of ASGI than ASGI says
+        self.client = httpx.AsyncClient(transport=transport, base_url="http://localhost:8080")
 
-    async def _metrics(self) -> bytes:
-        return self.pipeline.metrics.text()
+    async def _metrics(self, accept: str) -> tuple[str, bytes]:
+        return self.pipeline.metrics.text(accept)
 
     async def ask(self, verb: str, url: str, body: str | bytes | None = None, **headers: str) -> httpx.Response:
         """One request; header names with `_` for `-`."""

@@ -70,6 +70,10 @@ def _schedule(memory: Memory, name: str) -> Mapping[str, Any]:
     }
 
 
+def _key(memory: Memory) -> Mapping[str, Any]:
+    return {"name": f"ci-{memory.namespace}", "roles": ["SUBMITTER", "VIEWER"], "namespaces": [memory.namespace]}
+
+
 def _in(kind: Callable[..., Message], **fields: Any) -> Callable[[Memory], Message]:
     """A request that only needs the namespace beside constants."""
     return lambda memory: kind(namespace_id=memory.namespace, **fields)
@@ -268,6 +272,14 @@ STORY: tuple[Step, ...] = (
     Step("JobService/DeleteJob", _in(job_pb2.DeleteJobRequest, id="report"), expect="FAILED_PRECONDITION"),
     Step("JobService/DeleteJob", _in(job_pb2.DeleteJobRequest, id="report", cascade="CANCEL")),
     Step("JobService/GetJob", _in(job_pb2.GetJobRequest, id="report"), expect="NOT_FOUND"),
+    Step("KeyService/CreateKey", lambda m: access_pb2.CreateKeyRequest(key=_key(m), request_id="k-1"), "key"),
+    Step("KeyService/CreateKey", lambda m: access_pb2.CreateKeyRequest(key=_key(m)), expect="ALREADY_EXISTS"),
+    Step("KeyService/GetKey", lambda m: access_pb2.GetKeyRequest(id=f"ci-{m.namespace}")),
+    Step("KeyService/GetKey", lambda m: access_pb2.GetKeyRequest(id=m.id("key"))),
+    Step("KeyService/ListKeys", lambda m: access_pb2.ListKeysRequest(page={"page_size": 1}, order_by=["name"])),
+    Step("KeyService/RevokeKey", lambda m: access_pb2.RevokeKeyRequest(id=m.id("key"), etag="7"), expect="ABORTED"),
+    Step("KeyService/RevokeKey", lambda m: access_pb2.RevokeKeyRequest(id=m.id("key"), etag="1")),
+    Step("KeyService/GetKey", lambda m: access_pb2.GetKeyRequest(id=f"ci-{m.namespace}"), expect="NOT_FOUND"),
     Step(
         "NamespaceService/DeleteNamespace",
         lambda m: access_pb2.DeleteNamespaceRequest(id="default"),
@@ -281,13 +293,17 @@ GRPC_ONLY: Mapping[str, str] = {
     "PluginService/UploadPlugin": "the client streams; over REST the same is CreatePlugin with the module as its body",
 }
 
-# Answers that are about the moment or the whole server: only the outcome is compared.
+# Answers that are about the moment, of chance or about the whole server: only the outcome is compared.
 OUTCOME_ONLY = frozenset(
     {
         "SystemService/GetHealth",
         "SystemService/GetMetrics",
         "SystemService/GetGatewayStats",
         "NamespaceService/ListNamespaces",
+        "KeyService/CreateKey",
+        "KeyService/GetKey",
+        "KeyService/ListKeys",
+        "KeyService/RevokeKey",
     }
 )
 

@@ -31,7 +31,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from pawl.v1 import types_pb2 as pawl_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14pawl/v1/access.proto\x12\x07pawl.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13pawl/v1/types.proto\"\xb5\x01\n\tNamespace\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x15\n\x07version\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x34\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\nupdated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"Y\n\x16\x43reateNamespaceRequest\x12+\n\tnamespace\x18\x01 \x01(\x0b\x32\x12.pawl.v1.NamespaceB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\'\n\x13GetNamespaceRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"n\n\x15ListNamespacesRequest\x12&\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x1b\n\x04page\x18\x03 \x01(\x0b\x32\r.pawl.v1.Page\x12\x10\n\x08order_by\x18\x04 \x03(\t\"\xb0\x01\n\x16ListNamespacesResponse\x12 \n\x04\x64\x61ta\x18\x01 \x03(\x0b\x32\x12.pawl.v1.Namespace\x12\r\n\x05total\x18\x02 \x01(\x05\x12\x19\n\x11total_is_estimate\x18\x03 \x01(\x08\x12\x0c\n\x04page\x18\x04 \x01(\x05\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x10\n\x08has_more\x18\x06 \x01(\x08\x12\x17\n\x0fnext_page_token\x18\x07 \x01(\t\"\x98\x01\n\x16UpdateNamespaceRequest\x12+\n\tnamespace\x18\x01 \x01(\x0b\x32\x12.pawl.v1.NamespaceB\x04\xe2\x41\x01\x02\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\xae\x01\n\x16\x44\x65leteNamespaceRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x38\n\x07\x63\x61scade\x18\x02 \x01(\x0e\x32\'.pawl.v1.DeleteNamespaceRequest.Cascade\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"&\n\x07\x43\x61scade\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\n\n\x06\x43\x41NCEL\x10\x01\x32\xdb\x05\n\x10NamespaceService\x12\x93\x01\n\x0f\x43reateNamespace\x12\x1f.pawl.v1.CreateNamespaceRequest\x1a\x12.pawl.v1.Namespace\"K\x82\xd3\xe4\x93\x02\x45\"\x12/api/v1/namespaces:\tnamespaceZ$\"\x17/api/v1/namespaces/item:\tnamespace\x12\x61\n\x0cGetNamespace\x12\x1c.pawl.v1.GetNamespaceRequest\x1a\x12.pawl.v1.Namespace\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/api/v1/namespaces/{id}\x12\xaa\x01\n\x0eListNamespaces\x12\x1e.pawl.v1.ListNamespacesRequest\x1a\x1f.pawl.v1.ListNamespacesResponse\"W\x82\xd3\xe4\x93\x02Q\x12\x12/api/v1/namespacesZ\x1c\"\x17/api/v1/namespaces/page:\x01*Z\x1d\"\x18/api/v1/namespaces/query:\x01*\x12\xb3\x01\n\x0fUpdateNamespace\x12\x1f.pawl.v1.UpdateNamespaceRequest\x1a\x12.pawl.v1.Namespace\"k\x82\xd3\xe4\x93\x02\x65\x32!/api/v1/namespaces/{namespace.id}:\tnamespaceZ5\"(/api/v1/namespaces/{namespace.id}/update:\tnamespace\x12k\n\x0f\x44\x65leteNamespace\x12\x1f.pawl.v1.DeleteNamespaceRequest\x1a\x16.google.protobuf.Empty\"\x1f\x82\xd3\xe4\x93\x02\x19*\x17/api/v1/namespaces/{id}B?\n\x0b\x64\x65v.pawl.v1B\x0b\x41\x63\x63\x65ssProtoP\x01Z\x17pawl.dev/pawl/v1;pawlv1\xaa\x02\x07Pawl.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14pawl/v1/access.proto\x12\x07pawl.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13pawl/v1/types.proto\"\xb5\x01\n\tNamespace\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x15\n\x07version\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x34\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\nupdated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"Y\n\x16\x43reateNamespaceRequest\x12+\n\tnamespace\x18\x01 \x01(\x0b\x32\x12.pawl.v1.NamespaceB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\'\n\x13GetNamespaceRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"n\n\x15ListNamespacesRequest\x12&\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x1b\n\x04page\x18\x03 \x01(\x0b\x32\r.pawl.v1.Page\x12\x10\n\x08order_by\x18\x04 \x03(\t\"\xb0\x01\n\x16ListNamespacesResponse\x12 \n\x04\x64\x61ta\x18\x01 \x03(\x0b\x32\x12.pawl.v1.Namespace\x12\r\n\x05total\x18\x02 \x01(\x05\x12\x19\n\x11total_is_estimate\x18\x03 \x01(\x08\x12\x0c\n\x04page\x18\x04 \x01(\x05\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x10\n\x08has_more\x18\x06 \x01(\x08\x12\x17\n\x0fnext_page_token\x18\x07 \x01(\t\"\x98\x01\n\x16UpdateNamespaceRequest\x12+\n\tnamespace\x18\x01 \x01(\x0b\x32\x12.pawl.v1.NamespaceB\x04\xe2\x41\x01\x02\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\xae\x01\n\x16\x44\x65leteNamespaceRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x38\n\x07\x63\x61scade\x18\x02 \x01(\x0e\x32\'.pawl.v1.DeleteNamespaceRequest.Cascade\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"&\n\x07\x43\x61scade\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\n\n\x06\x43\x41NCEL\x10\x01\"\x9f\x04\n\x03Key\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12&\n\x05roles\x18\x04 \x03(\x0e\x32\x11.pawl.v1.Key.RoleB\x04\xe2\x41\x01\x02\x12\x12\n\nnamespaces\x18\x05 \x03(\t\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x06prefix\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06secret\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\ncreated_by\x18\t \x01(\tB\x04\xe2\x41\x01\x03\x12\x34\n\ncreated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x36\n\x0clast_used_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\nrevoked_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x18\n\nrevoked_by\x18\r \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07version\x18\x0e \x01(\x05\x42\x04\xe2\x41\x01\x03\"V\n\x04Role\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\t\n\x05\x41\x44MIN\x10\x01\x12\x0c\n\x08OPERATOR\x10\x02\x12\r\n\tSUBMITTER\x10\x03\x12\n\n\x06VIEWER\x10\x04\x12\t\n\x05\x41GENT\x10\x05\"G\n\x10\x43reateKeyRequest\x12\x1f\n\x03key\x18\x01 \x01(\x0b\x32\x0c.pawl.v1.KeyB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"!\n\rGetKeyRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"h\n\x0fListKeysRequest\x12&\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x1b\n\x04page\x18\x03 \x01(\x0b\x32\r.pawl.v1.Page\x12\x10\n\x08order_by\x18\x04 \x03(\t\"\xa4\x01\n\x10ListKeysResponse\x12\x1a\n\x04\x64\x61ta\x18\x01 \x03(\x0b\x32\x0c.pawl.v1.Key\x12\r\n\x05total\x18\x02 \x01(\x05\x12\x19\n\x11total_is_estimate\x18\x03 \x01(\x08\x12\x0c\n\x04page\x18\x04 \x01(\x05\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x10\n\x08has_more\x18\x06 \x01(\x08\x12\x17\n\x0fnext_page_token\x18\x07 \x01(\t\"U\n\x10RevokeKeyRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t2\xdb\x05\n\x10NamespaceService\x12\x93\x01\n\x0f\x43reateNamespace\x12\x1f.pawl.v1.CreateNamespaceRequest\x1a\x12.pawl.v1.Namespace\"K\x82\xd3\xe4\x93\x02\x45\"\x12/api/v1/namespaces:\tnamespaceZ$\"\x17/api/v1/namespaces/item:\tnamespace\x12\x61\n\x0cGetNamespace\x12\x1c.pawl.v1.GetNamespaceRequest\x1a\x12.pawl.v1.Namespace\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/api/v1/namespaces/{id}\x12\xaa\x01\n\x0eListNamespaces\x12\x1e.pawl.v1.ListNamespacesRequest\x1a\x1f.pawl.v1.ListNamespacesResponse\"W\x82\xd3\xe4\x93\x02Q\x12\x12/api/v1/namespacesZ\x1c\"\x17/api/v1/namespaces/page:\x01*Z\x1d\"\x18/api/v1/namespaces/query:\x01*\x12\xb3\x01\n\x0fUpdateNamespace\x12\x1f.pawl.v1.UpdateNamespaceRequest\x1a\x12.pawl.v1.Namespace\"k\x82\xd3\xe4\x93\x02\x65\x32!/api/v1/namespaces/{namespace.id}:\tnamespaceZ5\"(/api/v1/namespaces/{namespace.id}/update:\tnamespace\x12k\n\x0f\x44\x65leteNamespace\x12\x1f.pawl.v1.DeleteNamespaceRequest\x1a\x16.google.protobuf.Empty\"\x1f\x82\xd3\xe4\x93\x02\x19*\x17/api/v1/namespaces/{id}2\xdb\x03\n\nKeyService\x12i\n\tCreateKey\x12\x19.pawl.v1.CreateKeyRequest\x1a\x0c.pawl.v1.Key\"3\x82\xd3\xe4\x93\x02-\"\x0c/api/v1/keys:\x03keyZ\x18\"\x11/api/v1/keys/item:\x03key\x12I\n\x06GetKey\x12\x16.pawl.v1.GetKeyRequest\x1a\x0c.pawl.v1.Key\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/api/v1/keys/{id}\x12\x86\x01\n\x08ListKeys\x12\x18.pawl.v1.ListKeysRequest\x1a\x19.pawl.v1.ListKeysResponse\"E\x82\xd3\xe4\x93\x02?\x12\x0c/api/v1/keysZ\x16\"\x11/api/v1/keys/page:\x01*Z\x17\"\x12/api/v1/keys/query:\x01*\x12\x8d\x01\n\tRevokeKey\x12\x19.pawl.v1.RevokeKeyRequest\x1a\x0c.pawl.v1.Key\"W\x82\xd3\xe4\x93\x02Q\"\x18/api/v1/keys/{id}:revoke:\x01*Z\x1d\"\x18/api/v1/keys/{id}/revoke:\x01*Z\x13*\x11/api/v1/keys/{id}B?\n\x0b\x64\x65v.pawl.v1B\x0b\x41\x63\x63\x65ssProtoP\x01Z\x17pawl.dev/pawl/v1;pawlv1\xaa\x02\x07Pawl.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,6 +55,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATENAMESPACEREQUEST'].fields_by_name['namespace']._serialized_options = b'\342A\001\002'
   _globals['_DELETENAMESPACEREQUEST'].fields_by_name['id']._loaded_options = None
   _globals['_DELETENAMESPACEREQUEST'].fields_by_name['id']._serialized_options = b'\342A\001\002'
+  _globals['_KEY'].fields_by_name['id']._loaded_options = None
+  _globals['_KEY'].fields_by_name['id']._serialized_options = b'\342A\001\003'
+  _globals['_KEY'].fields_by_name['name']._loaded_options = None
+  _globals['_KEY'].fields_by_name['name']._serialized_options = b'\342A\001\002'
+  _globals['_KEY'].fields_by_name['roles']._loaded_options = None
+  _globals['_KEY'].fields_by_name['roles']._serialized_options = b'\342A\001\002'
+  _globals['_KEY'].fields_by_name['prefix']._loaded_options = None
+  _globals['_KEY'].fields_by_name['prefix']._serialized_options = b'\342A\001\003'
+  _globals['_KEY'].fields_by_name['secret']._loaded_options = None
+  _globals['_KEY'].fields_by_name['secret']._serialized_options = b'\342A\001\003'
+  _globals['_KEY'].fields_by_name['created_by']._loaded_options = None
+  _globals['_KEY'].fields_by_name['created_by']._serialized_options = b'\342A\001\003'
+  _globals['_KEY'].fields_by_name['created_at']._loaded_options = None
+  _globals['_KEY'].fields_by_name['created_at']._serialized_options = b'\342A\001\003'
+  _globals['_KEY'].fields_by_name['last_used_at']._loaded_options = None
+  _globals['_KEY'].fields_by_name['last_used_at']._serialized_options = b'\342A\001\003'
+  _globals['_KEY'].fields_by_name['revoked_at']._loaded_options = None
+  _globals['_KEY'].fields_by_name['revoked_at']._serialized_options = b'\342A\001\003'
+  _globals['_KEY'].fields_by_name['revoked_by']._loaded_options = None
+  _globals['_KEY'].fields_by_name['revoked_by']._serialized_options = b'\342A\001\003'
+  _globals['_KEY'].fields_by_name['version']._loaded_options = None
+  _globals['_KEY'].fields_by_name['version']._serialized_options = b'\342A\001\003'
+  _globals['_CREATEKEYREQUEST'].fields_by_name['key']._loaded_options = None
+  _globals['_CREATEKEYREQUEST'].fields_by_name['key']._serialized_options = b'\342A\001\002'
+  _globals['_GETKEYREQUEST'].fields_by_name['id']._loaded_options = None
+  _globals['_GETKEYREQUEST'].fields_by_name['id']._serialized_options = b'\342A\001\002'
+  _globals['_REVOKEKEYREQUEST'].fields_by_name['id']._loaded_options = None
+  _globals['_REVOKEKEYREQUEST'].fields_by_name['id']._serialized_options = b'\342A\001\002'
   _globals['_NAMESPACESERVICE'].methods_by_name['CreateNamespace']._loaded_options = None
   _globals['_NAMESPACESERVICE'].methods_by_name['CreateNamespace']._serialized_options = b'\202\323\344\223\002E\"\022/api/v1/namespaces:\tnamespaceZ$\"\027/api/v1/namespaces/item:\tnamespace'
   _globals['_NAMESPACESERVICE'].methods_by_name['GetNamespace']._loaded_options = None
@@ -65,6 +93,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NAMESPACESERVICE'].methods_by_name['UpdateNamespace']._serialized_options = b'\202\323\344\223\002e2!/api/v1/namespaces/{namespace.id}:\tnamespaceZ5\"(/api/v1/namespaces/{namespace.id}/update:\tnamespace'
   _globals['_NAMESPACESERVICE'].methods_by_name['DeleteNamespace']._loaded_options = None
   _globals['_NAMESPACESERVICE'].methods_by_name['DeleteNamespace']._serialized_options = b'\202\323\344\223\002\031*\027/api/v1/namespaces/{id}'
+  _globals['_KEYSERVICE'].methods_by_name['CreateKey']._loaded_options = None
+  _globals['_KEYSERVICE'].methods_by_name['CreateKey']._serialized_options = b'\202\323\344\223\002-\"\014/api/v1/keys:\003keyZ\030\"\021/api/v1/keys/item:\003key'
+  _globals['_KEYSERVICE'].methods_by_name['GetKey']._loaded_options = None
+  _globals['_KEYSERVICE'].methods_by_name['GetKey']._serialized_options = b'\202\323\344\223\002\023\022\021/api/v1/keys/{id}'
+  _globals['_KEYSERVICE'].methods_by_name['ListKeys']._loaded_options = None
+  _globals['_KEYSERVICE'].methods_by_name['ListKeys']._serialized_options = b'\202\323\344\223\002?\022\014/api/v1/keysZ\026\"\021/api/v1/keys/page:\001*Z\027\"\022/api/v1/keys/query:\001*'
+  _globals['_KEYSERVICE'].methods_by_name['RevokeKey']._loaded_options = None
+  _globals['_KEYSERVICE'].methods_by_name['RevokeKey']._serialized_options = b'\202\323\344\223\002Q\"\030/api/v1/keys/{id}:revoke:\001*Z\035\"\030/api/v1/keys/{id}/revoke:\001*Z\023*\021/api/v1/keys/{id}'
   _globals['_NAMESPACE']._serialized_start=244
   _globals['_NAMESPACE']._serialized_end=425
   _globals['_CREATENAMESPACEREQUEST']._serialized_start=427
@@ -81,6 +117,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETENAMESPACEREQUEST']._serialized_end=1180
   _globals['_DELETENAMESPACEREQUEST_CASCADE']._serialized_start=1142
   _globals['_DELETENAMESPACEREQUEST_CASCADE']._serialized_end=1180
-  _globals['_NAMESPACESERVICE']._serialized_start=1183
-  _globals['_NAMESPACESERVICE']._serialized_end=1914
+  _globals['_KEY']._serialized_start=1183
+  _globals['_KEY']._serialized_end=1726
+  _globals['_KEY_ROLE']._serialized_start=1640
+  _globals['_KEY_ROLE']._serialized_end=1726
+  _globals['_CREATEKEYREQUEST']._serialized_start=1728
+  _globals['_CREATEKEYREQUEST']._serialized_end=1799
+  _globals['_GETKEYREQUEST']._serialized_start=1801
+  _globals['_GETKEYREQUEST']._serialized_end=1834
+  _globals['_LISTKEYSREQUEST']._serialized_start=1836
+  _globals['_LISTKEYSREQUEST']._serialized_end=1940
+  _globals['_LISTKEYSRESPONSE']._serialized_start=1943
+  _globals['_LISTKEYSRESPONSE']._serialized_end=2107
+  _globals['_REVOKEKEYREQUEST']._serialized_start=2109
+  _globals['_REVOKEKEYREQUEST']._serialized_end=2194
+  _globals['_NAMESPACESERVICE']._serialized_start=2197
+  _globals['_NAMESPACESERVICE']._serialized_end=2928
+  _globals['_KEYSERVICE']._serialized_start=2931
+  _globals['_KEYSERVICE']._serialized_end=3406
 # @@protoc_insertion_point(module_scope)

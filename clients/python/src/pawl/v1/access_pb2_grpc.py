@@ -277,3 +277,218 @@ class NamespaceService(object):
             timeout,
             metadata,
             _registered_method=True)
+
+
+class KeyServiceStub(object):
+    """Keeps API keys. Admins see and revoke the keys that are good only where they are admins themselves; every other key sees
+    itself alone.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.CreateKey = channel.unary_unary(
+                '/pawl.v1.KeyService/CreateKey',
+                request_serializer=pawl_dot_v1_dot_access__pb2.CreateKeyRequest.SerializeToString,
+                response_deserializer=pawl_dot_v1_dot_access__pb2.Key.FromString,
+                _registered_method=True)
+        self.GetKey = channel.unary_unary(
+                '/pawl.v1.KeyService/GetKey',
+                request_serializer=pawl_dot_v1_dot_access__pb2.GetKeyRequest.SerializeToString,
+                response_deserializer=pawl_dot_v1_dot_access__pb2.Key.FromString,
+                _registered_method=True)
+        self.ListKeys = channel.unary_unary(
+                '/pawl.v1.KeyService/ListKeys',
+                request_serializer=pawl_dot_v1_dot_access__pb2.ListKeysRequest.SerializeToString,
+                response_deserializer=pawl_dot_v1_dot_access__pb2.ListKeysResponse.FromString,
+                _registered_method=True)
+        self.RevokeKey = channel.unary_unary(
+                '/pawl.v1.KeyService/RevokeKey',
+                request_serializer=pawl_dot_v1_dot_access__pb2.RevokeKeyRequest.SerializeToString,
+                response_deserializer=pawl_dot_v1_dot_access__pb2.Key.FromString,
+                _registered_method=True)
+
+
+class KeyServiceServicer(object):
+    """Keeps API keys. Admins see and revoke the keys that are good only where they are admins themselves; every other key sees
+    itself alone.
+    """
+
+    def CreateKey(self, request, context):
+        """Creates a key. The answer is the only one that ever holds its `secret`; a repeat with the same request id answers with
+        the key, but without the secret, for that is stored nowhere: revoke such a key and create another. Nobody creates a
+        key that is stronger than his own in roles, namespaces or time: PERMISSION_DENIED, with the field.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetKey(self, request, context):
+        """Reads a key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListKeys(self, request, context):
+        """Lists keys, page by page, the revoked and the expired ones too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeKey(self, request, context):
+        """Ends a key for good. Within two seconds no replica takes it any more, and the streams that it opened are ended. A key
+        that is revoked already stays as it is. The last living key that is an admin everywhere is kept from accidents:
+        FAILED_PRECONDITION unless `force` says so.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_KeyServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'CreateKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateKey,
+                    request_deserializer=pawl_dot_v1_dot_access__pb2.CreateKeyRequest.FromString,
+                    response_serializer=pawl_dot_v1_dot_access__pb2.Key.SerializeToString,
+            ),
+            'GetKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetKey,
+                    request_deserializer=pawl_dot_v1_dot_access__pb2.GetKeyRequest.FromString,
+                    response_serializer=pawl_dot_v1_dot_access__pb2.Key.SerializeToString,
+            ),
+            'ListKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListKeys,
+                    request_deserializer=pawl_dot_v1_dot_access__pb2.ListKeysRequest.FromString,
+                    response_serializer=pawl_dot_v1_dot_access__pb2.ListKeysResponse.SerializeToString,
+            ),
+            'RevokeKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeKey,
+                    request_deserializer=pawl_dot_v1_dot_access__pb2.RevokeKeyRequest.FromString,
+                    response_serializer=pawl_dot_v1_dot_access__pb2.Key.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'pawl.v1.KeyService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('pawl.v1.KeyService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class KeyService(object):
+    """Keeps API keys. Admins see and revoke the keys that are good only where they are admins themselves; every other key sees
+    itself alone.
+    """
+
+    @staticmethod
+    def CreateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pawl.v1.KeyService/CreateKey',
+            pawl_dot_v1_dot_access__pb2.CreateKeyRequest.SerializeToString,
+            pawl_dot_v1_dot_access__pb2.Key.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pawl.v1.KeyService/GetKey',
+            pawl_dot_v1_dot_access__pb2.GetKeyRequest.SerializeToString,
+            pawl_dot_v1_dot_access__pb2.Key.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pawl.v1.KeyService/ListKeys',
+            pawl_dot_v1_dot_access__pb2.ListKeysRequest.SerializeToString,
+            pawl_dot_v1_dot_access__pb2.ListKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pawl.v1.KeyService/RevokeKey',
+            pawl_dot_v1_dot_access__pb2.RevokeKeyRequest.SerializeToString,
+            pawl_dot_v1_dot_access__pb2.Key.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
