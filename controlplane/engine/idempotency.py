@@ -1,4 +1,4 @@
-"""Doing something once per request id, whoever repeats it and whenever within a day.
+"""Doing something once per request id, whoever repeats it and whenever within a day (a setting).
 
 The key is written in the effect's transaction. A repeat finds it and reads the resource again; the same id with other
 content is refused. A refusal by the domain is an outcome as well: it is recorded after its transaction was rolled back,
@@ -48,7 +48,7 @@ async def once(
                 return reread(connection, outcome.resource_id)
         resource_id, result = effect(connection, now)
         if key is not None:
-            idempotency.insert_many(connection, [(key, resource_id, None)], now)
+            idempotency.insert_many(connection, [(key, resource_id, None)], now + engine.request_ids_kept)
         return result
 
     try:
@@ -56,7 +56,7 @@ async def once(
     except _OUTCOMES as refusal:
         if key is None or refusal.reason == "REQUEST_ID_REUSED":
             raise
-        if await _write(engine, record_refusal, key, refusal, engine.clock.now()):
+        if await _write(engine, record_refusal, key, refusal, engine.clock.now(), engine.request_ids_kept):
             raise
     # The same call, made at the same time, was faster: what we were refused with is what it had done.
     return await engine.store.write(transaction)
@@ -84,11 +84,11 @@ def raise_refusal(key: IdempotencyKey, outcome: Outcome) -> None:
         raise decode_refusal(outcome.refusal)
 
 
-def record_refusal(connection: Connection, key: IdempotencyKey, refusal: PawlError, now: int) -> bool:
+def record_refusal(connection: Connection, key: IdempotencyKey, refusal: PawlError, now: int, kept: int) -> bool:
     """Keep a refusal as the outcome of its key; False if the key has an outcome already."""
     if key in idempotency.find_many(connection, [key], now):
         return False
-    idempotency.insert_many(connection, [(key, "", encode_refusal(refusal))], now)
+    idempotency.insert_many(connection, [(key, "", encode_refusal(refusal))], now + kept)
     return True
 
 

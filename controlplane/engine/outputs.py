@@ -21,8 +21,7 @@ from controlplane.store import Connection, Row, blobs, instances, outputs, tasks
 from controlplane.store.outputs import Upload
 
 PIECE = blobs.CHUNK
-KEPT = 86_400_000_000  # microseconds that an upload waits for its result
-DROPPED_AT_ONCE = 8  # a hundred mebibytes each, at worst
+DROPPED_AT_ONCE = 1  # a hundred mebibytes, at worst
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -142,11 +141,11 @@ class Outputs:
             raise _deleted(what)
         return size
 
-    async def drop_stale(self) -> int:
-        """Forget uploads that no result has asked for within a day; how many."""
+    async def drop_stale(self, before: int) -> int:
+        """Forget a few uploads that no result has asked for since; how many."""
 
         def drop(connection: Connection) -> int:
-            found = outputs.stale(connection, self._engine.clock.now() - KEPT, DROPPED_AT_ONCE)
+            found = outputs.stale(connection, before, DROPPED_AT_ONCE)
             for upload in found:
                 outputs.discard(connection, upload)
             return len(found)

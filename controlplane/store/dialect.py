@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +19,11 @@ from controlplane.domain.ids import first_id_at
 SQLITE_FLOOR = (3, 35, 0)  # RETURNING and upserts
 POSTGRES_FLOOR = (13, 0, 0)
 MIGRATION_LOCK = 0x7061776C  # "pawl": the advisory lock that migrations take
+HISTORY_LOCK = 0x7061776D  # the one after it: dropping months against taking a task back out of history
+LOCK_MILLISECONDS = 250  # what a change of partitions waits for its locks; everybody else waits behind it
+LONG_SECONDS = 600
+INCREMENTAL = 2  # SQLite's number for auto_vacuum=INCREMENTAL
+FREE_PAGES = 2_000  # 8 MiB that a SQLite file keeps for what comes next
 
 # What a partition is worth: range bounds are computable from the id, so a month can be dropped whole.
 MONTHS_AHEAD = 1
@@ -67,7 +75,9 @@ def configure_sqlite(engine: Engine, *, writer: bool) -> None:
     @event.listens_for(engine, "connect")
     def _connect(connection: sqlite3.Connection, _: object) -> None:
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "temp_store=MEMORY"):
+        # First of all, for it counts only while a file is empty: pages that retention freed can be given back.
+        first = "auto_vacuum=INCREMENTAL"
+        for pragma in (first, "journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "temp_store=MEMORY"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -312,32 +322,158 @@ def lock_for_migration(connection: Connection) -> None:
 
 def month_bounds(instant: int) -> tuple[str, int, int]:
     """Name, first and next-first instant of the UTC month that `instant` lies in: ("2026_11", ..., ...)."""
-    import datetime as dt
-
     first = dt.datetime.fromtimestamp(instant / 1e6, dt.UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     following = (first + dt.timedelta(days=32)).replace(day=1)
     return f"{first:%Y_%m}", int(first.timestamp() * 1e6), int(following.timestamp() * 1e6)
 
 
-def create_partitions(connection: Connection, tables: Iterable[Table], now: int) -> None:
-    """This month's and next month's partitions, and a default one that should stay empty. PostgreSQL only:
-    one SQLite file has no use for them.
+@dataclass(frozen=True, slots=True)
+class Month:
+    """A month that has partitions: from `first` on, until before `until`."""
+
+    name: str
+    first: int
+    until: int
+
+
+def months_of(connection: Connection, table: Table) -> list[Month]:
+    """The months for which a table has partitions, oldest first; none on SQLite, where one file has no use for them."""
+    if not is_postgres(connection):
+        return []
+    found = connection.execute(
+        sa.text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = CAST(:name AS regclass)"),
+        {"name": table.name},
+    )
+    names = (re.fullmatch(rf'"?{table.name}_(\d{{4}})_(\d\d)"?', name) for name in found.scalars())
+    starts = sorted(dt.datetime(int(one[1]), int(one[2]), 1, tzinfo=dt.UTC) for one in names if one)
+    return [Month(*month_bounds(round(start.timestamp() * 1e6))) for start in starts]
+
+
+def create_partitions(connection: Connection, tables: Sequence[Table], now: int) -> list[str]:
+    """This month's and next month's partitions, and a default one that should stay empty; which were missing, and are
+    analysed now. PostgreSQL only: one SQLite file has no use for them.
     """
     if not is_postgres(connection):
-        return
-    name, first, following = month_bounds(now)
-    months = [(name, first, following)]
+        return []
+    months = [Month(*month_bounds(now))]
     for _ in range(MONTHS_AHEAD):
-        months.append(month_bounds(months[-1][2]))
+        months.append(Month(*month_bounds(months[-1].until)))
+    wanted = [f"{table.name}_{month.name}" for month in months for table in tables]
+    wanted += [f"{table.name}_default" for table in tables]
+    missing = _missing(connection, wanted)
     for table in tables:
-        for month, start, end in months:
-            connection.exec_driver_sql(
-                f'CREATE TABLE IF NOT EXISTS "{table.name}_{month}" PARTITION OF "{table.name}" '
-                f"FOR VALUES FROM ('{first_id_at(start)}') TO ('{first_id_at(end)}')"
-            )
+        if f"{table.name}_default" in missing:
+            connection.exec_driver_sql(f'CREATE TABLE "{table.name}_default" PARTITION OF "{table.name}" DEFAULT')
+    for month in months:
+        if any(f"{table.name}_{month.name}" in missing for table in tables):
+            create_month(connection, tables, month)
+    return sorted(missing)
+
+
+def _missing(connection: Connection, names: Sequence[str]) -> set[str]:
+    there = sa.text("SELECT name FROM unnest(CAST(:names AS text[])) AS name WHERE to_regclass(name) IS NULL")
+    return set(connection.execute(there, {"names": list(names)}).scalars())
+
+
+def create_month(connection: Connection, tables: Sequence[Table], month: Month) -> None:
+    """Partitions of one month, where they are missing, with what strayed into the default one before they were there.
+
+    Made apart and attached: that keeps nobody from the table. Made in place it would have to be locked, and refused
+    while the default partition holds a row of that month.
+    """
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_MILLISECONDS}")
+    low, high = first_id_at(month.first), first_id_at(month.until)
+    for table in tables:
+        name, key = f"{table.name}_{month.name}", next(iter(table.primary_key.columns)).name
+        if not _missing(connection, [name]):
+            continue
+        connection.exec_driver_sql(f'CREATE TABLE "{name}" (LIKE "{table.name}" INCLUDING ALL)')
         connection.exec_driver_sql(
-            f'CREATE TABLE IF NOT EXISTS "{table.name}_default" PARTITION OF "{table.name}" DEFAULT'
+            f'WITH strayed AS (DELETE FROM "{table.name}_default" WHERE "{key}" >= \'{low}\' AND "{key}" < \'{high}\''
+            f' RETURNING *) INSERT INTO "{name}" SELECT * FROM strayed'
         )
+        connection.exec_driver_sql(
+            f"ALTER TABLE \"{table.name}\" ATTACH PARTITION \"{name}\" FOR VALUES FROM ('{low}') TO ('{high}')"
+        )
+        connection.exec_driver_sql(f'ANALYZE "{name}"')
+
+
+def strays(connection: Connection, tables: Iterable[Table]) -> dict[str, str]:
+    """Tables whose default partition is not empty, each with the smallest id in it."""
+    if not is_postgres(connection):
+        return {}
+    found = {}
+    for table in tables:
+        key = next(iter(table.primary_key.columns)).name
+        first = connection.exec_driver_sql(f'SELECT "{key}" FROM "{table.name}_default" ORDER BY 1 LIMIT 1').scalar()
+        if first is not None:
+            found[table.name] = str(first)
+    return found
+
+
+def lock_out(connection: Connection, tables: Iterable[Table]) -> None:
+    """Keep everybody else from these tables until this transaction ends. Gives up soon, for whoever comes after us
+    waits behind us.
+    """
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_MILLISECONDS}")
+    connection.exec_driver_sql("LOCK TABLE " + _listed(table.name for table in tables) + " IN ACCESS EXCLUSIVE MODE")
+
+
+def drop_partition(connection: Connection, table: Table, month: Month) -> None:
+    """A month of a table, with everything in it."""
+    connection.exec_driver_sql(f'DROP TABLE IF EXISTS "{table.name}_{month.name}"')
+
+
+def empty_partition(connection: Connection, table: Table, month: Month) -> None:
+    """Everything in a month of a table; the partition stays for what may yet come."""
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_MILLISECONDS}")
+    if not _missing(connection, [f"{table.name}_{month.name}"]):
+        connection.exec_driver_sql(f'TRUNCATE "{table.name}_{month.name}"')
+
+
+def hold_history(connection: Connection, *, shared: bool = False) -> None:
+    """Whoever drops history, and whoever takes a task back out of it (`shared`), exclude each other. SQLite's
+    transaction is that lock already.
+    """
+    if is_postgres(connection):
+        lock = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+        connection.exec_driver_sql(f"SELECT {lock}({HISTORY_LOCK})")
+
+
+def take_time(connection: Connection) -> None:
+    """This transaction reads a lot: the limit of one statement is not for it."""
+    if is_postgres(connection):
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {LONG_SECONDS * 1000}")
+
+
+def analyse(connection: Connection, tables: Iterable[Table]) -> None:
+    """Let the planner know what has grown. PostgreSQL does so by itself, but never for a partitioned table as a whole.
+    SQLite is left without: its own guesses prefer indexes, and figures of a small beginning would mislead it later.
+    """
+    if is_postgres(connection):
+        take_time(connection)
+        for table in tables:
+            connection.exec_driver_sql(f'ANALYZE "{table.name}"')
+
+
+def give_back(connection: Connection, most: int) -> int:
+    """Give free pages of a SQLite file back to the file system, once they are a tenth of it; how many. PostgreSQL's
+    autovacuum reuses them, and dropped partitions are gone at once.
+    """
+    if is_postgres(connection):
+        return 0
+    free, pages, mode = (
+        int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+        for name in ("freelist_count", "page_count", "auto_vacuum")
+    )
+    if mode != INCREMENTAL or free < max(FREE_PAGES, pages // 10):
+        return 0
+    driver = connection.connection.driver_connection
+    assert driver is not None  # the transaction is open
+    given = min(most, free)
+    for _ in range(given):  # asked for many, the statement stops after the first: Python does not step it on
+        driver.execute("PRAGMA incremental_vacuum(1)")
+    return given
 
 
 def tune_tables(connection: Connection) -> None:

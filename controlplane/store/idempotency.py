@@ -12,8 +12,6 @@ from controlplane.domain.idempotency import IdempotencyKey
 from controlplane.store import dialect
 from controlplane.store.tables import idempotency
 
-KEEP = 24 * 3600 * 1_000_000
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -25,13 +23,17 @@ class Outcome:
 
 
 def find_many(connection: Connection, keys: Iterable[IdempotencyKey], now: int) -> dict[IdempotencyKey, Outcome]:
-    """Outcomes of keys that were used and have not expired."""
+    """Outcomes of keys that were used and have not expired. An expired one goes: whoever asks is about to use the key
+    again, and upkeep, which takes the others, may not have come by.
+    """
     wanted = list(keys)
     if not wanted:
         return {}
     # Which have expired is looked at here: asked of the database, it is tempted to read everything that has not.
-    rows = connection.execute(sa.select(idempotency).where(_are_of(connection, wanted)))
+    rows = connection.execute(sa.select(idempotency).where(_are_of(connection, wanted))).all()
     found = {(row.namespace_id, row.method, row.request_id): row for row in rows if row.expires_at > now}
+    if len(found) < len(rows):
+        connection.execute(idempotency.delete().where(_are_of(connection, wanted), idempotency.c.expires_at <= now))
     outcomes = {}
     for key in wanted:
         row = found.get((key.namespace_id, key.method, key.request_id))
@@ -40,15 +42,12 @@ def find_many(connection: Connection, keys: Iterable[IdempotencyKey], now: int) 
     return outcomes
 
 
-def insert_many(connection: Connection, used: Sequence[tuple[IdempotencyKey, str, str | None]], now: int) -> None:
-    """Record (key, resource id, refusal). An expired row with the same key makes room; a living one raises
-    IntegrityError: another replica was faster, and the whole transaction is repeated.
+def insert_many(
+    connection: Connection, used: Sequence[tuple[IdempotencyKey, str, str | None]], expires_at: int
+) -> None:
+    """Record (key, resource id, refusal) of keys that `find_many` has not found. Raises IntegrityError when another
+    replica was faster: the whole transaction is repeated.
     """
-    if not used:
-        return
-    connection.execute(
-        idempotency.delete().where(_are_of(connection, [key for key, _, _ in used]), idempotency.c.expires_at <= now)
-    )
     dialect.insert_rows(
         connection,
         idempotency,
@@ -60,7 +59,7 @@ def insert_many(connection: Connection, used: Sequence[tuple[IdempotencyKey, str
                 "fingerprint": key.fingerprint,
                 "resource_id": resource_id,
                 "refusal": refusal,
-                "expires_at": now + KEEP,
+                "expires_at": expires_at,
             }
             for key, resource_id, refusal in used
         ],
@@ -71,11 +70,3 @@ def _are_of(connection: Connection, keys: Sequence[IdempotencyKey]) -> sa.Column
     columns = (idempotency.c.namespace_id, idempotency.c.method, idempotency.c.request_id)
     wanted = [(key.namespace_id, key.method, key.request_id) for key in keys]
     return dialect.keyed(columns, wanted, arrays=dialect.is_postgres(connection))
-
-
-def delete_expired(connection: Connection, now: int, limit: int = 10_000) -> int:
-    """Forget keys whose day is over; how many."""
-    old = sa.select(idempotency.c.namespace_id, idempotency.c.method, idempotency.c.request_id)
-    old = old.where(idempotency.c.expires_at <= now).limit(limit)
-    key = sa.tuple_(idempotency.c.namespace_id, idempotency.c.method, idempotency.c.request_id)
-    return connection.execute(idempotency.delete().where(key.in_(old))).rowcount

@@ -111,13 +111,14 @@ def stale(connection: Connection, before: int, limit: int) -> Sequence[Upload]:
     return [_of_row(row) for row in connection.execute(dialect.for_update(statement, skip_locked=True))]
 
 
-def release_of_task(connection: Connection, task_id: str) -> None:
-    """A task goes: its outputs are held no more, nor those on their way."""
-    uploads = sa.select(output_upload).where(output_upload.c.task_id == task_id).order_by(output_upload.c.token)
+def release_of_tasks(connection: Connection, ids: Sequence[str]) -> None:
+    """Tasks go: their outputs are held no more, nor those on their way."""
+    mine = dialect.one_of(connection, output_upload.c.task_id, ids)
+    uploads = sa.select(output_upload).where(mine).order_by(output_upload.c.task_id, output_upload.c.token)
     for row in connection.execute(dialect.for_update(uploads)).all():
         discard(connection, _of_row(row))
     held = sa.select(task_instance.c.output_digest).where(
-        task_instance.c.task_id == task_id, task_instance.c.output_digest.is_not(None)
+        dialect.one_of(connection, task_instance.c.task_id, ids), task_instance.c.output_digest.is_not(None)
     )
     for digest in sorted(connection.execute(held).scalars()):  # in one order, so that two never wait in a circle
         blobs.release(connection, digest)

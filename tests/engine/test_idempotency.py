@@ -15,7 +15,7 @@ from controlplane.engine.idempotency import decode_refusal, encode_refusal, once
 from controlplane.engine.jobs import JobDraft
 from controlplane.engine.lists import Question
 from controlplane.engine.tasks import NewTask, TaskView
-from controlplane.store import Connection, idempotency
+from controlplane.store import Connection, retention
 from tests.engine.stage import MovedClock, Replica, committing, opened
 
 DAY = 24 * 3600
@@ -112,7 +112,7 @@ async def test_a_request_id_is_forgotten_after_a_day(one: Replica) -> None:
     one.clock.move(1)
     assert (await one.create(key=key()))[0].id != first.id
     one.clock.move(DAY)
-    assert await one.engine.store.write(idempotency.delete_expired, one.clock.now()) == 1
+    assert await one.engine.store.write(retention.delete_request_ids, one.clock.now(), 100) == 1
 
 
 async def test_a_repeat_of_a_create_whose_task_was_deleted_finds_nothing_and_makes_nothing(one: Replica) -> None:

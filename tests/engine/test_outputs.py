@@ -179,10 +179,11 @@ async def test_what_no_result_has_asked_for_within_a_day_goes(one: Replica, outp
     [ref] = await running(one)
     for number in range(pieces):
         await outputs.put(ref, KEY, piece(number * PIECE))
+    put = one.clock.now()
     one.clock.move(DAY)
-    assert await outputs.drop_stale() == 0
+    assert await outputs.drop_stale(put) == 0
     one.clock.move(0.001)
-    assert await outputs.drop_stale() == 1
+    assert await outputs.drop_stale(put + 1) == 1
     assert await stored(one) == (0, 0, 0)
 
 
