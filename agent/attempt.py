@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from pawl.link import Result, boot_clock
+from pawl.tracing import Trace
 from pawl.v1 import agent_pb2, job_pb2, task_pb2, types_pb2
 
 from agent.executors.base import (
@@ -334,7 +335,7 @@ def work_of(item: agent_pb2.Assign.Item) -> Work:
         parameters=_payload_of(item.parameters) if item.HasField("parameters") else None,
         limits=Limits(output_bytes=min(wanted, LARGEST_OUTPUT_BYTES), log_bytes=LOG_BYTES),
         grace_seconds=config.grace_seconds if config.HasField("grace_seconds") else DEFAULT_GRACE_SECONDS,
-        traceparent=item.traceparent,
+        trace=Trace.of({"traceparent": item.traceparent, "tracestate": item.tracestate, "baggage": item.baggage}),
     )
 
 

@@ -81,6 +81,13 @@ class LoggingSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: str = "text"
 
 
+class TelemetrySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[telemetry]"""
+
+    # Where spans go by OTLP over HTTP. Empty: nowhere. What is traced was decided when the task was created.
+    otlp_endpoint: str = ""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All of them."""
 
@@ -88,6 +95,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     executor: ExecutorSection = ExecutorSection()
     server: ServerSection = ServerSection()
     logging: LoggingSection = LoggingSection()
+    telemetry: TelemetrySection = TelemetrySection()
     # What the agent can be chosen by, beside the `sys_*` that it sets itself.
     labels: dict[str, str] = {}
     # The lowest layer of every process's environment.

@@ -14,13 +14,13 @@ import re
 import socket
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 from urllib.parse import quote, urljoin, urlsplit
 
 import httpcore
+from pawl.hosts import DEFAULT_PORTS, HostRule, as_address, is_host
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -28,14 +28,12 @@ MOST_REDIRECTS: Final = 10
 MAX_URL: Final = 8192
 MAX_HEADERS: Final = 64
 MAX_HEADER_BYTES: Final = 32 << 10
-DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 FORBIDDEN_HEADERS: Final = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer", "expect"}
 )
 """What frames the message is the client's own; `proxy-*` as well."""
 PRIVATE_HEADERS: Final = frozenset({"authorization", "cookie", "x-api-key"})
 """Do not follow a redirect to another origin."""
-_NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
@@ -48,31 +46,6 @@ class EgressError(Exception):
         super().__init__(message)
         self.code = code
         self.retryable = retryable
-
-
-@dataclass(frozen=True, slots=True)
-class HostRule:
-    """`host`, `host:port` or `*.domain`; without a port the usual ones of http and https."""
-
-    host: str
-    port: int | None = None
-
-    @classmethod
-    def of(cls, text: str) -> HostRule:
-        """ValueError says what is wrong with it."""
-        host, port = _split_port(text.strip().lower())
-        bare = host.removeprefix("*.")
-        if not _is_host(bare):
-            raise ValueError(f"{text!r} is no host: write example.com, *.example.com, 10.0.0.1 or example.com:8443")
-        if host != bare and ("." not in bare or _as_address(bare) is not None):
-            raise ValueError(f"{text!r}: a wildcard needs a domain of two labels at least")
-        return cls(host, port)
-
-    def matches(self, host: str, port: int, scheme: str) -> bool:
-        """Does a request to this host and port fall under the rule?"""
-        if port != self.port and not (self.port is None and port == DEFAULT_PORTS[scheme]):
-            return False
-        return host == self.host or (self.host.startswith("*.") and host.endswith(self.host[1:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +104,7 @@ class Target:
         if "@" in parts.netloc or "\\" in parts.netloc:
             raise _invalid("url", "must hold no user name")
         host = (parts.hostname or "").lower().removesuffix(".")
-        if not _is_host(host):
+        if not is_host(host):
             raise _invalid("url", "has no host that can be called")
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return cls(parts.scheme, host, port or DEFAULT_PORTS[parts.scheme], path)
@@ -290,7 +263,7 @@ async def _addresses(host: str, port: int) -> list[str]:
 
 def may_call(address: str, *, private: bool) -> bool:
     """Whether a connection to this address is allowed. Addresses that carry another are judged by that one."""
-    known = _as_address(address)
+    known = as_address(address)
     if known is None or known.is_multicast or known.is_unspecified:
         return False
     if private:
@@ -309,33 +282,6 @@ def _inner(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.
     if address.teredo is not None:
         return address.teredo[1]
     return address.ipv4_mapped or address.sixtofour
-
-
-def _as_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    with suppress(ValueError):
-        return ipaddress.ip_address(text.partition("%")[0])
-    return None
-
-
-def _is_host(text: str) -> bool:
-    return len(text) <= 253 and (_as_address(text) is not None or _NAME.fullmatch(text) is not None) and "%" not in text
-
-
-def _split_port(text: str) -> tuple[str, int | None]:
-    if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
-        digits = rest.removeprefix(":")
-        if not bracket or (rest and not rest.startswith(":")):
-            return text, None
-    elif text.count(":") == 1:
-        host, _, digits = text.partition(":")
-    else:
-        return text, None
-    if not digits and text.endswith("]"):
-        return host, None
-    if not digits.isdecimal() or not digits.isascii() or not 0 < int(digits) < 65536:
-        raise ValueError(f"{text!r}: the port must be a number from 1 to 65535")
-    return host, int(digits)
 
 
 def _invalid(name: str, message: str) -> EgressError:

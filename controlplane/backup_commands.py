@@ -141,7 +141,9 @@ def _said(what: str) -> Callable[[int, int], None]:
         nonlocal last
         if time.monotonic() - last >= SAY_EVERY_SECONDS:
             last = time.monotonic()
-            sys.stderr.write(f"pawl: {what} {done / 2**20:,.0f} of {total / 2**20:,.0f} MiB ({done * 100 // total} %)\n")
+            sys.stderr.write(
+                f"pawl: {what} {done / 2**20:,.0f} of {total / 2**20:,.0f} MiB ({done * 100 // total} %)\n"
+            )
 
     return progress
 

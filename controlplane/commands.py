@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from controlplane.devmode import AgentProcess
     from controlplane.wiring import Addresses, ControlPlane
 
+EXIT_DEFECT = 1
 EXIT_SETTINGS = 2
 EXIT_UNAVAILABLE = 5
 
@@ -47,14 +48,15 @@ def server(
     """Start a control plane: REST and gRPC, scheduler and dispatcher. SIGTERM stops it in order."""
     flags = _flags(database, data_dir, http_port, grpc_port, log_level, log_format)
     flags |= {"server.host": host, "server.insecure": insecure or None}
-    settings = _load(config, flags).settings
+    loaded = _load(config, flags)
+    settings = loaded.settings
     if not settings.server.insecure:
         raise _fail(
             "credentials do not exist yet, so anyone who reaches the ports could run anything;"
             " say --insecure to serve all the same, or use `pawl dev`, which answers this machine only",
             EXIT_SETTINGS,
         )
-    _run(settings, lambda addresses: _announce(addresses, settings))
+    _run(loaded, _reader(config, flags), lambda addresses: _announce(addresses, settings))
 
 
 def dev(
@@ -71,8 +73,9 @@ def dev(
     """Everything on this machine: a control plane on loopback and an agent beside it. Ctrl-C stops both."""
     from controlplane.devmode import AgentProcess
 
-    flags = _flags(database, data_dir, http_port, grpc_port, log_level, log_format)
-    settings = _load(config, flags | {"server.host": "127.0.0.1"}).settings
+    flags = _flags(database, data_dir, http_port, grpc_port, log_level, log_format) | {"server.host": "127.0.0.1"}
+    loaded = _load(config, flags)
+    settings = loaded.settings
     beside = None if no_agent else AgentProcess(settings.data_dir, slots or (os.cpu_count() or 1) * 4)
 
     def ready(addresses: Addresses) -> None:
@@ -81,7 +84,7 @@ def dev(
         _welcome(addresses, settings)
 
     try:
-        _run(settings, ready, beside)
+        _run(loaded, _reader(config, flags), ready, beside)
     finally:
         if beside is not None:
             beside.stop()
@@ -200,6 +203,17 @@ def _load(config: Path | None, flags: Mapping[str, object]) -> Loaded[Settings]:
     return loaded
 
 
+def _reader(config: Path | None, flags: Mapping[str, object]) -> Callable[[], Loaded[Settings]]:
+    """Reads the settings again, as SIGHUP asks. What it makes raises SettingsError."""
+
+    def read() -> Loaded[Settings]:
+        from controlplane.config import load_settings
+
+        return load_settings(config, os.environ, flags)
+
+    return read
+
+
 def _agent_rows(file: Path | None) -> list[tuple[str, object, str]]:
     """The agent's settings, through its own entry point: the control plane does not import agents."""
     from importlib.metadata import entry_points
@@ -213,40 +227,54 @@ def _agent_rows(file: Path | None) -> list[tuple[str, object, str]]:
     return []
 
 
-def _run(settings: Settings, ready: Callable[[Addresses], None], beside: AgentProcess | None = None) -> None:
+def _run(
+    loaded: Loaded[Settings],
+    reread: Callable[[], Loaded[Settings]],
+    ready: Callable[[Addresses], None],
+    beside: AgentProcess | None = None,
+) -> None:
     import asyncio
 
-    from controlplane import telemetry
-    from controlplane.domain.errors import Unavailable
+    from controlplane.log_setup import set_up_logging
 
-    level = settings.logging.level.replace("warning", "warn").replace("warn", "warning")
-    telemetry.set_up_logging(level=level, json=settings.logging.format == "json")
+    settings = loaded.settings
+    json = settings.logging.format == "json"
+    set_up_logging(level=settings.logging.level, json=json)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(settings, ready, beside))
-    except BaseExceptionGroup as group:
-        raise _expected(group) from None
-    except (Unavailable, OSError) as error:
-        raise _fail(getattr(error, "message", str(error)), EXIT_UNAVAILABLE) from None
+            runner.run(_serve(loaded, reread, ready, beside))
+    except Exception as error:
+        raise _failed(error, json=json) from None
 
 
-async def _serve(settings: Settings, ready: Callable[[Addresses], None], beside: AgentProcess | None) -> None:
+async def _serve(
+    loaded: Loaded[Settings],
+    reread: Callable[[], Loaded[Settings]],
+    ready: Callable[[Addresses], None],
+    beside: AgentProcess | None,
+) -> None:
     """Until a signal: first the agent beside us says goodbye, then the control plane stops. A second one: at once."""
     import asyncio
     import signal
 
+    import structlog
+
     from controlplane.wiring import ControlPlane
 
-    plane = ControlPlane(settings)
+    settings = loaded.settings
+    plane = ControlPlane(settings, origins=loaded.origins)
     asked = asyncio.Event()
+    log = structlog.get_logger("controlplane")
 
     def ask(number: int) -> None:
         if asked.is_set():
             _end_at_once(number, settings, beside)
+        log.info("received a signal, shutting down gracefully", signal=signal.Signals(number).name)
         asked.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ask, number)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, plane, reread)
 
     async def stop_in_order() -> None:
         await asked.wait()
@@ -262,6 +290,21 @@ async def _serve(settings: Settings, ready: Callable[[Addresses], None], beside:
         await plane.run(ready)
         for helper in helpers:
             helper.cancel()
+    log.info("stopped")
+
+
+def _reload(plane: ControlPlane, reread: Callable[[], Loaded[Settings]]) -> None:
+    """SIGHUP: take up what changed in file and environment; what is wrong there changes nothing."""
+    import structlog
+    from pawl.settings import SettingsError
+
+    log = structlog.get_logger("controlplane")
+    try:
+        taken, waiting = plane.reload(reread())
+    except SettingsError as error:
+        log.error("settings were not read again", reason=str(error))
+    else:
+        log.warning("settings were read again", changed=taken, need_a_restart=waiting)
 
 
 def _say_what_it_waits_for(plane: ControlPlane, settings: Settings, beside: AgentProcess | None) -> None:
@@ -289,17 +332,27 @@ def _end_at_once(number: int, settings: Settings, beside: AgentProcess | None) -
     os._exit(128 + number)
 
 
-def _expected(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What a person is told of errors that left several tasks at once: the first mishap that is no defect."""
+def _failed(error: Exception, *, json: bool) -> typer.Exit:
+    """The end of a server that could not go on: a mishap in one line, a defect with its trace, never in silence."""
+    import structlog
+
     from controlplane.domain.errors import Unavailable
 
-    mishaps, defects = group.split((Unavailable, OSError))
-    if defects is not None or mishaps is None:
-        return group
-    first: BaseException = mishaps
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return _fail(getattr(first, "message", str(first)), EXIT_UNAVAILABLE)
+    log = structlog.get_logger("controlplane")
+    first: BaseException = error
+    mishaps, defects = error.split((Unavailable, OSError)) if isinstance(error, ExceptionGroup) else (None, error)
+    if mishaps is not None and defects is None:
+        first = mishaps
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+    if not isinstance(first, Unavailable | OSError):
+        log.critical("the server failed", exc_info=error)
+        return typer.Exit(EXIT_DEFECT)
+    message = getattr(first, "message", str(first))
+    if not json:
+        return _fail(message, EXIT_UNAVAILABLE)
+    log.critical("the server cannot serve", reason=message)
+    return typer.Exit(EXIT_UNAVAILABLE)
 
 
 def _loop_factory() -> Callable[[], Any] | None:
@@ -312,7 +365,10 @@ def _loop_factory() -> Callable[[], Any] | None:
 
 
 def _announce(addresses: Addresses, settings: Settings) -> None:
-    _tell(settings, f"pawl server: HTTP {addresses.http} (docs at /docs), gRPC {addresses.grpc}")
+    port = addresses.http.rpartition(":")[2]
+    _tell(
+        settings, f"pawl server: running on port {port}: HTTP {addresses.http} (docs at /docs), gRPC {addresses.grpc}"
+    )
 
 
 def _tell(settings: Settings, words: str) -> None:

@@ -29,10 +29,12 @@ class ServerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grpc_port: Port = 8081
     # Open HTTP connections at once.
     max_connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
-    # Names beside localhost under which HTTP answers while no credentials are asked for.
+    # Names beside localhost under which HTTP answers while no keys are asked for.
     allowed_hosts: tuple[str, ...] = ()
-    # Serve without credentials.
+    # Serve without asking for keys.
     insecure: bool = False
+    # Whether /metrics answers without a key too.
+    open_metrics: bool = False
     # Seconds that calls in flight may take to finish after SIGTERM.
     drain_seconds: Annotated[float, Meta(ge=0, le=3_600)] = 10.0
     # Where the database file and the replica's identity lie. Empty: $XDG_STATE_HOME/pawl/server.
@@ -75,12 +77,35 @@ class TelemetrySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sample_ratio: Annotated[float, Meta(ge=0, le=1)] = 0.0
 
 
+Days = Annotated[float, Meta(gt=0, le=36_500)]
+
+
+class RetentionSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[retention]: how long what is over is kept. Nothing that has not ended ever goes."""
+
+    # Days since a task ended; its instances, records, tags, outputs and logs go with it.
+    tasks_days: Days = 30.0
+    # Days since a task ended, for its logs. Longer than its task they are never kept.
+    logs_days: Days = 30.0
+    # Days since a slot of a schedule was dealt with.
+    fires_days: Days = 30.0
+    # Days since an agent stopped or was lost.
+    agents_days: Days = 30.0
+    # Days since a job or schedule was deleted, or a job's revision was replaced.
+    deleted_days: Days = 30.0
+    # Days that a large output waits for the result which names it.
+    uploads_days: Days = 1.0
+    # Days for which repeating a call with its request id has its first outcome.
+    request_ids_days: Days = 1.0
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All of them."""
 
     server: ServerSection = ServerSection()
     database: DatabaseSection = DatabaseSection()
     scheduler: SchedulerSection = SchedulerSection()
+    retention: RetentionSection = RetentionSection()
     logging: LoggingSection = LoggingSection()
     telemetry: TelemetrySection = TelemetrySection()
 
@@ -98,12 +123,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.database.url or f"sqlite:///{self.data_dir / 'pawl.db'}"
 
 
+# What a running server takes up from its file and environment on SIGHUP; all else needs a restart.
+RELOADABLE: Final = frozenset(
+    {"logging.level", "telemetry.sample_ratio", "scheduler.max_concurrent_tasks", "server.drain_seconds"}
+)
+
 SCHEME: Final = Scheme(
     Settings,
     lists=frozenset({"server.allowed_hosts"}),
     aliases={"server.websocket_port": "server.grpc_port"},
     variables=(("PORT", "server.http_port"), ("DATABASE_URL", "database.url")),
-    own_sections=frozenset({"server", "database", "scheduler", "logging", "telemetry"}),
+    own_sections=frozenset({"server", "database", "scheduler", "retention", "logging", "telemetry"}),
     not_settings=frozenset({"PAWL_SERVER_URL", "PAWL_SERVER_CONFIG"}),
 )
 

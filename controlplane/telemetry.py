@@ -1,29 +1,26 @@
-"""What can be seen from outside: traces, metrics and logs. Set up once in the wiring and handed on.
+"""What can be seen from outside: traces and metrics. Set up once in the wiring and handed on.
 
 Cheap when nobody looks: a call without a sampled traceparent makes no span at all unless it is drawn at random, and
-the counters of each (method, code, front) are bound once. Not here: what the figures of the domain are.
+the counters of each (method, code, front) are bound once. Not here: what the figures of the domain are, and the log.
 """
 
 from __future__ import annotations
 
-import logging
 import random
-import re
-import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
-import structlog
-from opentelemetry import trace
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Span, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, TraceState
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from opentelemetry.trace import SpanKind, StatusCode
+from pawl.tracing import NOWHERE, Spans, Trace, below
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.exposition import choose_encoder
 
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import Span
+    from opentelemetry.sdk.trace.export import SpanExporter
+
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+_MINUTES = (300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
 
 
 class Metrics:
@@ -38,7 +35,7 @@ class Metrics:
         self._seconds = Histogram(
             "pawl_call_seconds",
             "Time from the arrival of a call to its answer; of streams: to their end.",
-            ("method", "front"),
+            ("method", "code", "front"),
             buckets=_SECONDS,
             registry=self.registry,
         )
@@ -58,7 +55,7 @@ class Metrics:
         self._gauge(front).dec()
         bound = self._bound.get((method, code, front))
         if bound is None:
-            bound = (self._calls.labels(method, code, front), self._seconds.labels(method, front))
+            bound = (self._calls.labels(method, code, front), self._seconds.labels(method, code, front))
             self._bound[method, code, front] = bound
         bound[0].inc()
         bound[1].observe(seconds)
@@ -71,9 +68,10 @@ class Metrics:
         """Calls that are open now, streams included."""
         return self._open
 
-    def text(self) -> bytes:
-        """Everything in Prometheus' text format."""
-        return generate_latest(self.registry)
+    def text(self, accept: str) -> tuple[str, bytes]:
+        """Everything, as OpenMetrics where `accept` asks for it, else in Prometheus' text format; media type first."""
+        encode, media_type = choose_encoder(accept)
+        return media_type, encode(self.registry)
 
     def _gauge(self, front: str) -> Gauge:
         gauge = self._gauges.get(front)
@@ -82,108 +80,114 @@ class Metrics:
         return gauge
 
 
+class Measures:
+    """How long things take and how many go together; beside the figures of the API, for `/metrics` alone."""
+
+    def __init__(self) -> None:
+        self.wait = Histogram(
+            "pawl_task_wait_seconds",
+            "From the moment that a task could run to the start of its first attempt.",
+            buckets=_SECONDS + _MINUTES,
+            registry=None,
+        )
+        self.placing = Histogram(
+            "pawl_task_placing_seconds",
+            "From the moment that a task could run to its placement on an agent; every placement.",
+            buckets=_SECONDS + _MINUTES,
+            registry=None,
+        )
+        self.run = Histogram(
+            "pawl_task_run_seconds",
+            "Run time of attempts by how they ended.",
+            ("status",),
+            buckets=_SECONDS + _MINUTES,
+            registry=None,
+        )
+        self.commit = Histogram(
+            "pawl_commit_seconds", "Time of a writing transaction, commit included.", buckets=_SECONDS, registry=None
+        )
+        self.batch = Histogram(
+            "pawl_commit_batch_items",
+            "Items that one group commit took.",
+            ("writer",),
+            buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500),
+            registry=None,
+        )
+
+    def register(self, registry: CollectorRegistry) -> None:
+        """Let a registry show them."""
+        for one in (self.wait, self.placing, self.run, self.commit, self.batch):
+            registry.register(one)
+
+
 class Tracing:
-    """Makes the span of a call, or none. `ratio` of the calls that come without a decision are sampled here."""
+    """Makes the spans of calls, of waits for an agent and of fires, or none.
 
-    def __init__(self, exporter: SpanExporter | None = None, *, ratio: float = 0.0, version: str = "") -> None:
-        self._provider: TracerProvider | None = None
-        self._ratio = ratio
+    `ratio` of what comes without a decision is sampled here. What is not sampled makes no span object at all.
+    """
+
+    def __init__(
+        self, exporter: SpanExporter | None = None, *, ratio: float = 0.0, version: str = "", instance: str = ""
+    ) -> None:
+        self.ratio = ratio
+        self._spans = None
         if exporter is not None:
-            resource = Resource.create({"service.name": "pawl", "service.version": version})
-            self._provider = TracerProvider(sampler=ALWAYS_ON, resource=resource, shutdown_on_exit=False)
-            self._provider.add_span_processor(BatchSpanProcessor(exporter))
-            self._tracer = self._provider.get_tracer("pawl.controlplane", version)
+            self._spans = Spans(exporter, "pawl-server", instance=instance, version=version)
 
-    def begin(self, method: str, front: str, metadata: Mapping[str, str]) -> Span | None:
+    @property
+    def delivered(self) -> tuple[int, int]:
+        """Spans that the collector has taken, and that were lost."""
+        return (0, 0) if self._spans is None else (self._spans.exported, self._spans.dropped)
+
+    def begin(self, method: str, front: str, caller: Trace) -> Span | None:
         """The span of this call if it is sampled. The caller ends it with `end`."""
-        if self._provider is None:
-            return None
-        parent = _parent(metadata)
-        if parent is None:
-            if random.random() >= self._ratio:  # sampling, not secrecy
-                return None
-        elif not parent.trace_flags.sampled:
+        if self._spans is None or not self._wanted(caller):
             return None
         service, _, name = method.partition("/")
-        context = None if parent is None else trace.set_span_in_context(NonRecordingSpan(parent))
         attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name, "pawl.front": front}
-        span: Any = self._tracer.start_span(method, context=context, kind=SpanKind.SERVER, attributes=attributes)
-        return span  # type: ignore[no-any-return] # the SDK's class: the API's return type hides it
+        return self._spans.start(method, caller, SpanKind.SERVER, attributes)
 
     def end(self, span: Span, code: str, message: str = "") -> None:
         """End the span of a call with the code it came to."""
+        assert self._spans is not None  # it made the span
         span.set_attribute("rpc.grpc.status_code", code)
         if code in ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"):
             span.set_status(StatusCode.ERROR, message)
-        span.end()
+        self._spans.end(span)
+
+    def placed(self, trace: Trace, attributes: Mapping[str, str | int], since: int) -> Span | None:
+        """A task that could run `since` is being placed: the span of its wait, to which what its agent does belongs.
+
+        For sampled tasks alone. Like that of a fire it ends with `happened`, once what it tells of is committed;
+        instants are microseconds of the control plane's clock.
+        """
+        if self._spans is None or not trace.sampled:
+            return None
+        return self._spans.start("wait for an agent", trace, SpanKind.PRODUCER, attributes, since * 1000)
+
+    def fired(self, attributes: Mapping[str, str | int], since: int) -> Span | None:
+        """A schedule makes a task: the span that begins a trace of its own, if this one is drawn."""
+        if self._spans is None or not self._wanted(NOWHERE):
+            return None
+        return self._spans.start("fire", NOWHERE, SpanKind.INTERNAL, attributes, since * 1000)
+
+    def happened(self, spans: Iterable[Span], now: int) -> None:
+        """These are over, and true."""
+        for span in spans:
+            assert self._spans is not None  # it made them
+            self._spans.end(span, now * 1000)
 
     def shutdown(self) -> None:
-        """Send what is left."""
-        if self._provider is not None:
-            self._provider.shutdown()
+        """Send what is left; may block for a moment."""
+        if self._spans is not None:
+            self._spans.shutdown()
+
+    def _wanted(self, caller: Trace) -> bool:
+        if caller.traceparent:
+            return caller.sampled
+        return random.random() < self.ratio  # sampling, not secrecy
 
 
-def otlp_exporter(endpoint: str) -> SpanExporter:
-    """Sends spans to a collector over HTTP. Imported here: most processes never send one."""
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # 100 ms
-
-    return OTLPSpanExporter(endpoint=endpoint)
-
-
-def traceparent_of(span: Span | None, metadata: Mapping[str, str]) -> str:
-    """What to hand on: this call's span, else what came in if it is well-formed, else nothing."""
-    if span is not None:
-        context = span.get_span_context()
-        return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
-    incoming = metadata.get("traceparent", "")
-    return incoming if _TRACEPARENT.fullmatch(incoming) else ""
-
-
-def _parent(metadata: Mapping[str, str]) -> SpanContext | None:
-    found = _TRACEPARENT.fullmatch(metadata.get("traceparent", ""))
-    if found is None:
-        return None
-    trace_id, span_id, flags = (int(part, 16) for part in found.groups())
-    if not trace_id or not span_id:
-        return None
-    state = TraceState.from_header([metadata["tracestate"]]) if "tracestate" in metadata else TraceState()
-    return SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags), trace_state=state)
-
-
-def set_up_logging(*, level: str = "info", json: bool = False) -> None:
-    """One line per happening, on stderr: for people, or as JSON. Also what libraries say through `logging`."""
-    number = logging.getLevelNamesMapping()[level.upper()]
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    # Plain traces: the rich ones print local variables, and those hold credentials and users' payloads.
-    plain = structlog.dev.plain_traceback
-    renderer: Any = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
-    if json:
-        shared.append(structlog.processors.format_exc_info)
-        renderer = structlog.processors.JSONRenderer()
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-        )
-    )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(number)
-    # What a web server says of its own start and end is said by us already.
-    logging.getLogger("uvicorn.error").setLevel(max(number, logging.WARNING))
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
-    )
+def place_of(span: Span | None, parent: Trace) -> Trace:
+    """What to hand on: this span where there is one, else its parent."""
+    return parent if span is None else below(span, parent)

@@ -10,19 +10,23 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import structlog
 import uuid_utils
+from pawl.settings import Loaded
+from pawl.tracing import collector
 
 from controlplane import telemetry
-from controlplane.api import grpc_front, methods, rest_front
+from controlplane.api import access, grpc_front, methods, rest_front
 from controlplane.api.agents import AgentService
 from controlplane.api.exposition import Exposition
 from controlplane.api.jobs import JobService
+from controlplane.api.keys import KeyService
 from controlplane.api.link import Link
 from controlplane.api.namespaces import NamespaceService
 from controlplane.api.pipeline import Pipeline
@@ -30,13 +34,16 @@ from controlplane.api.plugins import PluginService
 from controlplane.api.schedules import ScheduleService
 from controlplane.api.system import SystemService
 from controlplane.api.tasks import TaskInstanceService, TaskService
-from controlplane.config import Settings
+from controlplane.config import RELOADABLE, Settings
+from controlplane.domain.errors import Unavailable
 from controlplane.domain.task import Task
 from controlplane.engine.agents import Agents
 from controlplane.engine.context import Clock, Engine
+from controlplane.engine.credentials import LOOK_SECONDS, Credentials
 from controlplane.engine.explain import Explain
 from controlplane.engine.instances import Instances
 from controlplane.engine.jobs import Jobs
+from controlplane.engine.keys import Keys
 from controlplane.engine.logs import Logs
 from controlplane.engine.namespaces import Namespaces
 from controlplane.engine.outputs import Outputs
@@ -44,13 +51,15 @@ from controlplane.engine.placing import Placing
 from controlplane.engine.plugins import Plugins
 from controlplane.engine.reaping import Reaping
 from controlplane.engine.results import Ref, Results
+from controlplane.engine.retention import DAY, Kept, Retention
 from controlplane.engine.revisions import Revisions
 from controlplane.engine.schedules import Schedules
 from controlplane.engine.sessions import EndStream, Sessions
 from controlplane.engine.system import Pulse, System
 from controlplane.engine.tasks import READY_HINT, TIMERS_HINT, Tasks
 from controlplane.engine.timers import Timers
-from controlplane.engine.upkeep import PERIOD_SECONDS, ClockKeeper, Upkeep
+from controlplane.engine.upkeep import PERIOD_SECONDS, ClockKeeper, Upkeep, make_partitions, stray_alarm
+from controlplane.log_setup import LogLevels
 from controlplane.loops.dispatcher import Dispatcher
 from controlplane.loops.holder import Holder
 from controlplane.loops.rounds import go_round, held
@@ -63,6 +72,7 @@ from controlplane.version import VERSION
 _log = structlog.get_logger("controlplane")
 
 CLOCK_PERIOD_SECONDS = 30.0
+METRICS = "pawl.v1.SystemService/GetMetrics"  # whoever may call this may read /metrics
 JUMP_SECONDS = 1.0
 
 
@@ -74,18 +84,45 @@ class Addresses:
     grpc: str
 
 
-class ControlPlane:
-    """One replica. `run` serves until `stop` is called."""
+class NeedsKeyError(Exception):
+    """Keys are asked for and there are none: nobody could call. `pawl server init` makes the first one."""
 
-    def __init__(self, settings: Settings) -> None:
+
+class ControlPlane:
+    """One replica. `run` serves until `stop` is called. `authentication`: every call must show a key."""
+
+    def __init__(
+        self, settings: Settings, *, authentication: bool = False, origins: Mapping[str, str] | None = None
+    ) -> None:
         self.settings = settings
+        self._origins = dict(origins or {})
+        self._levels = LogLevels(
+            settings.logging.level, lambda seconds, then: asyncio.get_running_loop().call_later(seconds, then)
+        )
+        self._authentication = authentication
         self._stopping = asyncio.Event()
         self._store = Store(
             settings.database_url,
             pool_size=settings.database.pool_size,
             max_lifetime=settings.database.max_lifetime,
         )
-        self._build(Engine(self._store, Clock(), lambda: str(uuid_utils.uuid7()), replica_id(settings.data_dir)))
+        replica, endpoint = replica_id(settings.data_dir), settings.telemetry.otlp_endpoint
+        self._tracing = telemetry.Tracing(
+            collector(endpoint) if endpoint else None,
+            ratio=settings.telemetry.sample_ratio,
+            version=VERSION,
+            instance=replica,
+        )
+        self._build(
+            Engine(
+                self._store,
+                Clock(),
+                lambda: str(uuid_utils.uuid7()),
+                replica,
+                tracing=self._tracing,
+                request_ids_kept=round(settings.retention.request_ids_days * DAY),
+            )
+        )
 
     def _build(self, engine: Engine) -> None:
         self._engine = engine
@@ -99,13 +136,27 @@ class ControlPlane:
         )
         self._namespaces = namespaces = Namespaces(engine, tasks)
         self._pulses = [Pulse(name) for name in ("dispatcher", "timers", "scheduler", "reaper")]
-        self._pulses.append(Pulse("upkeep", CLOCK_PERIOD_SECONDS))
+        self._pulses += [Pulse("upkeep", PERIOD_SECONDS), Pulse("clock", CLOCK_PERIOD_SECONDS)]
+        if not self._store.is_sqlite:
+            self._pulses.append(Pulse("partitions", CLOCK_PERIOD_SECONDS))
+        self._credentials = credentials = Credentials(engine)
+        self._keys_pulse = [Pulse("keys")] if self._authentication else []
+        self._pulses += self._keys_pulse
         self._system = system = System(engine, sessions, self.committers, self._pulses)
         self._outputs = outputs = Outputs(engine)
         logs, link = Logs(engine), Link(engine, sessions, agents, results)
         explain = Explain(engine, tasks, placing, sessions, agents)
         self._metrics = telemetry.Metrics()
-        figures = SystemService(engine, system, sessions, open_calls=self._metrics.open_calls, authentication=False)
+        self._store.measures.register(self._metrics.registry)
+        figures = SystemService(
+            engine,
+            system,
+            sessions,
+            open_calls=self._metrics.open_calls,
+            authentication=self._authentication,
+            levels=self._levels,
+            settings=lambda: Loaded(self.settings, self._origins).rows(),
+        )
         self._exposition = Exposition(figures, self._metrics)
         services: Mapping[str, object] = {
             "pawl.v1.JobService": JobService(Jobs(engine, tasks)),
@@ -115,18 +166,14 @@ class ControlPlane:
             "pawl.v1.AgentService": AgentService(agents, logs, link, outputs),
             "pawl.v1.PluginService": PluginService(Plugins(engine)),
             "pawl.v1.NamespaceService": NamespaceService(namespaces),
+            "pawl.v1.KeyService": KeyService(Keys(engine, credentials.revoked)),
             "pawl.v1.SystemService": figures,
         }
-        endpoint = self.settings.telemetry.otlp_endpoint
-        self._tracing = telemetry.Tracing(
-            telemetry.otlp_exporter(endpoint) if endpoint else None,
-            ratio=self.settings.telemetry.sample_ratio,
-            version=VERSION,
-        )
         self.pipeline = Pipeline(
             methods.table(),
             services,
             namespace_exists=namespaces.exists,
+            authenticate=access.by_key(credentials) if self._authentication else access.anonymous,
             metrics=self._metrics,
             tracing=self._tracing,
         )
@@ -157,6 +204,22 @@ class ControlPlane:
         """Calls in flight, without the agents' streams, which last as long as the agents."""
         return max(0, self._metrics.open_calls() - len(self._sessions))
 
+    def reload(self, loaded: Loaded[Settings]) -> tuple[list[str], list[str]]:
+        """Take up what a running server can take up: the keys that changed, and those that wait for a restart."""
+        old = {key: value for key, value, _ in Loaded(self.settings, {}).rows()}
+        changed = {key for key, value, _ in loaded.rows() if value != old[key]}
+        taken = changed & RELOADABLE
+        for key in taken:
+            section, _, name = key.partition(".")
+            value = getattr(getattr(loaded.settings, section), name)
+            changed_section = msgspec.structs.replace(getattr(self.settings, section), **{name: value})
+            self.settings = msgspec.structs.replace(self.settings, **{section: changed_section})
+            self._origins[key] = loaded.origin(key)
+        self._levels.configure(self.settings.logging.level)
+        self._tracing.ratio = self.settings.telemetry.sample_ratio
+        self._placing.cap = self.settings.scheduler.max_concurrent_tasks
+        return sorted(taken), sorted(changed - taken)
+
     def stop(self) -> None:
         """Begin to stop; `run` returns when it is done."""
         self._stopping.set()
@@ -170,6 +233,10 @@ class ControlPlane:
             if applied:
                 _log.info("schema migrated", revisions=applied)
             await ClockKeeper(self._engine).steer()
+            # Here and not only in the loop: a server that slept for months has no partition for its first task.
+            await self._store.write(make_partitions, self._engine.clock.now())
+            if self._authentication and not await self._credentials.any_living():
+                raise NeedsKeyError("there is no key yet, so nobody could call: make one with `pawl server init`")
             await self._agents.adopt()
             async with asyncio.TaskGroup() as group:
                 committing = [group.create_task(committer.run()) for committer in self.committers()]
@@ -182,7 +249,9 @@ class ControlPlane:
                     for committer in self.committers():
                         committer.close()
                     await asyncio.gather(*loops, *committing, return_exceptions=True)
-            self._tracing.shutdown()
+                    with suppress(Unavailable):
+                        await self._credentials.write_uses()
+            await asyncio.to_thread(self._tracing.shutdown)  # may wait a moment for a collector
 
     async def _serve(self, group: asyncio.TaskGroup, ready: Callable[[Addresses], None]) -> None:
         server = self.settings.server
@@ -193,7 +262,12 @@ class ControlPlane:
             http_socket.close()
             raise
         rest = rest_front.RestFront(
-            self.pipeline, self.settings.server, metrics_text=self._exposition.text, socket=http_socket
+            self.pipeline,
+            self.settings.server,
+            metrics_text=self._exposition.text,
+            socket=http_socket,
+            metrics_for=self.pipeline.methods[METRICS] if self._authentication and not server.open_metrics else None,
+            guarded=not self._authentication,
         )
         serving = group.create_task(rest.serve())
         port = http_socket.getsockname()[1]
@@ -213,7 +287,7 @@ class ControlPlane:
         pulses = {pulse.name: pulse for pulse in self._pulses}
         tick = self.settings.scheduler.tick_interval
         timers, reaping = Timers(engine), Reaping(engine, self._sessions, self._results)
-        upkeep = Upkeep(engine, self._outputs)
+        upkeep = Upkeep(engine, Retention(engine, self._outputs, kept(self.settings)))
         scheduler = Scheduler(
             engine, self._tasks, Holder(engine, "scheduler", identity), pulse=pulses["scheduler"], tick_seconds=tick
         )
@@ -229,20 +303,44 @@ class ControlPlane:
             ),
             scheduler.run(),
             go_round(engine, pulses["reaper"], held(Holder(engine, "reaper", identity), reaping.turn), sweep=tick),
-            go_round(engine, pulses["upkeep"], self._upkeep(upkeep), sweep=PERIOD_SECONDS),
+            go_round(
+                engine,
+                pulses["upkeep"],
+                held(Holder(engine, "upkeep", identity), upkeep.turn),
+                sweep=PERIOD_SECONDS,
+            ),
+            go_round(engine, pulses["clock"], self._clock(pulses.get("partitions")), sweep=CLOCK_PERIOD_SECONDS),
+            *(go_round(engine, pulse, self._credentials.look, sweep=LOOK_SECONDS) for pulse in self._keys_pulse),
         ]
 
-    def _upkeep(self, upkeep: Upkeep) -> Callable[[], Any]:
+    def _clock(self, partitions: Pulse | None) -> Callable[[], Any]:
+        """What every replica looks after for itself: its clock, and whether rows lie where they should."""
         clock = ClockKeeper(self._engine)
 
         async def turn() -> float | None:
             moved = await clock.steer()
             if abs(moved) > JUMP_SECONDS:
                 _log.warning("the clock of the database and of this machine moved apart", seconds=moved)
-            await upkeep.keep_up()
+            if partitions is not None:
+                alarm = await stray_alarm(self._engine)
+                partitions.beat()
+                partitions.error = alarm
             return CLOCK_PERIOD_SECONDS
 
         return turn
+
+
+def kept(settings: Settings) -> Kept:
+    """For how long things are kept, as retention takes it."""
+    section = settings.retention
+    return Kept(
+        tasks=section.tasks_days,
+        logs=section.logs_days,
+        fires=section.fires_days,
+        agents=section.agents_days,
+        deleted=section.deleted_days,
+        uploads=section.uploads_days,
+    )
 
 
 def replica_id(data_dir: Path) -> str:

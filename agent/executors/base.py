@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+from pawl.tracing import NOWHERE, Trace
+
 
 @dataclass(frozen=True, slots=True)
 class Payload:
@@ -54,7 +56,7 @@ class Work:
     parameters: Payload | None
     limits: Limits = field(default_factory=Limits)
     grace_seconds: float = 10.0
-    traceparent: str = ""
+    trace: Trace = NOWHERE
 
     @property
     def key(self) -> str:

@@ -158,7 +158,8 @@ class ProcessExecutor:
             **self._config.environment,
             **work.environment,
         }
-        environment.pop("TRACEPARENT", None)
+        for name in ("TRACEPARENT", "TRACESTATE", "BAGGAGE"):
+            environment.pop(name, None)
         environment |= {
             "PAWL_TASK_ID": work.task_id,
             "PAWL_INSTANCE_ID": work.instance_id,
@@ -168,8 +169,7 @@ class ProcessExecutor:
             "PAWL_PARAMETERS_FILE": folder.parameters,
             "PAWL_OUTPUT_FILE": folder.output,
         }
-        if work.traceparent:
-            environment["TRACEPARENT"] = work.traceparent
+        environment |= work.trace.environment()
         for name, value in environment.items():
             if not name or "=" in name or "\0" in name:
                 raise LaunchError(Failure("INVALID_ENVIRONMENT", f"environment: {name!r} is no name", retryable=False))

@@ -249,7 +249,7 @@ def _begin(work: Work, settings: WasmSettings, budget: Budget) -> wire.Begin:
             "task.attempt": str(work.attempt),
             "task.job": work.job_name,
             "task.namespace_id": work.namespace_id,
-            "task.traceparent": work.traceparent,
+            "task.traceparent": work.trace.traceparent,
             "task.content_type": parameters.content_type if parameters is not None else "",
         },
         parameters=parameters.data if parameters is not None else b"",

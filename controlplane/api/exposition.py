@@ -42,18 +42,23 @@ class Exposition(Collector):
         self._helps = {prefix: _comments(kind.DESCRIPTOR.name) for kind, prefix in _PREFIXES}
         metrics.registry.register(self)
 
-    async def text(self) -> bytes:
-        """Prometheus' text format. Without a database there are still the figures of the process."""
+    async def text(self, accept: str = "") -> tuple[str, bytes]:
+        """Media type and text, as `accept` asks. Without a database there are still the figures of the process."""
         self._figures = [("pawl_gateway_", self._system.gateway())]
         with suppress(PawlError):
             self._figures.append(("pawl_", await self._system.figures()))
-        return self._metrics.text()
+        return self._metrics.text(accept)
 
     def collect(self) -> Iterator[Any]:
         """One family a field."""
         for prefix, message in self._figures:
             for field in message.DESCRIPTOR.fields:
                 yield _family(prefix, field.name, getattr(message, field.name), self._helps[prefix][field.name])
+        for what, count in self._system.totals().items():
+            words = {"new": "were created", "finished": "ended", "failed": "ended otherwise than well"}[what]
+            counter = CounterMetricFamily(f"pawl_{what}_tasks", f"Tasks that {words}, since the start of this process.")
+            counter.add_metric([], count)
+            yield counter
 
 
 def _family(prefix: str, name: str, value: Any, text: str) -> CounterMetricFamily | GaugeMetricFamily:

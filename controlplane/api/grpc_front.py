@@ -1,11 +1,15 @@
 """The gRPC front: bytes to messages, the pipeline, messages to bytes; beside it health and reflection.
 
-Handlers are built from the table of methods and decode the bytes themselves, so that bytes which are no message are
-INVALID_ARGUMENT with a reason like any other mistake, and not an INTERNAL of the library.
+Handlers are built from the table of methods and decode the bytes themselves (`grpc_wire.py`), so that whatever is wrong
+with them is refused with a reason like any other mistake, and not by the library in its own words.
+
+Answers of a stream are written one by one, and each must be taken in within a time: a reader who does not read keeps
+one message here and nothing else, and in the end not even that.
 """
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -14,44 +18,60 @@ from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
-from google.protobuf import descriptor_pb2, descriptor_pool
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
+from controlplane.api import reflection
+from controlplane.api.grpc_wire import MAX_MESSAGE, Door, Limits, decode, encode, metadata_of
 from controlplane.api.methods import Kind, Method
-from controlplane.api.pipeline import Pipeline
+from controlplane.api.observed import peer
+from controlplane.api.pipeline import Pipeline, call_id
 from controlplane.api.status import failure_of
-from controlplane.domain.errors import Invalid
+from controlplane.domain.errors import PawlError, Unavailable
 
-MAX_MESSAGE = 10 * 1024 * 1024
-_ALPHA = "grpc.reflection.v1alpha"
-_V1 = "grpc.reflection.v1"
+# What the library may take to send the last answers, once all calls are answered.
+LAST_WORDS_SECONDS = 1.0
+_IDLE_LOOK_SECONDS = 0.02
 
 Context = grpc.aio.ServicerContext[Any, Any]
+__all__ = ["MAX_MESSAGE", "GrpcFront", "Limits", "serve"]
 
 
 class GrpcFront:
     """A running gRPC server. `port` is the bound one."""
 
     def __init__(
-        self, pipeline: Pipeline, server: grpc.aio.Server, probes: health.aio.HealthServicer, port: int
+        self,
+        pipeline: Pipeline,
+        server: grpc.aio.Server,
+        probes: health.aio.HealthServicer,
+        doors: Mapping[str, Door],
+        port: int,
     ) -> None:
         self.port = port
         self._pipeline = pipeline
         self._server = server
         self._probes = probes
+        self._doors = doors
 
     async def not_serving(self) -> None:
         """Tell health probes, for good: the first step of shutting down."""
         await self._probes.enter_graceful_shutdown()
 
     async def stop(self, grace: float) -> None:
-        """Refuse new calls, end streams, let those in flight finish for so long, then cancel them."""
+        """Refuse new calls with a reason, end streams, let those in flight finish for so long, then cancel them.
+
+        The library is told last of all: a call that it has not looked at by then it answers with CANCELLED.
+        """
         await self.not_serving()
+        deadline = time.monotonic() + grace
         await self._pipeline.linger(grace)
+        for door in self._doors.values():
+            door.close()
         self._pipeline.end_streams()
-        await self._server.stop(grace)
+        while any(door.inside for door in self._doors.values()) and time.monotonic() < deadline:  # noqa: ASYNC110 # once
+            await asyncio.sleep(_IDLE_LOOK_SECONDS)
+        await self._server.stop(min(grace, LAST_WORDS_SECONDS))
 
 
 async def serve(
@@ -59,20 +79,23 @@ async def serve(
     address: str,
     *,
     credentials: grpc.ServerCredentials | None = None,
-    max_message: int = MAX_MESSAGE,
+    limits: Limits | None = None,
 ) -> GrpcFront:
     """Bind and start. Raises OSError when the address is taken: two servers must never share a port silently."""
-    server = grpc.aio.server(options=_options(max_message))
+    limits = limits or Limits()
+    server = grpc.aio.server(options=limits.options())
+    # Whoever hoards calls must not keep the agents out, so each kind has a door of its own.
+    doors = {"calls": Door(limits.max_calls, "calls"), "agents": Door(limits.max_calls, "agents' streams")}
     services = sorted({method.service for method in pipeline.methods.values()})
     for service in services:
         own = {name.partition("/")[2]: m for name, m in pipeline.methods.items() if m.service == service}
-        handlers = {name: _handler(pipeline, method) for name, method in own.items()}
+        handlers = {name: _Handler(pipeline, method, limits, doors).made() for name, method in own.items()}
         server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
     probes = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(probes, server)
     for service in services:
         await probes.set(service, health_pb2.HealthCheckResponse.SERVING)
-    _add_reflection(server, services)
+    reflection.add_to(server, [*services, health.SERVICE_NAME])
     _check_free(address)
     try:
         port = (
@@ -83,7 +106,7 @@ async def serve(
     if port == 0:
         raise OSError(f"cannot listen on {address} for gRPC: is another server using it?")
     await server.start()
-    return GrpcFront(pipeline, server, probes, port)
+    return GrpcFront(pipeline, server, probes, doors, port)
 
 
 def _check_free(address: str) -> None:
@@ -100,157 +123,147 @@ def _check_free(address: str) -> None:
             raise OSError(f"cannot listen on {address} for gRPC: {error.strerror}") from error
 
 
-def _options(max_message: int) -> list[tuple[str, int]]:
-    return [
-        ("grpc.so_reuseport", 0),
-        ("grpc.max_receive_message_length", max_message),
-        ("grpc.max_send_message_length", -1),
-        ("grpc.keepalive_time_ms", 30_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
-        ("grpc.http2.max_ping_strikes", 0),
-    ]
+class _Handler:
+    """One method, as the library calls it."""
 
+    def __init__(self, pipeline: Pipeline, method: Method, limits: Limits, doors: Mapping[str, Door]) -> None:
+        self._pipeline = pipeline
+        self._method = method
+        self._limits = limits
+        self._door = doors["agents" if method.kind is Kind.BIDI else "calls"]
 
-def _handler(pipeline: Pipeline, method: Method) -> grpc.RpcMethodHandler[Any, Any]:
-    make = {
-        Kind.UNARY: (grpc.unary_unary_rpc_method_handler, _unary),
-        Kind.SERVER_STREAM: (grpc.unary_stream_rpc_method_handler, _server_stream),
-        Kind.CLIENT_STREAM: (grpc.stream_unary_rpc_method_handler, _client_stream),
-        Kind.BIDI: (grpc.stream_stream_rpc_method_handler, _bidi),
-    }
-    build: Any
-    adapt: Any
-    build, adapt = make[method.kind]
-    handler: grpc.RpcMethodHandler[Any, Any] = build(adapt(pipeline, method))
-    return handler
+    def made(self) -> grpc.RpcMethodHandler[Any, Any]:
+        """For the library."""
+        make: Mapping[Kind, tuple[Any, Any]] = {
+            Kind.UNARY: (grpc.unary_unary_rpc_method_handler, self._unary),
+            Kind.SERVER_STREAM: (grpc.unary_stream_rpc_method_handler, self._server_stream),
+            Kind.CLIENT_STREAM: (grpc.stream_unary_rpc_method_handler, self._client_stream),
+            Kind.BIDI: (grpc.stream_stream_rpc_method_handler, self._bidi),
+        }
+        build, handle = make[self._method.kind]
+        handler: grpc.RpcMethodHandler[Any, Any] = build(handle)
+        return handler
 
-
-def _unary(pipeline: Pipeline, method: Method) -> Any:
-    async def handle(raw: bytes, context: Context) -> bytes:
-        metadata = _metadata(context)
+    async def _unary(self, raw: bytes, context: Context) -> bytes:
+        call = _Incoming(context, self._pipeline, self._method)
         try:
-            request = _decode(pipeline, method, raw)
-            reply = await pipeline.unary(method, request, metadata, "grpc", deadline=_deadline(context), raw=raw)
+            with self._door:
+                metadata = call.metadata()
+                await self._pipeline.check(self._method, metadata, "grpc")  # nobody makes us decode who may not call
+                request, plain = self._decode(raw)
+                reply = await self._pipeline.unary(
+                    self._method, request, metadata, "grpc", deadline=call.deadline, raw=plain
+                )
+                answer = encode(self._method, reply.message, self._limits.max_message)
         except Exception as error:
-            await _abort(context, error, metadata)
-        if reply.headers:
-            context.set_trailing_metadata(tuple(reply.headers.items()))
-        return reply.message.SerializeToString()
+            await call.abort(error)
+        call.close(reply.headers)
+        return answer
 
-    return handle
-
-
-def _server_stream(pipeline: Pipeline, method: Method) -> Any:
-    async def handle(raw: bytes, context: Context) -> AsyncIterator[bytes]:
-        metadata = _metadata(context)
+    async def _client_stream(self, raws: AsyncIterator[bytes], context: Context) -> bytes:
+        call = _Incoming(context, self._pipeline, self._method)
         try:
-            request = _decode(pipeline, method, raw)
-            answers = pipeline.stream(method, request, metadata, "grpc", deadline=_deadline(context), raw=raw)
-            async with aclosing(answers) as open_answers:  # type: ignore[type-var] # an async generator
-                async for answer in open_answers:
-                    yield answer.SerializeToString()
+            with self._door:
+                metadata = call.metadata()
+                reply = await self._pipeline.client_stream(
+                    self._method, self._decoded(raws), metadata, "grpc", deadline=call.deadline
+                )
+                answer = encode(self._method, reply.message, self._limits.max_message)
         except Exception as error:
-            await _abort(context, error, metadata)
+            await call.abort(error)
+        call.close(reply.headers)
+        return answer
 
-    return handle
-
-
-def _client_stream(pipeline: Pipeline, method: Method) -> Any:
-    async def handle(raws: AsyncIterator[bytes], context: Context) -> bytes:
-        metadata = _metadata(context)
+    async def _server_stream(self, raw: bytes, context: Context) -> None:
+        call = _Incoming(context, self._pipeline, self._method)
         try:
-            requests = _decoded(pipeline, method, raws)
-            reply = await pipeline.client_stream(method, requests, metadata, "grpc", deadline=_deadline(context))
+            with self._door:
+                metadata = call.metadata()
+                await self._pipeline.check(self._method, metadata, "grpc")  # nobody makes us decode who may not call
+                request, plain = self._decode(raw)
+                answers = self._pipeline.stream(
+                    self._method, request, metadata, "grpc", deadline=call.deadline, raw=plain
+                )
+                await self._send(answers, call)
         except Exception as error:
-            await _abort(context, error, metadata)
-        return reply.message.SerializeToString()
+            await call.abort(error)
+        call.close({})
 
-    return handle
-
-
-def _bidi(pipeline: Pipeline, method: Method) -> Any:
-    async def handle(raws: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-        metadata = _metadata(context)
+    async def _bidi(self, raws: AsyncIterator[bytes], context: Context) -> None:
+        call = _Incoming(context, self._pipeline, self._method)
         try:
-            answers = pipeline.bidi(method, _decoded(pipeline, method, raws), metadata, "grpc")
-            async with aclosing(answers) as open_answers:  # type: ignore[type-var] # an async generator
-                async for answer in open_answers:
-                    yield answer.SerializeToString()
+            with self._door:
+                metadata = call.metadata()
+                await self._send(self._pipeline.bidi(self._method, self._decoded(raws), metadata, "grpc"), call)
         except Exception as error:
-            await _abort(context, error, metadata)
+            await call.abort(error)
+        call.close({})
 
-    return handle
+    async def _send(self, answers: AsyncIterator[Message], call: _Incoming) -> None:
+        async with aclosing(answers) as open_answers:  # type: ignore[type-var] # an async generator
+            async for answer in open_answers:
+                raw = encode(self._method, answer, self._limits.max_message)
+                await call.write(raw, self._limits.slow_reader_seconds)
 
+    def _decode(self, raw: bytes) -> tuple[Message, bytes]:
+        try:
+            return decode(self._method, raw, self._limits.max_message)
+        except PawlError as error:
+            self._pipeline.undecodable(self._method, "grpc", error)
+            raise
 
-def _decode(pipeline: Pipeline, method: Method, raw: bytes) -> Message:
-    try:
-        return method.input.FromString(raw)
-    except DecodeError:
-        name = method.input.DESCRIPTOR.full_name
-        error = Invalid(f"not a {name}: the bytes do not decode", reason="MALFORMED_REQUEST", facts={"type": name})
-        pipeline.undecodable(method, "grpc", error)
-        raise error
-
-
-async def _decoded(pipeline: Pipeline, method: Method, raws: AsyncIterator[bytes]) -> AsyncIterator[Message]:
-    async for raw in raws:
-        yield _decode(pipeline, method, raw)
-
-
-def _metadata(context: Context) -> Mapping[str, str]:
-    pairs: Any = context.invocation_metadata()
-    return {key: value for key, value in pairs if isinstance(value, str)}
+    async def _decoded(self, raws: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+        async for raw in raws:
+            yield self._decode(raw)[0]
 
 
-def _deadline(context: Context) -> float | None:
-    left: Any = context.time_remaining()  # None without a deadline, whatever the stubs say
-    return None if left is None else time.monotonic() + left
+class _Incoming:
+    """One call as it came in, and how it is answered."""
 
+    def __init__(self, context: Context, pipeline: Pipeline, method: Method) -> None:
+        peer.set(context.peer)
+        self._context = context
+        self._pipeline = pipeline
+        self._method = method
+        self._if_match = False
+        self._id = ""
+        left: Any = context.time_remaining()  # None without a deadline, whatever the stubs say
+        self.deadline = None if left is None else time.monotonic() + left
 
-async def _abort(context: Context, error: Exception, metadata: Mapping[str, str]) -> NoReturn:
-    """End the call with this error."""
-    failure = failure_of(error, if_match="if-match" in metadata, call_id=metadata.get("x-request-id", ""))
-    trailers: list[tuple[str, Any]] = [("grpc-status-details-bin", failure.status().SerializeToString())]
-    if failure.retry_after_seconds is not None:
-        trailers.append(("grpc-retry-pushback-ms", str(int(failure.retry_after_seconds * 1000))))
-    await context.abort(failure.code, failure.message, tuple(trailers))
-    raise AssertionError("abort raises")
+    def metadata(self) -> dict[str, str]:
+        """What the pipeline reads of it. Raises Invalid."""
+        pairs: Any = self._context.invocation_metadata()
+        found = metadata_of(pairs)
+        self._if_match = "if-match" in found
+        found["x-request-id"] = self._id = call_id(found)
+        return found
 
+    async def write(self, raw: bytes, patience: float) -> None:
+        """One answer of a stream. Raises Unavailable when nobody takes it in."""
+        try:
+            async with asyncio.timeout(patience):
+                await self._context.write(raw)
+        except TimeoutError:
+            raise Unavailable(
+                f"nothing of this stream was read for {patience:g} s; open it again from the last answer",
+                retry_after_seconds=1.0,
+            )
+        except grpc.aio.InternalError:
+            # The connection broke while we wrote: the call is over, and nobody is there to be told.
+            raise asyncio.CancelledError from None
 
-# ---------------------------------------------------------------- reflection
+    def close(self, headers: Mapping[str, str]) -> None:
+        """The last metadata of a call that succeeded."""
+        self._context.set_trailing_metadata((("x-request-id", self._id), *headers.items()))
 
-
-def _add_reflection(server: grpc.aio.Server, services: list[str]) -> None:
-    """v1alpha is what the library serves; v1 has the same messages under another package name."""
-    _declare_reflection_v1()
-    names = [*services, health.SERVICE_NAME, f"{_ALPHA}.ServerReflection", f"{_V1}.ServerReflection"]
-    servicer = reflection.aio.ReflectionServicer(names)
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)  # type: ignore[no-untyped-call] # generated without types
-    handler = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
-        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
-        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
-    )
-    v1 = grpc.method_handlers_generic_handler(f"{_V1}.ServerReflection", {"ServerReflectionInfo": handler})
-    server.add_generic_rpc_handlers([v1])
-
-
-def _declare_reflection_v1() -> None:
-    """Put the v1 file, made of the v1alpha one, into the pool: strict clients describe the service they speak to."""
-    pool = descriptor_pool.Default()
-    try:
-        pool.FindFileByName("grpc/reflection/v1/reflection.proto")
-    except KeyError:
-        file = descriptor_pb2.FileDescriptorProto()
-        reflection_pb2.DESCRIPTOR.CopyToProto(file)
-        file.name, file.package = "grpc/reflection/v1/reflection.proto", _V1
-        for message in file.message_type:
-            for field in message.field:
-                if field.type_name:
-                    field.type_name = field.type_name.replace(_ALPHA, _V1)
-        for method in file.service[0].method:
-            method.input_type = method.input_type.replace(_ALPHA, _V1)
-            method.output_type = method.output_type.replace(_ALPHA, _V1)
-        pool.Add(file)
+    async def abort(self, error: Exception) -> NoReturn:
+        """End the call with this error."""
+        self._pipeline.turned_away("grpc", error, self._id, self._method.name)
+        failure = failure_of(error, if_match=self._if_match, call_id=self._id)
+        trailers: list[tuple[str, Any]] = [("grpc-status-details-bin", failure.status().SerializeToString())]
+        if failure.retry_after_seconds is not None:
+            trailers.append(("grpc-retry-pushback-ms", str(int(failure.retry_after_seconds * 1000))))
+        if self._id:
+            trailers.append(("x-request-id", self._id))
+        await self._context.abort(failure.code, failure.message, tuple(trailers))
+        raise AssertionError("abort raises")

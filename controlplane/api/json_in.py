@@ -49,7 +49,7 @@ class FieldReader:
         self.repeated = is_repeated(field)
         message = field.message_type
         self.is_map = message is not None and bool(message.GetOptions().map_entry)
-        self.message = None if message is None or self.is_map or _special(message) else reader_of(message)
+        self.message = None if message is None or self.is_map or special_reader(message) else reader_of(message)
         self.oneof = None
         if field.containing_oneof is not None and not field.containing_oneof.name.startswith("_"):
             self.oneof = field.containing_oneof.name
@@ -241,11 +241,11 @@ def single_reader(field: FieldDescriptor) -> Callable[[Any], Any]:
     message = field.message_type
     if message is None:
         return scalars.SCALARS[field.type]
-    special = _special(message)
+    special = special_reader(message)
     return special if special is not None else reader_of(message).read
 
 
-def _special(message: Descriptor) -> Callable[[Any], Any] | None:
+def special_reader(message: Descriptor) -> Callable[[Any], Any] | None:
     """Types whose JSON is no object of their fields."""
     if message.full_name in WRAPPERS:
         inner = scalars.SCALARS[message.fields_by_name["value"].type]
@@ -351,7 +351,7 @@ def _read_any(value: Any) -> Fields:
     except KeyError:
         raise Bad(f"is of a type that is not known here: {url[:128]!r}")
     rest = {key: inner for key, inner in value.items() if key != "@type"}
-    special = _special(descriptor)
+    special = special_reader(descriptor)
     if special is not None and rest.keys() != {"value"}:
         raise Bad(f"must have @type and value, for that is how a {descriptor.full_name} is written")
     fields = reader_of(descriptor).read(rest) if special is None else special(rest["value"])

@@ -85,6 +85,9 @@ ROLES: Mapping[str, Mapping[str, frozenset[str]]] = {
         "DownloadPlugin": EVERYONE,
         "ListPlugins": READ,
         "ReportPlugin": AGENT,
+        "GrantPlugin": OPERATE,
+        "RevokePluginGrant": OPERATE,
+        "SignPlugin": OPERATE,
         "DeletePlugin": OPERATE,
     },
     "pawl.v1.NamespaceService": {
@@ -94,12 +97,54 @@ ROLES: Mapping[str, Mapping[str, frozenset[str]]] = {
         "UpdateNamespace": ADMIN,
         "DeleteNamespace": ADMIN,
     },
+    "pawl.v1.KeyService": {
+        "CreateKey": ADMIN,
+        "GetKey": EVERYONE,  # those who are no admins: their own
+        "ListKeys": EVERYONE,
+        "RevokeKey": ADMIN,
+    },
     "pawl.v1.SystemService": {
         "GetHealth": EVERYONE,
         "GetInfo": EVERYONE,
         "GetMetrics": READ,
         "GetGatewayStats": READ,
+        "GetLogLevel": READ,
+        "UpdateLogLevel": ADMIN,
+        "ListSettings": READ,
     },
+}
+
+
+class Reach(Enum):
+    """How far a call reaches beyond one namespace, and so what a key must be good for."""
+
+    NAMESPACE = "one namespace, which the pipeline checks"
+    HANDLER = "what the key is bound to, which the handler checks"
+    EVERYWHERE = "the whole control plane: a key that is bound to namespaces may not"
+    KNOWN = "nothing of anybody's: any key will do"
+    ANYBODY = "nothing of anybody's: no key is needed"
+
+
+# Every RPC that is not about one namespace by its request's own fields.
+REACH: Mapping[str, Reach] = {
+    "pawl.v1.AgentService/Connect": Reach.HANDLER,  # the hello names namespaces
+    "pawl.v1.PluginService/UploadPlugin": Reach.NAMESPACE,  # named in its first message
+    "pawl.v1.NamespaceService/CreateNamespace": Reach.EVERYWHERE,
+    "pawl.v1.NamespaceService/GetNamespace": Reach.HANDLER,
+    "pawl.v1.NamespaceService/ListNamespaces": Reach.HANDLER,
+    "pawl.v1.NamespaceService/UpdateNamespace": Reach.HANDLER,
+    "pawl.v1.NamespaceService/DeleteNamespace": Reach.HANDLER,
+    "pawl.v1.KeyService/CreateKey": Reach.HANDLER,
+    "pawl.v1.KeyService/GetKey": Reach.HANDLER,
+    "pawl.v1.KeyService/ListKeys": Reach.HANDLER,
+    "pawl.v1.KeyService/RevokeKey": Reach.HANDLER,
+    "pawl.v1.SystemService/GetHealth": Reach.ANYBODY,
+    "pawl.v1.SystemService/GetInfo": Reach.KNOWN,
+    "pawl.v1.SystemService/GetMetrics": Reach.EVERYWHERE,
+    "pawl.v1.SystemService/GetGatewayStats": Reach.EVERYWHERE,
+    "pawl.v1.SystemService/GetLogLevel": Reach.EVERYWHERE,
+    "pawl.v1.SystemService/UpdateLogLevel": Reach.EVERYWHERE,
+    "pawl.v1.SystemService/ListSettings": Reach.EVERYWHERE,
 }
 
 # Where REQUIRED inside a resource holds: an update sends the part that changes, a preview may name a stored schedule.
@@ -136,6 +181,7 @@ class Method:
     input: type[Message]
     output: type[Message]
     roles: frozenset[str]
+    reach: Reach
     mutates: bool
     namespace_field: bool  # the request has a namespace_id of its own
     resource_field: str | None  # the field with the resource, if the resource has a namespace_id
@@ -151,26 +197,36 @@ class Method:
 
 
 def table(
-    files: Iterable[Any] = FILES, roles: Mapping[str, Mapping[str, frozenset[str]]] = ROLES
+    files: Iterable[Any] = FILES,
+    roles: Mapping[str, Mapping[str, frozenset[str]]] = ROLES,
+    reach: Mapping[str, Reach] = REACH,
 ) -> Mapping[str, Method]:
-    """Every RPC of these generated modules by its full name. Raises LookupError where a line of `roles` is missing."""
+    """Every RPC of these generated modules by its full name. Raises LookupError where a line of a table is missing."""
     services = [service for file in files for service in file.DESCRIPTOR.services_by_name.values()]
     found = {}
     for service in services:
         for descriptor in service.methods:
-            method = _method(service, descriptor, roles)
+            method = _method(service, descriptor, roles, reach)
             found[method.name] = method
     return found
 
 
 def _method(
-    service: ServiceDescriptor, rpc: MethodDescriptor, roles: Mapping[str, Mapping[str, frozenset[str]]]
+    service: ServiceDescriptor,
+    rpc: MethodDescriptor,
+    roles: Mapping[str, Mapping[str, frozenset[str]]],
+    reaches: Mapping[str, Reach],
 ) -> Method:
     name = f"{service.full_name}/{rpc.name}"
     allowed = roles.get(service.full_name, {}).get(rpc.name)
     if allowed is None:
         raise LookupError(f"{name} has no line in the table of roles")
     fields = rpc.input_type.fields_by_name
+    resource_field = _resource_field(rpc.input_type)
+    named = "namespace_id" in fields or resource_field is not None
+    reach = Reach.NAMESPACE if named else reaches.get(name)
+    if reach is None:
+        raise LookupError(f"{name} names no namespace and has no line in the table of reach")
     return Method(
         name=name,
         service=service.full_name,
@@ -179,9 +235,10 @@ def _method(
         input=message_factory.GetMessageClass(rpc.input_type),
         output=message_factory.GetMessageClass(rpc.output_type),
         roles=allowed,
+        reach=reach,
         mutates="viewer" not in allowed,
         namespace_field="namespace_id" in fields,
-        resource_field=_resource_field(rpc.input_type),
+        resource_field=resource_field,
         has_request_id="request_id" in fields,
         has_etag="etag" in fields,
         whole_resource=_WHOLE_RESOURCE.match(rpc.name) is not None,

@@ -11,21 +11,22 @@ import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager
 from typing import Any
 
 from google.protobuf.message import Message
 from pawl.v1 import system_pb2
 
+from controlplane.api.access import Authenticate, admit, anonymous, without_secret
 from controlplane.api.call import Call, Principal, Reply
-from controlplane.api.methods import ALL_ROLES, HTTP_BODY, Method
+from controlplane.api.methods import HTTP_BODY, Method
+from controlplane.api.observed import UNROUTED, Observed, Told, Watch
+from controlplane.api.standing import Standing
 from controlplane.api.status import Refused, code_of
 from controlplane.api.structure import Structure
-from controlplane.domain.errors import Forbidden, Invalid, NotFound, Unavailable
+from controlplane.domain.errors import Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
 from controlplane.domain.idempotency import IdempotencyKey, fingerprint
-from controlplane.telemetry import Metrics, Tracing, traceparent_of
+from controlplane.telemetry import Metrics, Tracing
 
-Authenticate = Callable[[Mapping[str, str]], Awaitable[Principal]]
 NamespaceExists = Callable[[str], Awaitable[bool]]
 Handler = Callable[[Call, Any], Any]
 
@@ -36,12 +37,6 @@ LONGEST_WAIT_FOR_REPEAT = 30.0
 LINGER_SECONDS = 0.2
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
-_ANYBODY = Principal("anonymous", None, ALL_ROLES)
-
-
-async def anonymous(metadata: Mapping[str, str]) -> Principal:
-    """Everybody is the same somebody with every role: what holds while no credentials exist."""
-    return _ANYBODY
 
 
 class Pipeline:
@@ -62,13 +57,13 @@ class Pipeline:
     ) -> None:
         self.methods = methods
         self.metrics = metrics or Metrics()
-        self._tracing = tracing or Tracing()
+        self._watch = Watch(self.metrics, tracing or Tracing())
         self._namespace_exists = namespace_exists
         self._authenticate = authenticate
         self._handlers = {name: _handler(method, services) for name, method in methods.items()}
         self._structures = {name: Structure(method) for name, method in methods.items()}
         self._in_flight: dict[tuple[str, str, str], asyncio.Event] = {}
-        self._watching: set[asyncio.Timeout] = set()
+        self._watching: set[Standing] = set()
         self._leaving = False
         self._stopping = False
 
@@ -109,7 +104,7 @@ class Pipeline:
             answers = self._handlers[method.name](call, request)
             endless = method.output.DESCRIPTOR.full_name != HTTP_BODY  # a file ends by itself, and is of no use in part
             try:
-                async for answer in self._answers(answers, deadline, endless=endless):
+                async for answer in self._answers(answers, call.principal, deadline, endless=endless):
                     yield answer
             finally:
                 await _close(answers)
@@ -126,7 +121,7 @@ class Pipeline:
         """Many requests, one answer. The first one says which namespace is meant."""
         with self._observed(method, metadata, front) as seen:
             async with _Until(deadline):
-                principal = await self._authorise(method, metadata)
+                principal = await self._authorise(method, metadata, seen)
                 first = await anext(requests, None)
                 if first is None:
                     raise Invalid(f"{method.name} needs at least one message", reason="MALFORMED_REQUEST")
@@ -134,7 +129,8 @@ class Pipeline:
                 namespace = _choose_namespace([_first_namespace(first)], metadata, principal)
                 await self._check_namespace(namespace)
                 call = _call(method, principal, namespace, metadata, front, deadline, seen)
-                answer = await self._handlers[method.name](call, _chain(first, requests))
+                with Standing(principal.credential) as standing:
+                    answer = await self._handlers[method.name](call, _chain(first, requests, standing))
         return Reply(answer, call.response_headers)
 
     async def bidi(
@@ -144,33 +140,46 @@ class Pipeline:
         with self._observed(method, metadata, front) as seen:
             if self._leaving:
                 raise _stopping()
-            principal = await self._authorise(method, metadata)
+            principal = await self._authorise(method, metadata, seen)
             namespace = _choose_namespace([], metadata, principal)
             answers = self._handlers[method.name](
                 _call(method, principal, namespace, metadata, front, None, seen), requests
             )
             try:
-                async for answer in answers:
-                    yield answer
+                with Standing(principal.credential) as standing:
+                    while (answer := await standing.next(answers)) is not None:
+                        yield answer
             finally:
                 await _close(answers)
 
+    async def check(self, method: Method, metadata: Mapping[str, str], front: str) -> None:
+        """Before a front takes the trouble to read a body. Raises Unauthenticated, Forbidden."""
+        try:
+            await admit(self._authenticate, method, metadata)
+        except (Unauthenticated, Forbidden) as error:
+            self.undecodable(method, front, error)
+            raise
+
     def undecodable(self, method: Method, front: str, error: Exception) -> None:
         """Count what a front could not make a message of."""
-        self.metrics.refused(method.name, code_of(error), front)
+        self._watch.refused(method.name, front, error, code_of(error))
+
+    def turned_away(self, front: str, error: Exception, request_id: str, method: str = UNROUTED) -> None:
+        """A front answers with this error: what did not come through here is counted and told of now."""
+        self._watch.turned_away(Told(method, front, request_id, timed=False), error, code_of(error))
 
     async def linger(self, grace: float) -> None:
         """Go on for a moment before the fronts close: gRPC cancels, and HTTP cuts, calls that were sent before the
         server began to stop and that it has not looked at yet.
         """
-        self._leaving = True
+        self._leaving = self._watch.leaving = True
         await asyncio.sleep(min(LINGER_SECONDS, grace))
 
     def end_streams(self) -> None:
         """Tell everybody who watches to call again, for good: the server stops, and watching would never end."""
         self._stopping = True
-        for scope in self._watching:
-            scope.reschedule(asyncio.get_running_loop().time())
+        for standing in tuple(self._watching):
+            standing.end(_stopping())
 
     # ------------------------------------------------------------ the steps
 
@@ -181,10 +190,10 @@ class Pipeline:
         metadata: Mapping[str, str],
         front: str,
         deadline: float | None,
-        seen: _Observed,
+        seen: Observed,
         raw: bytes | None,
     ) -> Call:
-        principal = await self._authorise(method, metadata)
+        principal = await self._authorise(method, metadata, seen)
         _fill_from_headers(method, request, metadata)
         self._structures[method.name].check(request, raw)
         namespace = _choose_namespace(_named_namespaces(method, request), metadata, principal)
@@ -196,35 +205,27 @@ class Pipeline:
         return call
 
     async def _answers(
-        self, answers: AsyncIterator[Message], deadline: float | None, *, endless: bool
+        self, answers: AsyncIterator[Message], principal: Principal, deadline: float | None, *, endless: bool
     ) -> AsyncIterator[Message]:
-        """The same answers; each is waited for until the deadline or the end of the server."""
-        while True:
-            if endless and self._stopping:
-                raise _stopping()
-            scope = asyncio.timeout(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        """The same answers; each is waited for until the deadline, the end of the credential or that of the server."""
+        with Standing(principal.credential) as standing:
+            if endless:
+                self._watching.add(standing)
+                if self._stopping:
+                    standing.end(_stopping())
             try:
-                async with scope:
-                    if endless:
-                        self._watching.add(scope)
-                    answer = await anext(answers, None)  # None marks the end
+                while (answer := await standing.next(answers, deadline)) is not None:
+                    yield answer
             except TimeoutError as error:
-                if not scope.expired():
+                if deadline is None or time.monotonic() < deadline:
                     raise
-                raise (_stopping() if endless and self._stopping else _too_late()) from error
+                raise _too_late() from error
             finally:
-                self._watching.discard(scope)
-            if answer is None:
-                return
-            yield answer
+                self._watching.discard(standing)
 
-    async def _authorise(self, method: Method, metadata: Mapping[str, str]) -> Principal:
-        principal = await self._authenticate(metadata)
-        if principal.roles.isdisjoint(method.roles):
-            raise Forbidden(
-                f"{principal.subject} may not call {method.name}: it takes one of the roles {sorted(method.roles)}",
-                facts={"subject": principal.subject, "method": method.name},
-            )
+    async def _authorise(self, method: Method, metadata: Mapping[str, str], seen: Observed) -> Principal:
+        principal = await admit(self._authenticate, method, metadata)
+        seen.told.principal = principal.subject
         return principal
 
     async def _check_namespace(self, namespace: str) -> None:
@@ -249,32 +250,8 @@ class Pipeline:
             del self._in_flight[key]
             done.set()
 
-    def _observed(self, method: Method, metadata: Mapping[str, str], front: str) -> _Observed:
-        return _Observed(self.metrics, self._tracing, method.name, front, metadata)
-
-
-class _Observed(AbstractContextManager["_Observed"]):
-    """Counts and times one call, and holds its span."""
-
-    __slots__ = ("_began", "_front", "_metrics", "_name", "_tracing", "span")
-
-    def __init__(self, metrics: Metrics, tracing: Tracing, name: str, front: str, metadata: Mapping[str, str]) -> None:
-        self._metrics = metrics
-        self._tracing = tracing
-        self._name = name
-        self._front = front
-        self._began = time.perf_counter()
-        self.span = tracing.begin(name, front, metadata)
-
-    def __enter__(self) -> _Observed:
-        self._metrics.began(self._front)
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        code = "OK" if error is None else code_of(error)
-        self._metrics.ended(self._name, code, self._front, time.perf_counter() - self._began)
-        if self.span is not None:
-            self._tracing.end(self.span, code, str(error or ""))
+    def _observed(self, method: Method, metadata: Mapping[str, str], front: str) -> Observed:
+        return Observed(self._watch, method.name, front, metadata, call_id(metadata))
 
 
 class _Until:
@@ -326,17 +303,17 @@ def _call(
     metadata: Mapping[str, str],
     front: str,
     deadline: float | None,
-    seen: _Observed,
+    seen: Observed,
 ) -> Call:
     return Call(
         method=method.name,
         principal=principal,
         namespace_id=namespace,
         deadline=deadline,
-        metadata=metadata,
-        request_id=call_id(metadata),
+        metadata=without_secret(metadata),
+        request_id=seen.told.request_id,
         idempotency=None,
-        traceparent=traceparent_of(seen.span, metadata),
+        trace=seen.trace,
         front=front,
         if_match="if-match" in metadata,
     )
@@ -382,11 +359,7 @@ def _named_namespaces(method: Method, request: Any) -> list[str]:
 def _choose_namespace(named: list[str], metadata: Mapping[str, str], principal: Principal) -> str:
     from_call = next(filter(None, named), "") or metadata.get("pawl-namespace", "")
     chosen = from_call or principal.namespace_id or DEFAULT_NAMESPACE
-    if principal.namespace_id is not None and principal.namespace_id != chosen:
-        raise Forbidden(
-            f"{principal.subject} is bound to namespace {principal.namespace_id!r}",
-            facts={"subject": principal.subject, "namespace_id": chosen},
-        )
+    principal.check(chosen)
     return chosen
 
 
@@ -426,9 +399,9 @@ async def _wait_for_earlier(earlier: asyncio.Event, call: Call) -> None:
         )
 
 
-async def _chain(first: Message, rest: AsyncIterator[Message]) -> AsyncIterator[Message]:
+async def _chain(first: Message, rest: AsyncIterator[Message], standing: Standing) -> AsyncIterator[Message]:
     yield first
-    async for one in rest:
+    while (one := await standing.next(rest)) is not None:
         yield one
 
 

@@ -12,6 +12,7 @@ from controlplane.api import translate
 from controlplane.api.call import Call
 from controlplane.domain.errors import Invalid
 from controlplane.domain.idempotency import IdempotencyKey, fingerprint
+from controlplane.domain.plugin import Grant
 from controlplane.engine.plugins import MAX_MODULE_BYTES, Plugins, too_large
 
 MEDIA_TYPE = "application/wasm"
@@ -63,6 +64,28 @@ class PluginService:
             reason=request.reason,
         )
         return translate.plugin(found)
+
+    async def grant_plugin(self, call: Call, request: plugin_pb2.GrantPluginRequest) -> plugin_pb2.Plugin:
+        """Allows a plugin what it may reach."""
+        wanted = Grant(
+            http=tuple(request.http), http_private=tuple(request.http_private), secrets=tuple(request.secrets)
+        )
+        key = translate.read_key(request.id, "id")
+        by = call.principal.subject
+        return translate.plugin(await self._plugins.grant(call.namespace_id, key, wanted, by, call.idempotency))
+
+    async def revoke_plugin_grant(self, call: Call, request: plugin_pb2.RevokePluginGrantRequest) -> plugin_pb2.Plugin:
+        """Takes a plugin's grant away."""
+        key = translate.read_key(request.id, "id")
+        return translate.plugin(await self._plugins.revoke(call.namespace_id, key, call.idempotency))
+
+    async def sign_plugin(self, call: Call, request: plugin_pb2.SignPluginRequest) -> plugin_pb2.Plugin:
+        """Adds a signature."""
+        key = translate.read_key(request.id, "id")
+        signed = await self._plugins.sign(
+            call.namespace_id, key, request.public_key, request.signature, call.idempotency
+        )
+        return translate.plugin(signed)
 
     async def delete_plugin(self, call: Call, request: plugin_pb2.DeletePluginRequest) -> Empty:
         """Deletes a plugin that nothing needs."""

@@ -33,7 +33,7 @@ from controlplane.api.http import (
     response_header,
 )
 from controlplane.api.json_out import encode_tree, tree_of
-from controlplane.api.methods import Kind
+from controlplane.api.methods import Kind, Method
 from controlplane.api.negotiate import JSON, NDJSON, check_body_type, names_version, tags_of
 from controlplane.api.observed import UNROUTED, peer
 from controlplane.api.pipeline import Pipeline, call_id
@@ -67,10 +67,14 @@ SANDBOX = ("content-security-policy", "sandbox")
 class RestApp:
     """The ASGI application."""
 
-    def __init__(self, pipeline: Pipeline, guard: Guard, metrics_text: MetricsText) -> None:
+    def __init__(
+        self, pipeline: Pipeline, guard: Guard, metrics_text: MetricsText, metrics_for: Method | None = None
+    ) -> None:
+        """`/metrics` is for whoever may call `metrics_for`, or for all."""
         self._pipeline = pipeline
         self._guard = guard
         self._metrics_text = metrics_text
+        self._metrics_for = metrics_for
         self._router = Router(pipeline.methods.values())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -113,10 +117,12 @@ class RestApp:
         """Whether no page of another site gets past the guard."""
         return self._guard.enforced
 
-    async def page(self, path: str, accept: str) -> docs.Page | None:
-        """What is no RPC."""
+    async def page(self, path: str, headers: Mapping[str, str]) -> docs.Page | None:
+        """What is no RPC. The contract is no secret."""
         if path == METRICS:
-            return docs.Page(*await self._metrics_text(accept))
+            if self._metrics_for is not None:
+                await self._pipeline.check(self._metrics_for, metadata_of(headers), "rest")
+            return docs.Page(*await self._metrics_text(headers.get("accept", "")))
         return docs.page(path)
 
     @property
@@ -169,7 +175,7 @@ class _Exchange:
         self._app.admit(path, self._headers)
         verb = "GET" if self._verb == "HEAD" else self._verb
         if verb == "GET":
-            page = await self._app.page(path, self._headers.get("accept", ""))
+            page = await self._app.page(path, self._headers)
             if page is not None:
                 await self._whole(200, page.body, ("content-type", page.content_type), *page.headers.items())
                 return
@@ -182,6 +188,8 @@ class _Exchange:
         except PawlError as error:
             self._app.pipeline.undecodable(match.binding.method, "rest", error)
             raise
+        # Nobody makes us read and decode a body who may not call.
+        await self._app.pipeline.check(match.binding.method, self._metadata, "rest")
         kind = match.binding.method.kind
         if kind is Kind.CLIENT_STREAM:
             await self._upload(call)
@@ -473,9 +481,10 @@ class RestFront:
         *,
         metrics_text: MetricsText,
         socket: sockets.socket,
+        metrics_for: Method | None = None,
         guarded: bool = True,
     ) -> None:
-        self.app = RestApp(pipeline, Guard(settings.allowed_hosts, enforced=guarded), metrics_text)
+        self.app = RestApp(pipeline, Guard(settings.allowed_hosts, enforced=guarded), metrics_text, metrics_for)
         # Head and body are two writes: without this the second waits 40 ms for the client's delayed acknowledgement.
         socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
         self._socket = socket

@@ -67,6 +67,8 @@ BY_ERROR: Mapping[type[PawlError], Codes] = {
 # Reasons of the transport, and those whose HTTP status is narrower than that of their kind.
 BY_REASON: Mapping[str, Codes] = {
     "TOO_LARGE": Codes(_CODE.RESOURCE_EXHAUSTED, 413),
+    "UNSUPPORTED_MEDIA_TYPE": Codes(_CODE.INVALID_ARGUMENT, 415),
+    "NOT_ACCEPTABLE": Codes(_CODE.INVALID_ARGUMENT, 406),
     "METHOD_NOT_ALLOWED": Codes(_CODE.UNIMPLEMENTED, 405),
     "NOT_OFFERED_HERE": Codes(_CODE.UNIMPLEMENTED, 501),
     "REQUEST_IN_FLIGHT": Codes(_CODE.ABORTED, 409),
@@ -137,8 +139,10 @@ def _kind(error: PawlError) -> type[PawlError]:
 
 
 def _defect(error: BaseException, call_id: str) -> PawlError:
-    incident = secrets.token_hex(6)
-    _log.error("internal error", incident=incident, call=call_id, exc_info=error)
+    incident = getattr(error, "pawl_incident", "")  # the pipeline has told of it already
+    if not incident:
+        incident = secrets.token_hex(6)
+        _log.error("internal error", incident=incident, request_id=call_id, exc_info=error)
     return Refused(
         f"internal error; the server's log explains it under {incident}",
         reason="INTERNAL",

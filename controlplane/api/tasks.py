@@ -46,7 +46,7 @@ class TaskService:
 
     async def create_task(self, call: Call, request: task_pb2.CreateTaskRequest) -> task_pb2.Task:
         """Runs a job, now or at a time."""
-        new = translate_tasks.read_new_task(request.task, call.namespace_id, call.idempotency, call.traceparent)
+        new = translate_tasks.read_new_task(request.task, call.namespace_id, call.idempotency, call.trace)
         return _answer(call, await self._tasks.create(new))
 
     async def batch_create_tasks(
@@ -86,14 +86,14 @@ class TaskService:
             bare = task_pb2.CreateTaskRequest(task=one.task)
             content = fingerprint(bare.SerializeToString(deterministic=True))
             key = IdempotencyKey(call.namespace_id, CREATE_TASK, one.request_id, content)
-        return translate_tasks.read_new_task(one.task, call.namespace_id, key, call.traceparent, f"{path}.task")
+        return translate_tasks.read_new_task(one.task, call.namespace_id, key, call.trace, f"{path}.task")
 
     async def run_task(self, call: Call, request: task_pb2.RunTaskRequest) -> task_pb2.Task:
         """Creates a task and waits for its end."""
         seconds = request.wait_seconds if request.HasField("wait_seconds") else DEFAULT_WAIT
         if not 0 <= seconds <= MAX_WAIT:
             raise Invalid.field("wait_seconds", f"must be 0 to {MAX_WAIT:g}")
-        new = translate_tasks.read_new_task(request.task, call.namespace_id, call.idempotency, call.traceparent)
+        new = translate_tasks.read_new_task(request.task, call.namespace_id, call.idempotency, call.trace)
         until = time.monotonic() + seconds
         if call.deadline is not None:
             until = min(until, call.deadline - ANSWER_MARGIN)

@@ -7,7 +7,7 @@ binding (`routes.py`), reading JSON (`json_in.py`), HTTP itself (`rest_front.py`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 from google.protobuf.message import Message
 
 from controlplane.api import json_text
-from controlplane.api.json_in import PAYLOAD, FieldReader, Fields, MessageReader, reader_of
+from controlplane.api.json_in import PAYLOAD, FieldReader, Fields, MessageReader, reader_of, special_reader
 from controlplane.api.json_scalars import Bad
 from controlplane.api.methods import HTTP_BODY, Method, is_output_only
 from controlplane.api.routes import Match
@@ -89,6 +89,8 @@ def build_request(match: Match, query: Query, body: bytes, content_type: str) ->
     descriptor: Any = method.input.DESCRIPTOR
     reader = reader_of(descriptor)
     try:
+        if rule.body == "*" and (special := special_reader(descriptor)) is not None:
+            return _special_request(method, special, body)
         if takes_raw_body(match):
             fields = _raw_body(rule.body, body, content_type)
         else:
@@ -109,6 +111,12 @@ def build_request(match: Match, query: Query, body: bytes, content_type: str) ->
 
 
 # ---------------------------------------------------------------- body
+
+
+def _special_request(method: Method, special: Callable[[Any], Any], body: bytes) -> Message:
+    """A request that is no object of its fields in JSON, such as a Struct."""
+    made = special(json_text.scan_whole(json_text.read_text(body)))
+    return made if isinstance(made, Message) else method.input(**made)
 
 
 def _raw_body(where: str, body: bytes, content_type: str) -> Fields:

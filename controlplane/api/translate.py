@@ -27,7 +27,7 @@ from controlplane.domain.job import Job, JobConfig, JobSpec, JobStatus, OnContro
 from controlplane.domain.job_rules import digest_of_reference
 from controlplane.domain.namespace import Namespace
 from controlplane.domain.page import PageRequest, parse_page
-from controlplane.domain.plugin import Plugin
+from controlplane.domain.plugin import Grant, Plugin, Signature
 from controlplane.domain.schedule import Kind
 from controlplane.domain.schedule_rules import ScheduleSpec, ScheduleStatus
 from controlplane.engine.jobs import JobDraft
@@ -541,4 +541,25 @@ def plugin(one: Plugin) -> plugin_pb2.Plugin:
         entries=one.entries,
         created_at=timestamp(one.created_at),
         updated_at=timestamp(one.updated_at),
+        grant=None if one.grant is None else _plugin_grant(one.grant),
+        signatures=map(_plugin_signature, one.signatures),
+    )
+
+
+def _plugin_grant(one: Grant) -> plugin_pb2.PluginGrant:
+    return plugin_pb2.PluginGrant(
+        http=one.http,
+        http_private=one.http_private,
+        secrets=one.secrets,
+        granted_by=one.granted_by,
+        granted_at=timestamp(one.granted_at),
+    )
+
+
+def _plugin_signature(one: Signature) -> plugin_pb2.PluginSignature:
+    return plugin_pb2.PluginSignature(
+        public_key=one.public_key,
+        signature=bytes.fromhex(one.signature),
+        key_id=one.key_id,
+        signed_at=timestamp(one.signed_at),
     )

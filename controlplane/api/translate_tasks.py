@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from google.protobuf.field_mask_pb2 import FieldMask
+from pawl.tracing import Trace
 from pawl.v1 import agent_pb2, task_pb2
 
 from controlplane.api import translate
@@ -46,14 +47,14 @@ TASK_OUTPUT_ONLY = frozenset(task_pb2.Task.DESCRIPTOR.fields_by_name) - {
 
 
 def read_new_task(
-    message: task_pb2.Task, namespace_id: str, key: IdempotencyKey | None, traceparent: str, path: str = "task"
+    message: task_pb2.Task, namespace_id: str, key: IdempotencyKey | None, trace: Trace, path: str = "task"
 ) -> NewTask:
     """A task as a caller wants it. Raises Invalid."""
     job = translate.read_key(message.job_id, f"{path}.job_id")
     return NewTask(
         namespace_id=namespace_id,
         job=job,
-        data=replace(_read_data(message, path), traceparent=traceparent[:64]),
+        data=replace(_read_data(message, path), trace=trace),
         priority=message.priority if message.HasField("priority") else None,
         scheduled_at=_read_time(message, path),
         key=key,
@@ -108,7 +109,7 @@ def task_edit(patch: task_pb2.Task, mask: FieldMask) -> Callable[[TaskView], Tas
             data=replace(
                 _read_data(wanted, "task"),
                 cancel_reason=view.data.cancel_reason,
-                traceparent=view.data.traceparent,
+                trace=view.data.trace,
             ),
         )
 
@@ -310,6 +311,9 @@ def read_agent_metrics(message: agent_pb2.AgentMetrics) -> dict[str, float]:
         "memory_used_bytes": float(message.memory_used_bytes),
         "memory_total_bytes": float(message.memory_total_bytes),
         "load_average": _finite(message.load_average),
+        "results_waiting": float(message.results_waiting),
+        "spool_bytes": float(message.spool_bytes),
+        "log_bytes": float(message.log_bytes),
     }
 
 
@@ -405,7 +409,9 @@ def placement(one: Placement) -> agent_pb2.Assign.Item:
         parameters=translate.payload(one.parameters, one.parameters_type),
         timeout_seconds=one.timeout,
         lease_seconds=one.lease,
-        traceparent=one.traceparent,
+        traceparent=one.trace.traceparent,
+        tracestate=one.trace.tracestate,
+        baggage=one.trace.baggage,
     )
 
 

@@ -8,9 +8,12 @@ same, killed by its keeper if it is a newer one.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import structlog
 
 from controlplane.domain.errors import AlreadyExists, IllegalTransition, NotFound
 from controlplane.domain.etag import check_etag
@@ -24,10 +27,12 @@ from controlplane.engine.nouns import AGENTS
 from controlplane.engine.results import Ref, Results
 from controlplane.engine.sessions import AgentKey, DrainAgent, EndStream, Session, Sessions, StopWork
 from controlplane.engine.tasks import READY_HINT
-from controlplane.store import Connection, agents, tasks
+from controlplane.store import Connection, agents, restored, tasks
 from controlplane.store.agents import Agent, AgentStatus, OpenInstance
 from controlplane.store.committer import Committer
 from controlplane.store.query import Page
+
+_log = structlog.get_logger("controlplane.agents")
 
 # A living name is not given to another folder for so long, nor before the leases of what is placed there are over.
 NAME_HELD_FOR = 60_000_000
@@ -61,6 +66,7 @@ class Reconciliation:
     cancel: list[Ref] = field(default_factory=list)
     undelivered: list[Ref] = field(default_factory=list)
     dead: list[Ref] = field(default_factory=list)
+    ahead: bool = False  # it has tokens that the store has not given yet: the store was put back to an earlier moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ class Agents:
         self._engine = engine
         self._sessions = sessions
         self._results = results
-        self.beating: Committer[Beat, None] = Committer(engine.store, "signs of life", self.beat_many)
+        self.beating: Committer[Beat, None] = Committer(engine.store, "signs of life", self.beat_many, self._beaten)
 
     # --- streams
 
@@ -105,6 +111,9 @@ class Agents:
         session.labels, session.version = stored.labels, stored.version
         session.draining = stored.status is AgentStatus.DRAINING
         self._sessions.add(session)
+        if plan.ahead:
+            _log.error("the database was put back: an agent knows newer placements", agent=arrival.key[1])
+            self._engine.seen.restored = await self._engine.store.read(restored.newest)
         await self._results.release(plan.undelivered)
         await self._results.lose(plan.dead, f"agent {arrival.key[1]} was started anew and does not have it")
         if plan.cancel:
@@ -118,13 +127,23 @@ class Agents:
             _check_identity(before, arrival, now, agents.open_on(connection, arrival.key))
         stored = _stored(before, arrival, session_id, self._engine.replica_id, now)
         agents.put(connection, stored)
-        return stored, _reconcile(connection, before, arrival)
+        plan = _reconcile(connection, before, arrival)
+        plan.ahead = _is_ahead(connection, (*arrival.finished, *plan.stop), now)
+        if plan.ahead:
+            restored.note(connection, now)
+        return stored, plan
 
     def beat_many(self, connection: Connection, beats: Sequence[Beat]) -> Sequence[Exception | None]:
         """Many signs of life in one transaction."""
         now = self._engine.clock.now()
         agents.beat_many(connection, [(one.session.key, one.session.session_id, now, one.metrics) for one in beats])
         return [None] * len(beats)
+
+    @staticmethod
+    def _beaten(beats: Sequence[Beat], _: Sequence[Exception | None]) -> None:
+        now = time.monotonic()
+        for one in beats:
+            one.session.beat_at, one.session.said = now, one.metrics
 
     async def leave(self, session: Session, *, on_purpose: bool) -> None:
         """The stream is gone. On purpose: nothing of it runs any more, so what is open is placed anew at once."""
@@ -325,6 +344,19 @@ def _stored(before: Agent | None, arrival: Arrival, session_id: str, replica_id:
         created_at=now if before is None else before.created_at,
         updated_at=now,
     )
+
+
+def _is_ahead(connection: Connection, refs: Sequence[Ref], now: int) -> bool:
+    """Whether an agent has a token that was given in a life that this store does not remember, and no restore has been
+    noted that accounts for it. One that is above even what a note would bring is no token, whatever says so.
+    """
+    known = tasks.load_many(connection, (ref.task_id for ref in refs))
+    last, limit = restored.newest(connection), restored.floor_at(now)
+    for ref in refs:
+        one = known.get(ref.task_id)
+        if one is not None and max(one.token, last.floor_for(one.created_at)) < ref.token <= limit:
+            return True
+    return False
 
 
 def _reconcile(connection: Connection, before: Agent | None, arrival: Arrival) -> Reconciliation:

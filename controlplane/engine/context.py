@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from controlplane.store import Store
 from controlplane.store.restored import Restored
 from controlplane.store.wakeup import Wakeups
+from controlplane.telemetry import Tracing
 
 
 class Clock:
@@ -77,7 +78,9 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """The tools of the use cases. `new_id` makes UUIDv7s in canonical text; `replica_id` names this process."""
+    """The tools of the use cases. `new_id` makes UUIDv7s in canonical text; `replica_id` names this process;
+    `request_ids_kept` is for how many microseconds a request id is known.
+    """
 
     store: Store
     clock: Clock
@@ -87,3 +90,4 @@ class Engine:
     rates: Rates = field(default_factory=Rates)
     seen: Seen = field(default_factory=Seen)
     tracing: Tracing = field(default_factory=Tracing)
+    request_ids_kept: int = 24 * 3_600_000_000

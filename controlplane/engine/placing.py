@@ -8,7 +8,8 @@ what the agent has.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from controlplane.domain.job import Requirement, merge_environment
 from controlplane.domain.matching import can_run, spread
@@ -19,6 +20,11 @@ from controlplane.engine.revisions import Revisions
 from controlplane.engine.sessions import AgentKey, AssignWork, Placement, Session, Sessions
 from controlplane.store import Connection, jobs, restored, tasks
 from controlplane.store.tasks import TaskData, Terms
+from controlplane.telemetry import place_of
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import Span
+    from pawl.tracing import Trace
 
 MAX_CLAIM = 500
 FEW_REQUIREMENTS = 64
@@ -28,9 +34,11 @@ LOOK_BACK = 100
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """What one transaction placed, by agent."""
+    """What one transaction placed, by agent, and the spans that say so."""
 
     placements: Mapping[AgentKey, Sequence[Placement]]
+    spans: Sequence[Span] = ()
+    waits: Sequence[float] = ()
 
 
 class Placing:
@@ -39,7 +47,7 @@ class Placing:
     def __init__(
         self, engine: Engine, sessions: Sessions, results: Results, revisions: Revisions, *, cap: int = 0
     ) -> None:
-        self._cap = cap
+        self.cap = cap
         self._engine = engine
         self._sessions = sessions
         self._results = results
@@ -58,6 +66,7 @@ class Placing:
         placed = 0
         for group in self._groups():
             claim = await self._engine.store.write(self._claim, group)
+            self._observe(claim)
             placed += await self._deliver(claim)
         return placed
 
@@ -106,27 +115,41 @@ class Placing:
         steps: list[tuple[Task, Step]] = []
         terms: dict[str, Terms] = {}
         placements: dict[AgentKey, list[Placement]] = {}
+        spans: list[Span] = []
+        waits: list[float] = []
         for before, agent in zip(chosen, agents, strict=False):
             session = by_name[agent]
             above = self._engine.seen.restored.floor_for(before.created_at)
             step = _lock_and_dispatch(before, Dispatch(session.key[1], self._engine.new_id(), above), now)
-            placement = self._placement(step.task, data[before.id], names.get(before.job_id, ""))
+            since = max(before.scheduled_at, before.updated_at)
+            waits.append((now - since) / 1e6)
+            trace, job_name = data[before.id].trace, names.get(before.job_id, "")
+            span = self._engine.tracing.placed(trace, _attributes(step.task, job_name), since)
+            if span is not None:
+                spans.append(span)
+            placement = self._placement(step.task, data[before.id], job_name, place_of(span, trace))
             steps.append((before, step))
             terms[before.id] = Terms(session.key[0], round(placement.lease * 1e6), round(placement.timeout * 1e6))
             placements.setdefault(session.key, []).append(placement)
         tasks.save_many(connection, steps, terms=terms)
-        return _Claim(placements)
+        return _Claim(placements, spans, waits)
+
+    def _observe(self, claim: _Claim) -> None:
+        """Once it is committed: a transaction that begins again has not placed anything."""
+        self._engine.tracing.happened(claim.spans, self._engine.clock.now())
+        for seconds in claim.waits:
+            self._engine.store.measures.placing.observe(seconds)
 
     @property
     def full_at(self) -> int:
         """The cap, if it is what keeps ready tasks waiting; else 0."""
-        return self._cap if self._cap and not self._room() else 0
+        return self.cap if self.cap and not self._room() else 0
 
     def _room(self) -> int:
         """What the replica's own cap leaves; without one, more than is ever claimed."""
-        return max(0, self._cap - sum(session.running for session in self._sessions)) if self._cap else MAX_CLAIM
+        return max(0, self.cap - sum(session.running for session in self._sessions)) if self.cap else MAX_CLAIM
 
-    def _placement(self, one: Task, data: TaskData, job_name: str) -> Placement:
+    def _placement(self, one: Task, data: TaskData, job_name: str, trace: Trace) -> Placement:
         spec = self._revisions.spec(one)
         config = spec.config
         assert one.instance_id is not None
@@ -143,7 +166,7 @@ class Placing:
             parameters_type=data.parameters_type,
             timeout=config.timeout if data.timeout is None else data.timeout,
             lease=config.lost_after_seconds,
-            traceparent=data.traceparent or _trace_of(one),
+            trace=trace if trace.traceparent else replace(trace, traceparent=_trace_of(one)),
         )
 
     async def _deliver(self, claim: _Claim) -> int:
@@ -168,6 +191,16 @@ def _lock_and_dispatch(before: Task, dispatch: Dispatch, now: int) -> Step:
     dispatched = apply(locked.task, dispatch, now)
     assert any(isinstance(effect, Place) for effect in dispatched.effects)
     return Step(dispatched.task, (*locked.effects, *dispatched.effects))
+
+
+def _attributes(one: Task, job_name: str) -> Mapping[str, str | int]:
+    return {
+        "pawl.task.id": one.id,
+        "pawl.task.attempt": one.attempt,
+        "pawl.job.name": job_name,
+        "pawl.namespace": one.namespace_id,
+        "pawl.agent.name": one.agent_id or "",
+    }
 
 
 def _trace_of(one: Task) -> str:

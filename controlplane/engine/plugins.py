@@ -8,17 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import msgspec
-from pawl import wasm
+from pawl import signatures, wasm
+from pawl.hosts import HostRule
 
 from controlplane.domain.errors import AlreadyExists, Exhausted, IllegalTransition, Invalid, NotFound, Violation
 from controlplane.domain.filter import Field, Kind, Queryable
 from controlplane.domain.idempotency import IdempotencyKey
-from controlplane.domain.plugin import MAX_REASON, Plugin, PluginStatus, plugin_problems, reported
+from controlplane.domain.plugin import (
+    MAX_REASON,
+    MAX_SIGNATURES,
+    Grant,
+    Plugin,
+    PluginStatus,
+    Signature,
+    grant_problems,
+    plugin_problems,
+    reported,
+)
 from controlplane.engine import lists
 from controlplane.engine.context import Engine
 from controlplane.engine.idempotency import once
@@ -122,6 +133,57 @@ class Plugins:
 
         return await self._engine.store.write(report)
 
+    async def grant(
+        self, namespace_id: str, reference: str, grant: Grant, by: str, request: IdempotencyKey | None
+    ) -> Plugin:
+        """The plugin with this grant in place of any before. Raises Invalid, NotFound."""
+        problems = [*grant_problems(grant), *_host_problems("http", grant.http)]
+        if problems := [*problems, *_host_problems("http_private", grant.http_private)]:
+            raise Invalid.fields(problems)
+
+        def change(before: Plugin, now: int) -> Plugin:
+            same = before.grant is not None and replace(before.grant, granted_by="", granted_at=0) == grant
+            return before if same else replace(before, grant=replace(grant, granted_by=by, granted_at=now))
+
+        return await self._change_trust(namespace_id, reference, change, request)
+
+    async def revoke(self, namespace_id: str, reference: str, request: IdempotencyKey | None) -> Plugin:
+        """The plugin without a grant. Raises NotFound."""
+        return await self._change_trust(namespace_id, reference, lambda before, _: replace(before, grant=None), request)
+
+    async def sign(
+        self, namespace_id: str, reference: str, public_key: str, signature: bytes, request: IdempotencyKey | None
+    ) -> Plugin:
+        """The plugin with this signature, one of a key at most. Raises Invalid, NotFound, Exhausted."""
+
+        def change(before: Plugin, now: int) -> Plugin:
+            new = _checked(before, public_key, signature, now)
+            others = tuple(one for one in before.signatures if one.public_key != public_key)
+            if any(one.signature == new.signature for one in before.signatures):
+                return before
+            if len(others) >= MAX_SIGNATURES:
+                raise Exhausted(f"a plugin has at most {MAX_SIGNATURES} signatures", reason="TOO_LARGE")
+            return replace(before, signatures=(*others, new))
+
+        return await self._change_trust(namespace_id, reference, change, request)
+
+    async def _change_trust(
+        self,
+        namespace_id: str,
+        reference: str,
+        change: Callable[[Plugin, int], Plugin],
+        request: IdempotencyKey | None,
+    ) -> Plugin:
+        def effect(connection: Connection, now: int) -> tuple[str, Plugin]:
+            before = _required(connection, namespace_id, reference, lock=True)
+            after = change(before, now)
+            if after != before:
+                after = replace(after, updated_at=now)
+                plugins.update_trust(connection, after)
+            return after.digest, after
+
+        return await once(self._engine, request, effect, _reread(namespace_id))
+
     async def delete(self, namespace_id: str, reference: str, request: IdempotencyKey | None) -> None:
         """Delete it; its bytes go with the last that refers to them. Raises NotFound, IllegalTransition (in use)."""
 
@@ -136,6 +198,24 @@ class Plugins:
             return before.digest, None
 
         await once(self._engine, request, effect, lambda _connection, _id: None)
+
+
+def _host_problems(name: str, hosts: tuple[str, ...]) -> Iterator[Violation]:
+    for index, host in enumerate(hosts):
+        try:
+            HostRule.of(host)
+        except ValueError as error:
+            yield Violation(f"{name}[{index}]", str(error))
+
+
+def _checked(one: Plugin, public_key: str, signature: bytes, now: int) -> Signature:
+    try:
+        good = signatures.verify(public_key, one.digest, signature)
+    except signatures.KeyInvalid as error:
+        raise Invalid.field("public_key", str(error)) from None
+    if not good:
+        raise Invalid.field("signature", f"was not made with this key for sha256:{one.digest}")
+    return Signature(public_key, signature.hex(), signatures.key_id(public_key), now)
 
 
 def too_large() -> Exhausted:

@@ -67,6 +67,8 @@ class Results:
     def __init__(self, engine: Engine, revisions: Revisions) -> None:
         self._engine = engine
         self._revisions = revisions
+        # Waits of the batch that is being written, in each of two writers: one that begins again begins them again.
+        self._waits: dict[str, list[float]] = {"starts": [], "ends": []}
         self.finishing: Committer[Result, Verdict] = Committer(
             engine.store, "finish tasks", self.finish_many, self._finished
         )
@@ -82,6 +84,7 @@ class Results:
     def finish_many(self, connection: Connection, items: Sequence[Result]) -> Sequence[Verdict | Exception]:
         """Many results in one transaction, and what became of each."""
         now = self._engine.clock.now()
+        waits = self._waits["ends"] = []
         present = tasks.load_many(connection, (item.ref.task_id for item in items))
         self._revisions.load(connection, {(one.job_id, one.job_revision) for one in present.values()})
         steps: list[tuple[Task, Step]] = []
@@ -105,6 +108,7 @@ class Results:
                 verdicts.append(Verdict.LATE)
                 continue
             ends[item.ref.task_id, item.ref.token] = item.end
+            waits += _wait(before, item.end.started_at)
             steps.append((before, step))
             present[before.id] = step.task
             verdicts.append(Verdict.COUNTED)
@@ -150,7 +154,17 @@ class Results:
         counted = [item for item, verdict in zip(items, verdicts, strict=True) if verdict is Verdict.COUNTED]
         self._engine.rates.finished.add(len(counted))
         self._engine.rates.failed.add(sum(item.end.status is not Status.SUCCEEDED for item in counted))
+        self._observe_waits("ends")
+        for item in counted:
+            if item.end.started_at is not None:
+                seconds = max(0, item.end.finished_at - item.end.started_at) / 1e6
+                self._engine.store.measures.run.labels(item.end.status.name).observe(seconds)
         self._hint(item.ref.task_id for item in counted)
+
+    def _observe_waits(self, which: str) -> None:
+        waits, self._waits[which] = self._waits[which], []
+        for seconds in waits:
+            self._engine.store.measures.wait.observe(seconds)
 
     def _hint(self, ids: Iterable[str]) -> None:
         self._engine.wakeups.hint(READY_HINT, TIMERS_HINT, *(f"task:{task_id}" for task_id in ids))
@@ -163,6 +177,7 @@ class Results:
         present = tasks.load_many(connection, (ref.task_id for ref, _ in items))
         steps: list[tuple[Task, Step]] = []
         started: list[tuple[str, int, int]] = []
+        waits = self._waits["starts"] = []
         outcomes: list[bool | Exception] = []
         for ref, at in items:
             before = present.get(ref.task_id)
@@ -180,11 +195,13 @@ class Results:
                 steps.append((before, step))
                 present[before.id] = step.task
                 started.append((ref.task_id, ref.token, at))
+                waits += _wait(before, at)
         tasks.save_many(connection, steps)
         tasks.start_instances(connection, started)
         return outcomes
 
     def _started(self, items: Sequence[tuple[Ref, int]], _: Sequence[bool | Exception]) -> None:
+        self._observe_waits("starts")
         self._engine.wakeups.hint(*(f"task:{ref.task_id}" for ref, _ in items))
 
     @staticmethod
@@ -246,6 +263,13 @@ class Results:
 
         if refs:
             self._hint(await self._engine.store.write(work))
+
+
+def _wait(before: Task, started_at: int | None) -> list[float]:
+    """Seconds from when it could run to its first start, if this report is the first to tell of that."""
+    if before.started_at is not None or started_at is None:
+        return []
+    return [max(0, started_at - max(before.created_at, before.scheduled_at)) / 1e6]
 
 
 def _placement(item: Result) -> tuple[str, int]:

@@ -7,13 +7,18 @@ the wire (`api/link.py`), which drains a session's outbox into its stream.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from controlplane.domain.job import JobConfig
 from controlplane.domain.matching import Offer
 from controlplane.engine.results import Ref
+
+if TYPE_CHECKING:
+    from pawl.tracing import Trace
 
 AgentKey = tuple[str, str]  # (home namespace, name)
 
@@ -34,7 +39,7 @@ class Placement:
     parameters_type: str | None
     timeout: float
     lease: float
-    traceparent: str
+    trace: Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,8 @@ class Session:
     closed: bool = False
     outbox: deque[ToAgent] = field(default_factory=deque)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    beat_at: float = field(default_factory=time.monotonic)  # its last sign of life, or its hello
+    said: Mapping[str, float] = field(default_factory=dict)  # the figures in that
 
     def offer(self) -> Offer:
         """What it offers to work."""

@@ -18,6 +18,7 @@ from controlplane.store.figures import Figures
 
 FIGURES_KEPT = 2.0  # counting tasks by status reads an index from end to end; nobody needs that twice a second
 LOOP_STALE = 10.0
+BEAT_STALE = 95.0  # three of an idle agent's, whose default is 30 s
 PROBE_SECONDS = 2.0  # a probe waits less than those who probe: no answer would tell them nothing
 
 
@@ -80,7 +81,7 @@ class System:
 
     async def checks(self) -> tuple[str, list[Check]]:
         """The state in a word, and what was looked at."""
-        found = [await self.database_check(), self._committer(), *map(self._loop, self._pulses)]
+        found = [await self.database_check(), self._committer(), self._agents(), *map(self._loop, self._pulses)]
         if self.stopping:
             return "NOT_SERVING", [*found, Check("shutdown", "NOT_SERVING", 0.0, "the server is shutting down")]
         words = {check.status for check in found}
@@ -104,6 +105,32 @@ class System:
         waiting = max(committer.waiting for committer in self._committers())
         status = "DEGRADED" if waiting > MAX_WAITING // 2 else "SERVING"
         return Check("committer", status, self.commits().p50 * 1000, f"{waiting} writes are waiting")
+
+    def _agents(self) -> Check:
+        """The signs of life of the agents that are connected here."""
+        now = time.monotonic()
+        ages = {session.key[1]: now - session.beat_at for session in self._sessions}
+        quiet = sorted(name for name, age in ages.items() if age > BEAT_STALE)
+        message = f"{len(ages)} connected" + (f", no sign of life from {', '.join(quiet[:3])}" if quiet else "")
+        return Check("agents", "DEGRADED" if quiet else "SERVING", self.oldest_beat() * 1000, message)
+
+    def oldest_beat(self) -> float:
+        """Seconds since the last sign of life of the connected agent that has been quiet for longest."""
+        now = time.monotonic()
+        return max((now - session.beat_at for session in self._sessions), default=0.0)
+
+    def said(self, figure: str) -> int:
+        """The sum of a figure that agents give of themselves with their signs of life."""
+        return round(sum(session.said.get(figure, 0.0) for session in self._sessions))
+
+    def writes_waiting(self) -> int:
+        """Items that no group commit has taken yet."""
+        return sum(committer.waiting for committer in self._committers())
+
+    def totals(self) -> dict[str, int]:
+        """Tasks that were created, finished and failed by this process since its start."""
+        rates = self._engine.rates
+        return {"new": rates.created.total, "finished": rates.finished.total, "failed": rates.failed.total}
 
     @staticmethod
     def _loop(pulse: Pulse) -> Check:

@@ -38,6 +38,7 @@ from controlplane.store.tasks import TaskData
 
 READY_HINT = "ready"
 TIMERS_HINT = "timers"
+CANCELLED_AT_ONCE = 500  # rows of one statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,8 @@ class Tasks:
             if item.key is not None:
                 made[item.key] = results[-1]  # type: ignore[assignment]  # refusals here are our own
         tasks.insert_many(connection, steps)
-        idempotency.insert_many(connection, [_used(key, outcome) for key, outcome in made.items()], now)
+        used = [_used(key, outcome) for key, outcome in made.items()]
+        idempotency.insert_many(connection, used, now + self._engine.request_ids_kept)
         return results
 
     def _new(self, item: NewTask, job: Job | None, now: int) -> tuple[Step, Job] | PawlError:
@@ -180,7 +182,7 @@ class Tasks:
             before = self._locked(connection, namespace_id, task_id)
             if before.status is Status.CANCELLED or before.cancel_requested:
                 return task_id, self.view(connection, namespace_id, task_id)
-            self._cancel(connection, before, by, why, now)
+            self._cancel(connection, [before], by, why, now)
             if before.status in ON_AGENT:
                 asked.append(before)
             return task_id, self.view(connection, namespace_id, task_id)
@@ -191,22 +193,25 @@ class Tasks:
         self._engine.wakeups.hint(f"task:{task_id}")
         return view
 
-    def _cancel(self, connection: Connection, before: Task, by: str, why: str, now: int) -> None:
-        transition = RequestCancel if before.status in ON_AGENT else Cancel
-        step = apply(before, transition(by=by, why=why), now)
-        tasks.save_many(connection, [(before, step)])
+    @staticmethod
+    def _cancel(connection: Connection, found: Sequence[Task], by: str, why: str, now: int) -> None:
+        steps = []
+        for before in found:
+            transition = RequestCancel if before.status in ON_AGENT else Cancel
+            steps.append((before, apply(before, transition(by=by, why=why), now)))
+        tasks.save_many(connection, steps)
         if why:
-            tasks.set_cancel_reason(connection, before.id, why)
+            tasks.set_cancel_reason(connection, [before.id for before in found], why)
 
     def cancel_many(self, connection: Connection, ids: Sequence[str], by: str, why: str, now: int) -> list[Task]:
         """Cancel whatever of these has not ended; the tasks that an agent has to stop. In the caller's transaction."""
         on_agents = []
-        for before in tasks.load_many(connection, ids).values():
-            if before.is_final or before.cancel_requested:
-                continue
-            self._cancel(connection, before, by, why, now)
-            if before.status in ON_AGENT:
-                on_agents.append(before)
+        for start in range(0, len(ids), CANCELLED_AT_ONCE):
+            loaded = tasks.load_many(connection, ids[start : start + CANCELLED_AT_ONCE]).values()
+            found = [before for before in loaded if not before.is_final and not before.cancel_requested]
+            if found:
+                self._cancel(connection, found, by, why, now)
+            on_agents += [before for before in found if before.status in ON_AGENT]
         return on_agents
 
     def stop_all(self, on_agents: Sequence[Task], why: str) -> None:
@@ -267,7 +272,7 @@ class Tasks:
             if not before.is_final:
                 message = f"task {task_id} is {before.status.name}; cancel it before it can be deleted"
                 raise IllegalTransition(message, facts={"task_id": task_id, "status": before.status.name})
-            tasks.delete(connection, task_id)
+            tasks.delete_many(connection, [task_id])
             return task_id, None
 
         await once(self._engine, key, effect, lambda _connection, _id: None)

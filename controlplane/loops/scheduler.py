@@ -12,6 +12,9 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from pawl.tracing import NOWHERE, Trace
 
 from controlplane.domain import schedule
 from controlplane.domain.errors import PawlError
@@ -26,6 +29,10 @@ from controlplane.loops.rounds import go_round
 from controlplane.store import Connection, schedules
 from controlplane.store.schedules import Fire
 from controlplane.store.tasks import TaskData
+from controlplane.telemetry import place_of
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import Span
 
 NAME = "scheduler"
 BATCH = 200
@@ -54,6 +61,7 @@ class Fired:
     schedules: list[Schedule] = field(default_factory=list)
     fires: list[Fire] = field(default_factory=list)
     created: int = 0
+    spans: list[Span] = field(default_factory=list)
 
 
 class Scheduler:
@@ -102,6 +110,7 @@ class Scheduler:
         self.lag_seconds = max((now - (one.next_fire_at or now)) / 1_000_000 for one in found)
         for few in bounded(decisions):
             fired = await self._engine.store.write(self._fire, few, now)
+            self._engine.tracing.happened(fired.spans, self._engine.clock.now())
             if fired.created:
                 self._engine.rates.created.add(fired.created)
                 self._engine.wakeups.hint(READY_HINT)
@@ -114,11 +123,10 @@ class Scheduler:
         asked = [
             (one.schedule, slot) for one in current for slot in one.due.fires if (one.schedule.id, slot) not in done
         ]
-        results = (
-            self._tasks.insert_many(connection, [_task(planned, slot) for planned, slot in asked]) if asked else []
-        )
-        outcomes = {(planned.id, slot): result for (planned, slot), result in zip(asked, results, strict=True)}
         fired = Fired()
+        wanted = [_task(planned, slot, self._trace(planned, slot, now, fired)) for planned, slot in asked]
+        results = self._tasks.insert_many(connection, wanted) if wanted else []
+        outcomes = {(planned.id, slot): result for (planned, slot), result in zip(asked, results, strict=True)}
         for one in current:
             mine = {
                 slot: outcomes[one.schedule.id, slot] for slot in one.due.fires if (one.schedule.id, slot) in outcomes
@@ -129,6 +137,14 @@ class Scheduler:
         schedules.insert_fires(connection, fired.fires)
         schedules.save_fired(connection, fired.schedules)
         return fired
+
+    def _trace(self, planned: Schedule, slot: int, now: int, fired: Fired) -> Trace:
+        """A trace of its own for each fire that is drawn."""
+        attributes = {"pawl.schedule.id": planned.id, "pawl.namespace": planned.namespace_id}
+        span = self._engine.tracing.fired(attributes, min(slot, now))
+        if span is not None:
+            fired.spans.append(span)
+        return place_of(span, NOWHERE)
 
 
 def bounded(decisions: Sequence[Decision]) -> Iterator[list[Decision]]:
@@ -173,13 +189,14 @@ def _slots(decisions: Sequence[Decision]) -> list[tuple[str, int]]:
     ]
 
 
-def _task(planned: Schedule, slot: int) -> NewTask:
+def _task(planned: Schedule, slot: int, trace: Trace) -> NewTask:
     spec = planned.spec
     data = TaskData(
         parameters=planned.parameters,
         parameters_type=planned.parameters_type,
         environment=spec.environment,
         tags=spec.tags,
+        trace=trace,
     )
     return NewTask(
         namespace_id=planned.namespace_id,

@@ -25,6 +25,7 @@ from controlplane.store import dialect
 from controlplane.store.filelock import FileLock
 from controlplane.store.files import StoreFiles
 from controlplane.store.tables import PARTITIONED
+from controlplane.telemetry import Measures
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,6 +42,7 @@ class Store:
         self.url = normalise_url(url)
         self.is_sqlite = self.url.startswith("sqlite")
         self.commit_seconds: deque[float] = deque(maxlen=1000)
+        self.measures = Measures()
         self.repeated = 0  # transactions that a deadlock or a serialisation failure had begin again
         self._pool_size = pool_size
         self._max_lifetime = max_lifetime
@@ -169,7 +171,10 @@ class Store:
             try:
                 with engine.connect() as connection, connection.begin():
                     result = function(connection, *args, **kwargs)
-                self.commit_seconds.append(time.perf_counter() - began)
+                if engine is self._writer:
+                    seconds = time.perf_counter() - began
+                    self.commit_seconds.append(seconds)
+                    self.measures.commit.observe(seconds)
                 return result
             except IntegrityError:
                 raise  # the caller knows which constraint it tried

@@ -45,6 +45,7 @@ class Committer(Generic[I, R]):
         self._waiting: deque[tuple[I, asyncio.Future[R]]] = deque()
         self._arrived = asyncio.Event()
         self._closed = False
+        self._sizes = store.measures.batch.labels(name)
         self.batches = 0
         self.items = 0
 
@@ -106,6 +107,7 @@ class Committer(Generic[I, R]):
             return
         self.batches += 1
         self.items += len(items)
+        self._sizes.observe(len(items))
         if self._committed is not None:
             self._committed(items, results)
         self._answer(batch, results)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -265,6 +266,31 @@ def one_of(connection: Connection, column: sa.Column[Any], ids: Sequence[str]) -
         return column.in_(ids)
     array = sa.cast(sa.bindparam(None, list(ids), type_=sa.ARRAY(sa.Text)), sa.ARRAY(sa.Uuid(as_uuid=False)))
     return column == sa.any_(array)
+
+
+def from_each(
+    connection: Connection,
+    values: Sequence[int | str],
+    narrow: sa.Select[Any],
+    column: sa.ColumnElement[Any],
+    key: sa.ColumnElement[Any],
+) -> sa.Select[Any]:
+    """What `narrow` (a SELECT of the key, with an order and a limit) gives for each value of the column, all together.
+
+    The values travel as one parameter, so that the statement is the same for any number of them. PostgreSQL repeats a
+    subquery for each row of another (LATERAL). SQLite does not know that, but repeats what stands behind IN.
+    """
+    if is_postgres(connection):
+        kind = sa.Text if isinstance(values[0], str) else sa.BigInteger
+        given = sa.func.unnest(sa.bindparam(None, list(values), type_=sa.ARRAY(kind)))
+        lane = given.table_valued(sa.column("value", kind), name="lane").render_derived(name="lane")
+        found = narrow.where(column == lane.c.value).correlate(lane).lateral("found")
+        return sa.select(found.c[0].label("id")).select_from(lane.join(found, sa.true()))
+    lane = sa.func.json_each(json.dumps(list(values))).table_valued(sa.column("value", column.type), name="lane")
+    rows = key.table.alias("of_lane")
+    found_here = narrow.where(column == lane.c.value).correlate(lane)
+    own = rows.c[key.name]
+    return sa.select(own.label("id")).select_from(lane.join(rows, own.in_(found_here)))
 
 
 def keyed(

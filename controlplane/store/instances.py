@@ -7,6 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
+from controlplane.domain.task import Status
+from controlplane.store.lanes import Lanes
 from controlplane.store.namespaces import is_task_of
 from controlplane.store.query import Listing
 from controlplane.store.tables import task_instance
@@ -24,4 +26,4 @@ def find(connection: Connection, namespace_id: str, instance_id: str) -> Row[Any
 def listing(namespace_id: str) -> Listing:
     """A namespace's instances without their outputs, to be asked for."""
     mine = is_task_of(task_instance, task_instance.c.task_id, namespace_id)
-    return Listing(sa.select(*_SHORT).where(mine), task_instance.c)
+    return Listing(sa.select(*_SHORT).where(mine), task_instance.c, lanes=Lanes("status", tuple(map(int, Status))))

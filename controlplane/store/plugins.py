@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from controlplane.domain.job_rules import digest_of_reference
-from controlplane.domain.plugin import Plugin, PluginStatus
+from controlplane.domain.plugin import Grant, Plugin, PluginStatus, Signature
 from controlplane.store import dialect
 from controlplane.store.query import Listing
 from controlplane.store.tables import job, job_revision, plugin, task
@@ -29,6 +29,8 @@ def of_row(row: Row[Any]) -> Plugin:
         updated_at=row.updated_at,
         metadata=msgspec.json.decode(row.metadata),
         entries=tuple(msgspec.json.decode(row.entries)),
+        grant=msgspec.json.decode(row.granted, type=Grant) if row.granted else None,
+        signatures=msgspec.json.decode(row.signatures, type=tuple[Signature, ...]),
     )
 
 
@@ -92,6 +94,19 @@ def update_status(connection: Connection, changed: Plugin) -> None:
         plugin.update()
         .where(plugin.c.namespace_id == changed.namespace_id, plugin.c.digest == changed.digest)
         .values(status=int(changed.status), reject_reason=changed.reject_reason, updated_at=changed.updated_at)
+    )
+
+
+def update_trust(connection: Connection, changed: Plugin) -> None:
+    """What it was granted and who signed it."""
+    connection.execute(
+        plugin.update()
+        .where(plugin.c.namespace_id == changed.namespace_id, plugin.c.digest == changed.digest)
+        .values(
+            granted="" if changed.grant is None else msgspec.json.encode(changed.grant).decode(),
+            signatures=msgspec.json.encode(changed.signatures).decode(),
+            updated_at=changed.updated_at,
+        )
     )
 
 

@@ -8,7 +8,7 @@ text is ordered by bytes, NULL has its place written out. Not here: which fields
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -17,7 +17,8 @@ from sqlalchemy.types import TypeEngine
 
 from controlplane.domain.filter import AnyOf, Condition, Kind, Op, OrderTerm, Scalar
 from controlplane.domain.page import REACH, PageRequest, Position, read_token, write_token
-from controlplane.store.dialect import Id, bytewise
+from controlplane.store.dialect import Id, bytewise, from_each
+from controlplane.store.lanes import Lanes, Split, split
 
 # Values travel in the widest type of their kind: a bound as narrow as a SMALLINT column would refuse 40000 with an
 # error instead of finding nothing. Indexes on narrower integers serve these comparisons too.
@@ -55,6 +56,11 @@ class Tags:
         tagged = sa.select(self.owner).where(*self.scope, self.key == key, self.value.in_(values))
         return self.row_id.in_(tagged)
 
+    def joined(self, key: str) -> ColumnElement[bool]:
+        """Rows that carry this tag, as a join: a row has a key once, so none comes twice. IN would first collect all
+        that carry it; a join ends with the page."""
+        return sa.and_(self.owner == self.row_id, *self.scope, self.key == key)
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
@@ -63,6 +69,7 @@ class Listing:
     select: Select[Any]
     columns: Columns
     tags: Tags | None = None
+    lanes: Lanes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +96,68 @@ def page(
     secret: bytes = b"",
 ) -> Page:
     """Read one page. `query` is `domain.page.query_digest` of this question; tokens are bound to it and to `secret`."""
-    matching = listing.select.where(where(connection, listing, tree))
     keys = [_sort_key(connection, listing, term) for term in order]
-    wanted = matching
-    if request.token:
-        wanted = wanted.where(_after(read_token(request.token, order, query, secret), keys))
+    position = read_token(request.token, order, query, secret) if request.token else None
+    parts = split(listing.lanes, tree, order) if listing.lanes else None
+    if parts is None:
+        matching = listing.select.where(where(connection, listing, tree))
+        wanted = _part(matching, keys, position, request)
+    else:
+        matching, wanted = _in_lanes(connection, listing, parts, keys[0], position, request)
     wanted = wanted.add_columns(*(key.plain.label(f"_order_{index}") for index, key in enumerate(keys)))
-    wanted = wanted.order_by(*(key.ordering() for key in keys)).limit(request.size + 1).offset(request.offset or None)
     rows = connection.execute(wanted).all()
     has_more = len(rows) > request.size
     rows = rows[: request.size]
     total, is_estimate = _total(connection, matching, request, len(rows), has_more)
-    position = tuple(rows[-1][-len(keys) :]) if has_more else ()
-    token = write_token(position, query, secret) if has_more else ""
+    token = write_token(tuple(rows[-1][-len(keys) :]), query, secret) if has_more else ""
     return Page(rows, total, is_estimate, request.number, request.size, has_more, token)
+
+
+def _part(
+    matching: Select[Any], keys: Sequence[_SortKey], position: Position | None, request: PageRequest
+) -> Select[Any]:
+    """What the page shows of all that match, and one row more, which tells whether there is a next page."""
+    if position is not None:
+        matching = matching.where(_after(position, keys))
+    matching = matching.order_by(*(key.ordering() for key in keys))
+    return matching.limit(request.size + 1).offset(request.offset or None)
+
+
+def _in_lanes(
+    connection: Connection,
+    listing: Listing,
+    parts: Split,
+    key: _SortKey,
+    position: Position | None,
+    request: PageRequest,
+) -> tuple[Select[Any], Select[Any]]:
+    """The same question by lanes: what matches, and what the page shows of it."""
+    base, lane, lane_key = _laned(connection, listing, parts, key)
+    matching = base if parts.whole else base.where(lane.in_(parts.values))
+    if len(parts.values) <= 1:
+        return matching, _part(matching, [lane_key], position, request)
+    # Only ids, as many from each lane as the page could show; then the rows of those that it does show.
+    narrow = base.with_only_columns(lane_key.plain.label("id"), maintain_column_froms=True)
+    if position is not None:
+        narrow = narrow.where(_after(position, [lane_key]))
+    narrow = narrow.order_by(lane_key.ordering()).limit(request.offset + request.size + 1)
+    merged = from_each(connection, parts.values, narrow, lane, key.plain)
+    order: ColumnElement[Any] = sa.desc("id") if key.descending else sa.asc("id")
+    shown = merged.order_by(order).limit(request.size + 1).offset(request.offset or None).subquery()
+    return matching, listing.select.where(key.plain.in_(sa.select(shown.c.id))).order_by(key.ordering())
+
+
+def _laned(
+    connection: Connection, listing: Listing, parts: Split, key: _SortKey
+) -> tuple[Select[Any], ColumnElement[Any], _SortKey]:
+    """What holds in every lane, the column that tells them apart, and the key as the lanes' index has it."""
+    base = listing.select.where(where(connection, listing, AnyOf((parts.rest,))))
+    if parts.tag and listing.tags is not None:
+        owner = listing.tags.owner
+        return base.where(listing.tags.joined(parts.tag)), listing.tags.value, replace(key, column=owner, plain=owner)
+    if listing.lanes is None:
+        raise LookupError("a listing without lanes was split into lanes")
+    return base, listing.columns[listing.lanes.field], key
 
 
 def _total(

@@ -34,6 +34,11 @@ class Restored:
         return self.token_floor if created_at <= self.at else 0
 
 
+def floor_at(now: int) -> int:
+    """The floor that a note brings."""
+    return max(now // 1_000_000 - EPOCH_SECONDS, 1)
+
+
 def newest(connection: Connection) -> Restored:
     """The last time that this database was put back; a floor of 0 if it never was."""
     row = connection.execute(sa.select(restore).order_by(restore.c.restored_at.desc()).limit(1)).one_or_none()
@@ -41,10 +46,15 @@ def newest(connection: Connection) -> Restored:
 
 
 def mark(connection: Connection, now: int, *, taken_at: int | None = None) -> Restored:
-    """Note that this database was put back. Streams and leases of its former life are over."""
-    floor = max(newest(connection).token_floor + 1, now // 1_000_000 - EPOCH_SECONDS, 1)
-    new = dialect.upsert(connection, restore, (restore.c.restored_at,), ("token_floor", "taken_at"))
-    connection.execute(new.values(restored_at=now, token_floor=floor, taken_at=taken_at))
+    """Note before the first start that this database was put back: the streams and leases that it shows are over."""
     connection.execute(loop_lease.update().values(expires_at=0))
     connection.execute(agent.update().where(agent.c.status.in_((1, 2))).values(status=3))
+    return note(connection, now, taken_at=taken_at)
+
+
+def note(connection: Connection, now: int, *, taken_at: int | None = None) -> Restored:
+    """Raise the floor: what happens from now on is above all that this database may have forgotten."""
+    floor = max(newest(connection).token_floor + 1, floor_at(now))
+    new = dialect.upsert(connection, restore, (restore.c.restored_at,), ("token_floor", "taken_at"))
+    connection.execute(new.values(restored_at=now, token_floor=floor, taken_at=taken_at))
     return Restored(now, floor)

@@ -160,6 +160,8 @@ task_data = Table(
     Column("timeout", Double),
     Column("cancel_reason", Text, nullable=False),
     Column("traceparent", String(64), nullable=False),
+    Column("tracestate", Text, nullable=False, server_default=""),
+    Column("baggage", Text, nullable=False, server_default=""),
     postgresql_partition_by="RANGE (task_id)",
 )
 
@@ -359,6 +361,8 @@ plugin = Table(
     Column("entries", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    Column("granted", Text, nullable=False, server_default=""),
+    Column("signatures", Text, nullable=False, server_default="[]"),
     CheckConstraint("status IN (1, 2, 3)", name="ck_sched_plugin_status"),
     UniqueConstraint("namespace_id", "name", "plugin_version", name="uq_sched_plugin_name"),
 )

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from pawl.tracing import NOWHERE, Trace
 from sqlalchemy import Connection, Row
 
 from controlplane.domain.errors import Fenced
@@ -30,6 +31,7 @@ from controlplane.domain.task import (
     Unready,
 )
 from controlplane.store import dialect, outputs
+from controlplane.store.lanes import Lanes
 from controlplane.store.namespaces import is_task_of
 from controlplane.store.query import Listing, Tags
 from controlplane.store.tables import log_chunk, ready, task, task_data, task_instance, task_tag, task_transition, timer
@@ -48,7 +50,7 @@ class TaskData:
     tags: Mapping[str, str] = field(default_factory=dict)
     timeout: float | None = None
     cancel_reason: str = ""
-    traceparent: str = ""
+    trace: Trace = NOWHERE  # where in a trace it was created
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,8 @@ def listing(namespace_id: str) -> Listing:
     """A namespace's tasks, to be asked for."""
     scope = (task_tag.c.namespace_id == namespace_id,)
     tags = Tags(task.c.id, task_tag.c.task_id, task_tag.c.key, task_tag.c.value, scope)
-    return Listing(sa.select(task).where(is_task_of(task, task.c.id, namespace_id)), task.c, tags)
+    mine = is_task_of(task, task.c.id, namespace_id)
+    return Listing(sa.select(task).where(mine), task.c, tags, Lanes("status", tuple(map(int, Status))))
 
 
 def load_many(connection: Connection, ids: Iterable[str], *, skip_locked: bool = False) -> dict[str, Task]:
@@ -155,7 +158,7 @@ def data_of(connection: Connection, ids: Iterable[str]) -> dict[str, TaskData]:
             tags=msgspec.json.decode(row.tags),
             timeout=row.timeout,
             cancel_reason=row.cancel_reason,
-            traceparent=row.traceparent,
+            trace=Trace(row.traceparent, row.tracestate, row.baggage),
         )
         for row in rows
     }
@@ -185,12 +188,17 @@ def save_many(
     """
     if not steps:
         return
+    if any(before.is_final and not step.task.is_final for before, step in steps):
+        dialect.hold_history(connection, shared=True)
     _update_tasks(connection, steps)
     after = [step for _, step in steps]
-    leaving = [step.task.id for step in after if any(isinstance(effect, Unready) for effect in step.effects)]
+    leaving = [step for step in after if any(isinstance(effect, Unready) for effect in step.effects)]
     if leaving:
-        dialect.delete_rows(connection, ready.c.task_id, leaving)
-        dialect.delete_rows(connection, timer.c.task_id, leaving)
+        dialect.delete_rows(connection, ready.c.task_id, [step.task.id for step in leaving])
+        # What is placed was ready, so its timer has gone off already: a claim need not look for one.
+        timed = [step.task.id for step in leaving if not any(isinstance(effect, Place) for effect in step.effects)]
+        if timed:
+            dialect.delete_rows(connection, timer.c.task_id, timed)
     store_waiting(connection, after)
     _end_instances(connection, after, ends or {})
     _place(connection, after, terms or {})
@@ -412,9 +420,10 @@ def update_tags(connection: Connection, one: Task, tags: Mapping[str, str]) -> N
         connection.execute(task_tag.insert(), rows)
 
 
-def set_cancel_reason(connection: Connection, task_id: str, reason: str) -> None:
-    """Why somebody asked to cancel it."""
-    connection.execute(task_data.update().where(task_data.c.task_id == task_id).values(cancel_reason=reason))
+def set_cancel_reason(connection: Connection, ids: Sequence[str], reason: str) -> None:
+    """Why somebody asked to cancel them."""
+    mine = dialect.one_of(connection, task_data.c.task_id, ids)
+    connection.execute(task_data.update().where(mine).values(cancel_reason=reason))
 
 
 def unfinished_of_job(connection: Connection, job_id: str, limit: int | None = None) -> list[str]:
@@ -450,19 +459,21 @@ def last_ended_instance(connection: Connection, one: Task) -> Row[Any] | None:
     return connection.execute(statement).one_or_none()
 
 
-def delete(connection: Connection, task_id: str) -> None:
-    """A task with its data, tags, records, instances and their outputs. Its logs lie elsewhere: `logs.delete`."""
-    outputs.release_of_task(connection, task_id)
-    for table, key in (
-        (task_data, task_data.c.task_id),
-        (task_tag, task_tag.c.task_id),
-        (task_transition, task_transition.c.task_id),
-        (task_instance, task_instance.c.task_id),
-        (ready, ready.c.task_id),
-        (timer, timer.c.task_id),
-        (task, task.c.id),
+def delete_many(connection: Connection, ids: Sequence[str]) -> None:
+    """Tasks with their data, tags, records, instances and their outputs. Their logs lie elsewhere: `delete_logs`."""
+    if not ids:
+        return
+    outputs.release_of_tasks(connection, ids)
+    for column in (
+        task_data.c.task_id,
+        task_tag.c.task_id,
+        task_transition.c.task_id,
+        task_instance.c.task_id,
+        ready.c.task_id,
+        timer.c.task_id,
+        task.c.id,
     ):
-        connection.execute(table.delete().where(key == task_id))
+        dialect.delete_rows(connection, column, ids)
 
 
 def delete_logs(connection: Connection, task_id: str) -> None:
@@ -510,7 +521,9 @@ def _data_row(task_id: str, data: TaskData) -> dict[str, Any]:
         "tags": _encode(data.tags).decode(),
         "timeout": data.timeout,
         "cancel_reason": data.cancel_reason,
-        "traceparent": data.traceparent,
+        "traceparent": data.trace.traceparent,
+        "tracestate": data.trace.tracestate,
+        "baggage": data.trace.baggage,
     }
 
 

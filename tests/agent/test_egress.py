@@ -3,8 +3,9 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pawl.hosts import HostRule
 
-from agent.egress import Egress, EgressError, HostRule, Reach, Request, Response, Target, may_call
+from agent.egress import Egress, EgressError, Reach, Request, Response, Target, may_call
 from tests.agent.http_site import Site, site
 
 WITHIN = 10.0

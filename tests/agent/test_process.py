@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pawl.tracing import NOWHERE, Trace
 
 from agent import procfs
 from agent.executors.base import LaunchError, Limits, LogStream, Outcome, Payload, Work
@@ -61,7 +62,7 @@ class Bench:
         environment: Mapping[str, str] | None = None,
         parameters: Payload | None = None,
         limits: Limits | None = None,
-        traceparent: str = "",
+        trace: Trace = NOWHERE,
     ) -> Work:
         self.token += 1
         return Work(
@@ -76,7 +77,7 @@ class Bench:
             environment=environment or {},
             parameters=parameters,
             limits=limits or Limits(),
-            traceparent=traceparent,
+            trace=trace,
         )
 
     async def launch(self, settings: Mapping[str, object], **more: object) -> ProcessRun:
@@ -219,7 +220,7 @@ async def test_environment_layers_and_what_is_not_to_be_overridden(bench: Bench)
     environment = {"LANG": "de_DE", "MINE": "1", "FROM_AGENT": "job", "PAWL_TASK_ID": "forged", "TRACEPARENT": "forged"}
     script = "import json, os; print(json.dumps(dict(os.environ)))"
     outcome = await bench.run(
-        {"cmd": sys.executable, "args": ["-S", "-c", script]}, environment=environment, traceparent="00-1-2-01"
+        {"cmd": sys.executable, "args": ["-S", "-c", script]}, environment=environment, trace=Trace("00-1-2-01")
     )
     got = json.loads(text(outcome))
     folder = f"{bench.root}/{TASK}.{bench.token}"

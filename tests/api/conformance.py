@@ -27,7 +27,7 @@ from pawl.v1 import types_pb2
 
 from controlplane.api.call import Call
 from controlplane.api.guard import Guard
-from controlplane.api.methods import EVERYONE, Reach, Method, table
+from controlplane.api.methods import EVERYONE, Method, Reach, table
 from controlplane.api.pipeline import Pipeline
 from controlplane.api.rest_front import RestApp
 
@@ -106,7 +106,8 @@ class Echo:
 
     async def collect(self, call: Call, requests: AsyncIterator[Any]) -> Any:
         """The last request, with the texts and the bytes of all."""
-        texts, data, last = [], [], None
+        texts, data = [], []
+        last: Any = None
         async for last in requests:
             await self.get(call, last)
             texts.append(last.text)
@@ -147,7 +148,7 @@ class Front:
         self.echo = Echo()
         self.pipeline = Pipeline(methods(), {"conformance.v1.Echo": self.echo}, namespace_exists=exists)
         self.app = RestApp(self.pipeline, Guard(enforced=guarded), self._metrics)
-        transport = httpx.ASGITransport(app=self.app)  # type: ignore[arg-type] # httpx knows less of ASGI than ASGI says
+        transport = httpx.ASGITransport(app=self.app)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://localhost:8080")
 
     async def _metrics(self, accept: str) -> tuple[str, bytes]:

@@ -10,9 +10,10 @@ from google.protobuf.empty_pb2 import Empty
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pawl.v1 import job_pb2, types_pb2
 
+from controlplane.api.access import anonymous
 from controlplane.api.call import Call, Principal
 from controlplane.api.methods import ALL_ROLES, ROLES, Method, table
-from controlplane.api.pipeline import Pipeline, anonymous
+from controlplane.api.pipeline import Pipeline
 from controlplane.api.status import BY_ERROR, BY_REASON, Refused, failure_of
 from controlplane.domain import errors
 from controlplane.domain.errors import EtagMismatch, Forbidden, Invalid, NotFound, PawlError
@@ -89,6 +90,7 @@ def test_everything_that_changes_something_takes_a_request_id_or_is_repeatable_b
         "AppendLogs",  # chunks have numbers
         "PutOutput",  # pieces have offsets
         "ReportPlugin",  # saying it twice says the same
+        "UpdateLogLevel",  # saying it twice says the same
         "UploadPlugin",  # in its first message
         "BatchCreateTasks",  # one in each item
     }
@@ -277,8 +279,8 @@ async def test_a_span_is_made_only_where_the_caller_or_the_ratio_samples() -> No
     tracing.shutdown()
     spans = exporter.get_finished_spans()
     assert [(span.name, f"{span.context.trace_id:032x}") for span in spans] == [(JOBS + "GetJob", "3" * 32)]
-    assert jobs.calls[2].traceparent == f"00-{'3' * 32}-{spans[0].context.span_id:016x}-01"
-    assert jobs.calls[1].traceparent == f"00-{'1' * 32}-{'2' * 16}-00"
+    assert jobs.calls[2].trace.traceparent == f"00-{'3' * 32}-{spans[0].context.span_id:016x}-01"
+    assert jobs.calls[1].trace.traceparent == f"00-{'1' * 32}-{'2' * 16}-00"
 
 
 def test_a_method_knows_where_its_namespace_is() -> None:

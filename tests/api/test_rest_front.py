@@ -37,7 +37,7 @@ async def test_only_listed_headers_and_grpc_metadata_reach_the_service(front: Fr
     await front.asked("GET", "/v1/things/a", cookie="c", grpc_metadata_tier="gold", traceparent=traceparent)
     call = front.echo.calls[-1]
     assert dict(call.metadata) == {"tier": "gold", "traceparent": traceparent, "x-request-id": call.request_id}
-    assert (call.traceparent, call.front, call.namespace_id) == (traceparent, "rest", "default")
+    assert (call.trace.traceparent, call.front, call.namespace_id) == (traceparent, "rest", "default")
 
 
 @pytest.mark.parametrize(

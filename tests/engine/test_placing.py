@@ -7,6 +7,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 import sqlalchemy as sa
+from pawl.tracing import Trace
 
 from controlplane.domain.errors import IllegalTransition
 from controlplane.domain.task import Cause, Status
@@ -141,7 +142,7 @@ async def test_a_task_whose_caller_brought_no_trace_is_a_trace_of_its_own(one: R
     agent = await one.connect()
     await one.place()
     [placement] = placed(agent)
-    version, trace, span, flags = placement.traceparent.split("-")
+    version, trace, span, flags = placement.trace.traceparent.split("-")
     assert (version, trace, flags) == ("00", task.id.replace("-", ""), "00")
     assert placement.ref.instance_id.replace("-", "").endswith(span)
     assert len(span) == 16
@@ -149,7 +150,7 @@ async def test_a_task_whose_caller_brought_no_trace_is_a_trace_of_its_own(one: R
 
 async def test_a_placement_says_all_that_the_agent_needs(one: Replica) -> None:
     await one.job(environment={"A": "job", "B": "job"}, timeout=7.0, lost_after_seconds=30.0)
-    data = TaskData(b"{}", "application/json", {"B": "task"}, timeout=5.0, traceparent="00-ab")
+    data = TaskData(b"{}", "application/json", {"B": "task"}, timeout=5.0, trace=Trace("00-ab"))
     [task] = await one.create(data=data)
     agent = await one.connect()
     await one.place()
@@ -158,7 +159,7 @@ async def test_a_placement_says_all_that_the_agent_needs(one: Replica) -> None:
     assert (placement.ref.token, placement.ref.instance_id, placement.attempt) == (1, stored.instance_id, 1)
     assert placement.environment == {"A": "job", "B": "task"}
     assert (placement.parameters, placement.parameters_type) == (b"{}", "application/json")
-    assert (placement.timeout, placement.lease, placement.traceparent) == (5.0, 30.0, "00-ab")
+    assert (placement.timeout, placement.lease, placement.trace.traceparent) == (5.0, 30.0, "00-ab")
     assert (placement.job_name, placement.job_revision, placement.namespace_id) == ("hello", 1, "default")
 
 

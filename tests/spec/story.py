@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.message import Message
+from pawl import signatures
 from pawl.v1 import access_pb2, agent_pb2, job_pb2, plugin_pb2, schedule_pb2, system_pb2, task_pb2
 
 NOWHERE = "01900000-0000-7000-8000-000000000000"
+_SIGNING_KEY = signatures.new_private_key()
 
 
 @dataclass
@@ -232,6 +234,20 @@ STORY: tuple[Step, ...] = (
             id=m.answers["plugin"].digest, namespace_id=m.namespace, agent_id="a-1", compiles=True
         ),
     ),
+    Step(
+        "PluginService/GrantPlugin",
+        _in(plugin_pb2.GrantPluginRequest, id="adder", http=["api.example.com"], secrets=["ADDER_KEY"]),
+    ),
+    Step(
+        "PluginService/SignPlugin",
+        lambda m: plugin_pb2.SignPluginRequest(
+            id="adder",
+            namespace_id=m.namespace,
+            public_key=signatures.public_key_of(_SIGNING_KEY),
+            signature=signatures.sign(_SIGNING_KEY, m.answers["plugin"].digest),
+        ),
+    ),
+    Step("PluginService/RevokePluginGrant", _in(plugin_pb2.RevokePluginGrantRequest, id="adder@1.0.0")),
     Step("PluginService/DeletePlugin", _in(plugin_pb2.DeletePluginRequest, id="adder@1.0.0")),
     Step("AgentService/GetAgent", _in(agent_pb2.GetAgentRequest, id="hand"), "agent"),
     Step("AgentService/ListAgents", _in(agent_pb2.ListAgentsRequest, **_FIRST_PAGE)),

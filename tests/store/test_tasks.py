@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from pawl.tracing import Trace
 from sqlalchemy import Connection
 
 from controlplane.domain.errors import Fenced
@@ -74,7 +75,7 @@ def test_a_task_is_read_as_it_was_written(store: Store) -> None:
 
 
 def test_the_users_side_is_read_as_it_was_written(store: Store) -> None:
-    data = TaskData(b"\x00\xff", "application/x", {"A": "ä"}, {"team": "x", "": "\n"}, 1.5, "why", "00-ab")
+    data = TaskData(b"\x00\xff", "application/x", {"A": "ä"}, {"team": "x", "": "\n"}, 1.5, "why", Trace("00-ab"))
     [one] = insert(store, new(), data=data)
     assert store.transact_now(tasks.data_of, [one.id]) == {one.id: data}
     changed = replace(data, parameters=None, parameters_type=None, tags={"team": "y"})
@@ -160,7 +161,7 @@ def test_a_deleted_task_leaves_no_row_behind(store: Store) -> None:
         on_agent = save(store, one, placed(one))
         save(store, on_agent, apply(on_agent, Lose("reaper", "gone"), NOW))
     before = {table.name: store.transact_now(count, table) for table in TABLES}
-    store.transact_now(tasks.delete, gone.id)
+    store.transact_now(tasks.delete_many, [gone.id])
     after = {table.name: store.transact_now(count, table) for table in TABLES}
     assert after == {name: number // 2 for name, number in before.items()}
 

@@ -88,16 +88,22 @@ class ExecutorInfo(_message.Message):
     def __init__(self, name: _Optional[str] = ..., abi: _Optional[int] = ...) -> None: ...
 
 class AgentMetrics(_message.Message):
-    __slots__ = ("cpu_fraction", "memory_used_bytes", "memory_total_bytes", "load_average")
+    __slots__ = ("cpu_fraction", "memory_used_bytes", "memory_total_bytes", "load_average", "results_waiting", "spool_bytes", "log_bytes")
     CPU_FRACTION_FIELD_NUMBER: _ClassVar[int]
     MEMORY_USED_BYTES_FIELD_NUMBER: _ClassVar[int]
     MEMORY_TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
     LOAD_AVERAGE_FIELD_NUMBER: _ClassVar[int]
+    RESULTS_WAITING_FIELD_NUMBER: _ClassVar[int]
+    SPOOL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LOG_BYTES_FIELD_NUMBER: _ClassVar[int]
     cpu_fraction: float
     memory_used_bytes: int
     memory_total_bytes: int
     load_average: float
-    def __init__(self, cpu_fraction: _Optional[float] = ..., memory_used_bytes: _Optional[int] = ..., memory_total_bytes: _Optional[int] = ..., load_average: _Optional[float] = ...) -> None: ...
+    results_waiting: int
+    spool_bytes: int
+    log_bytes: int
+    def __init__(self, cpu_fraction: _Optional[float] = ..., memory_used_bytes: _Optional[int] = ..., memory_total_bytes: _Optional[int] = ..., load_average: _Optional[float] = ..., results_waiting: _Optional[int] = ..., spool_bytes: _Optional[int] = ..., log_bytes: _Optional[int] = ...) -> None: ...
 
 class ConnectRequest(_message.Message):
     __slots__ = ("seq", "ack", "hello", "credits", "accepted", "started", "progress", "finished", "heartbeat", "leave")
@@ -323,7 +329,7 @@ class Reconcile(_message.Message):
 class Assign(_message.Message):
     __slots__ = ("items",)
     class Item(_message.Message):
-        __slots__ = ("instance", "attempt", "namespace_id", "job_id", "job_name", "job_revision", "config", "environment", "parameters", "timeout_seconds", "lease_seconds", "traceparent")
+        __slots__ = ("instance", "attempt", "namespace_id", "job_id", "job_name", "job_revision", "config", "environment", "parameters", "timeout_seconds", "lease_seconds", "traceparent", "tracestate", "baggage")
         class EnvironmentEntry(_message.Message):
             __slots__ = ("key", "value")
             KEY_FIELD_NUMBER: _ClassVar[int]
@@ -343,6 +349,8 @@ class Assign(_message.Message):
         TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
         LEASE_SECONDS_FIELD_NUMBER: _ClassVar[int]
         TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+        TRACESTATE_FIELD_NUMBER: _ClassVar[int]
+        BAGGAGE_FIELD_NUMBER: _ClassVar[int]
         instance: InstanceRef
         attempt: int
         namespace_id: str
@@ -355,7 +363,9 @@ class Assign(_message.Message):
         timeout_seconds: float
         lease_seconds: float
         traceparent: str
-        def __init__(self, instance: _Optional[_Union[InstanceRef, _Mapping]] = ..., attempt: _Optional[int] = ..., namespace_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., job_revision: _Optional[int] = ..., config: _Optional[_Union[_job_pb2.JobConfig, _Mapping]] = ..., environment: _Optional[_Mapping[str, str]] = ..., parameters: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., timeout_seconds: _Optional[float] = ..., lease_seconds: _Optional[float] = ..., traceparent: _Optional[str] = ...) -> None: ...
+        tracestate: str
+        baggage: str
+        def __init__(self, instance: _Optional[_Union[InstanceRef, _Mapping]] = ..., attempt: _Optional[int] = ..., namespace_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., job_revision: _Optional[int] = ..., config: _Optional[_Union[_job_pb2.JobConfig, _Mapping]] = ..., environment: _Optional[_Mapping[str, str]] = ..., parameters: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., timeout_seconds: _Optional[float] = ..., lease_seconds: _Optional[float] = ..., traceparent: _Optional[str] = ..., tracestate: _Optional[str] = ..., baggage: _Optional[str] = ...) -> None: ...
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[Assign.Item]
     def __init__(self, items: _Optional[_Iterable[_Union[Assign.Item, _Mapping]]] = ...) -> None: ...

@@ -31,7 +31,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from pawl.v1 import types_pb2 as pawl_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14pawl/v1/plugin.proto\x12\x07pawl.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13pawl/v1/types.proto\"\x81\x03\n\x06Plugin\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x14\n\x0cnamespace_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x31\n\x06status\x18\x05 \x01(\x0e\x32\x16.pawl.v1.Plugin.StatusB\t\xca\xf3\x18\x05state\x12\x15\n\rreject_reason\x18\x06 \x01(\t\x12\x0c\n\x04size\x18\x07 \x01(\x05\x12)\n\x08metadata\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0f\n\x07\x65ntries\x18\t \x03(\t\x12.\n\ncreated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\">\n\x06Status\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\n\n\x06STORED\x10\x01\x12\t\n\x05READY\x10\x02\x12\x0c\n\x08REJECTED\x10\x03\"Z\n\x13UploadPluginRequest\x12+\n\x05start\x18\x01 \x01(\x0b\x32\x1a.pawl.v1.UploadPluginStartH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\\\n\x11UploadPluginStart\x12\x14\n\x0cnamespace_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x8a\x01\n\x13\x43reatePluginRequest\x12*\n\x06module\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyB\x04\xe2\x41\x01\x02\x12\x14\n\x0cnamespace_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\":\n\x10GetPluginRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x0cnamespace_id\x18\x02 \x01(\t\"?\n\x15\x44ownloadPluginRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x0cnamespace_id\x18\x02 \x01(\t\"\x81\x01\n\x12ListPluginsRequest\x12\x14\n\x0cnamespace_id\x18\x01 \x01(\t\x12&\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x1b\n\x04page\x18\x03 \x01(\x0b\x32\r.pawl.v1.Page\x12\x10\n\x08order_by\x18\x04 \x03(\t\"\xaa\x01\n\x13ListPluginsResponse\x12\x1d\n\x04\x64\x61ta\x18\x01 \x03(\x0b\x32\x0f.pawl.v1.Plugin\x12\r\n\x05total\x18\x02 \x01(\x05\x12\x19\n\x11total_is_estimate\x18\x03 \x01(\x08\x12\x0c\n\x04page\x18\x04 \x01(\x05\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x10\n\x08has_more\x18\x06 \x01(\x08\x12\x17\n\x0fnext_page_token\x18\x07 \x01(\t\"w\n\x13ReportPluginRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x0cnamespace_id\x18\x02 \x01(\t\x12\x16\n\x08\x61gent_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x10\n\x08\x63ompiles\x18\x04 \x01(\x08\x12\x0e\n\x06reason\x18\x05 \x01(\t\"Q\n\x13\x44\x65letePluginRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x0cnamespace_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t2\xde\x05\n\rPluginService\x12?\n\x0cUploadPlugin\x12\x1c.pawl.v1.UploadPluginRequest\x1a\x0f.pawl.v1.Plugin(\x01\x12^\n\x0c\x43reatePlugin\x12\x1c.pawl.v1.CreatePluginRequest\x1a\x0f.pawl.v1.Plugin\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x0f/api/v1/plugins:\x06module\x12U\n\tGetPlugin\x12\x19.pawl.v1.GetPluginRequest\x1a\x0f.pawl.v1.Plugin\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/api/v1/plugins/{id}\x12o\n\x0e\x44ownloadPlugin\x12\x1e.pawl.v1.DownloadPluginRequest\x1a\x14.google.api.HttpBody\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/api/v1/plugins/{id}:download0\x01\x12\x98\x01\n\x0bListPlugins\x12\x1b.pawl.v1.ListPluginsRequest\x1a\x1c.pawl.v1.ListPluginsResponse\"N\x82\xd3\xe4\x93\x02H\x12\x0f/api/v1/pluginsZ\x19\"\x14/api/v1/plugins/page:\x01*Z\x1a\"\x15/api/v1/plugins/query:\x01*\x12\x65\n\x0cReportPlugin\x12\x1c.pawl.v1.ReportPluginRequest\x1a\x0f.pawl.v1.Plugin\"&\x82\xd3\xe4\x93\x02 \"\x1b/api/v1/plugins/{id}:report:\x01*\x12\x62\n\x0c\x44\x65letePlugin\x12\x1c.pawl.v1.DeletePluginRequest\x1a\x16.google.protobuf.Empty\"\x1c\x82\xd3\xe4\x93\x02\x16*\x14/api/v1/plugins/{id}B?\n\x0b\x64\x65v.pawl.v1B\x0bPluginProtoP\x01Z\x17pawl.dev/pawl/v1;pawlv1\xaa\x02\x07Pawl.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14pawl/v1/plugin.proto\x12\x07pawl.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13pawl/v1/types.proto\"\xd4\x03\n\x06Plugin\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x14\n\x0cnamespace_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x31\n\x06status\x18\x05 \x01(\x0e\x32\x16.pawl.v1.Plugin.StatusB\t\xca\xf3\x18\x05state\x12\x15\n\rreject_reason\x18\x06 \x01(\t\x12\x0c\n\x04size\x18\x07 \x01(\x05\x12)\n\x08metadata\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0f\n\x07\x65ntries\x18\t \x03(\t\x12.\n\ncreated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x05grant\x18\x0c \x01(\x0b\x32\x14.pawl.v1.PluginGrant\x12,\n\nsignatures\x18\r \x03(\x0b\x32\x18.pawl.v1.PluginSignature\">\n\x06Status\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\n\n\x06STORED\x10\x01\x12\t\n\x05READY\x10\x02\x12\x0c\n\x08REJECTED\x10\x03\"\x86\x01\n\x0bPluginGrant\x12\x0c\n\x04http\x18\x01 \x03(\t\x12\x14\n\x0chttp_private\x18\x02 \x03(\t\x12\x0f\n\x07secrets\x18\x03 \x03(\t\x12\x12\n\ngranted_by\x18\x04 \x01(\t\x12.\n\ngranted_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"w\n\x0fPluginSignature\x12\x12\n\npublic_key\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x0e\n\x06key_id\x18\x03 \x01(\t\x12-\n\tsigned_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Z\n\x13UploadPluginRequest\x12+\n\x05start\x18\x01 \x01(\x0b\x32\x1a.pawl.v1.UploadPluginStartH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\\\n\x11UploadPluginStart\x12\x14\n\x0cnamespace_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x8a\x01\n\x13\x43reatePluginRequest\x12*\n\x06module\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyB\x04\xe2\x41\x01\x02\x12\x14\n\x0cnamespace_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\":\n\x10GetPluginRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x0cnamespace_id\x18\x02 \x01(\t\"?\n\x15\x44ownloadPluginRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x0cnamespace_id\x18\x02 \x01(\t\"\x81\x01\n\x12ListPluginsRequest\x12\x14\n\x0cnamespace_id\x18\x01 \x01(\t\x12&\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x1b\n\x04page\x18\x03 \x01(\x0b\x32\r.pawl.v1.Page\x12\x10\n\x08order_by\x18\x04 \x03(\t\"\xaa\x01\n\x13ListPluginsResponse\x12\x1d\n\x04\x64\x61ta\x18\x01 \x03(\x0b\x32\x0f.pawl.v1.Plugin\x12\r\n\x05total\x18\x02 \x01(\x05\x12\x19\n\x11total_is_estimate\x18\x03 \x01(\x08\x12\x0c\n\x04page\x18\x04 \x01(\x05\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x10\n\x08has_more\x18\x06 \x01(\x08\x12\x17\n\x0fnext_page_token\x18\x07 \x01(\t\"w\n\x13ReportPluginRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x0cnamespace_id\x18\x02 \x01(\t\x12\x16\n\x08\x61gent_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x10\n\x08\x63ompiles\x18\x04 \x01(\x08\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\x85\x01\n\x12GrantPluginRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x0cnamespace_id\x18\x02 \x01(\t\x12\x0c\n\x04http\x18\x03 \x03(\t\x12\x14\n\x0chttp_private\x18\x04 \x03(\t\x12\x0f\n\x07secrets\x18\x05 \x03(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"V\n\x18RevokePluginGrantRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x0cnamespace_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x82\x01\n\x11SignPluginRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x0cnamespace_id\x18\x02 \x01(\t\x12\x18\n\npublic_key\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tsignature\x18\x04 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"Q\n\x13\x44\x65letePluginRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x0cnamespace_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t2\x94\x08\n\rPluginService\x12?\n\x0cUploadPlugin\x12\x1c.pawl.v1.UploadPluginRequest\x1a\x0f.pawl.v1.Plugin(\x01\x12^\n\x0c\x43reatePlugin\x12\x1c.pawl.v1.CreatePluginRequest\x1a\x0f.pawl.v1.Plugin\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x0f/api/v1/plugins:\x06module\x12U\n\tGetPlugin\x12\x19.pawl.v1.GetPluginRequest\x1a\x0f.pawl.v1.Plugin\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/api/v1/plugins/{id}\x12o\n\x0e\x44ownloadPlugin\x12\x1e.pawl.v1.DownloadPluginRequest\x1a\x14.google.api.HttpBody\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/api/v1/plugins/{id}:download0\x01\x12\x98\x01\n\x0bListPlugins\x12\x1b.pawl.v1.ListPluginsRequest\x1a\x1c.pawl.v1.ListPluginsResponse\"N\x82\xd3\xe4\x93\x02H\x12\x0f/api/v1/pluginsZ\x19\"\x14/api/v1/plugins/page:\x01*Z\x1a\"\x15/api/v1/plugins/query:\x01*\x12\x65\n\x0cReportPlugin\x12\x1c.pawl.v1.ReportPluginRequest\x1a\x0f.pawl.v1.Plugin\"&\x82\xd3\xe4\x93\x02 \"\x1b/api/v1/plugins/{id}:report:\x01*\x12\x62\n\x0bGrantPlugin\x12\x1b.pawl.v1.GrantPluginRequest\x1a\x0f.pawl.v1.Plugin\"%\x82\xd3\xe4\x93\x02\x1f\"\x1a/api/v1/plugins/{id}:grant:\x01*\x12o\n\x11RevokePluginGrant\x12!.pawl.v1.RevokePluginGrantRequest\x1a\x0f.pawl.v1.Plugin\"&\x82\xd3\xe4\x93\x02 \"\x1b/api/v1/plugins/{id}:revoke:\x01*\x12_\n\nSignPlugin\x12\x1a.pawl.v1.SignPluginRequest\x1a\x0f.pawl.v1.Plugin\"$\x82\xd3\xe4\x93\x02\x1e\"\x19/api/v1/plugins/{id}:sign:\x01*\x12\x62\n\x0c\x44\x65letePlugin\x12\x1c.pawl.v1.DeletePluginRequest\x1a\x16.google.protobuf.Empty\"\x1c\x82\xd3\xe4\x93\x02\x16*\x14/api/v1/plugins/{id}B?\n\x0b\x64\x65v.pawl.v1B\x0bPluginProtoP\x01Z\x17pawl.dev/pawl/v1;pawlv1\xaa\x02\x07Pawl.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,6 +51,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPORTPLUGINREQUEST'].fields_by_name['id']._serialized_options = b'\342A\001\002'
   _globals['_REPORTPLUGINREQUEST'].fields_by_name['agent_id']._loaded_options = None
   _globals['_REPORTPLUGINREQUEST'].fields_by_name['agent_id']._serialized_options = b'\342A\001\002'
+  _globals['_GRANTPLUGINREQUEST'].fields_by_name['id']._loaded_options = None
+  _globals['_GRANTPLUGINREQUEST'].fields_by_name['id']._serialized_options = b'\342A\001\002'
+  _globals['_REVOKEPLUGINGRANTREQUEST'].fields_by_name['id']._loaded_options = None
+  _globals['_REVOKEPLUGINGRANTREQUEST'].fields_by_name['id']._serialized_options = b'\342A\001\002'
+  _globals['_SIGNPLUGINREQUEST'].fields_by_name['id']._loaded_options = None
+  _globals['_SIGNPLUGINREQUEST'].fields_by_name['id']._serialized_options = b'\342A\001\002'
+  _globals['_SIGNPLUGINREQUEST'].fields_by_name['public_key']._loaded_options = None
+  _globals['_SIGNPLUGINREQUEST'].fields_by_name['public_key']._serialized_options = b'\342A\001\002'
+  _globals['_SIGNPLUGINREQUEST'].fields_by_name['signature']._loaded_options = None
+  _globals['_SIGNPLUGINREQUEST'].fields_by_name['signature']._serialized_options = b'\342A\001\002'
   _globals['_DELETEPLUGINREQUEST'].fields_by_name['id']._loaded_options = None
   _globals['_DELETEPLUGINREQUEST'].fields_by_name['id']._serialized_options = b'\342A\001\002'
   _globals['_PLUGINSERVICE'].methods_by_name['CreatePlugin']._loaded_options = None
@@ -63,30 +73,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PLUGINSERVICE'].methods_by_name['ListPlugins']._serialized_options = b'\202\323\344\223\002H\022\017/api/v1/pluginsZ\031\"\024/api/v1/plugins/page:\001*Z\032\"\025/api/v1/plugins/query:\001*'
   _globals['_PLUGINSERVICE'].methods_by_name['ReportPlugin']._loaded_options = None
   _globals['_PLUGINSERVICE'].methods_by_name['ReportPlugin']._serialized_options = b'\202\323\344\223\002 \"\033/api/v1/plugins/{id}:report:\001*'
+  _globals['_PLUGINSERVICE'].methods_by_name['GrantPlugin']._loaded_options = None
+  _globals['_PLUGINSERVICE'].methods_by_name['GrantPlugin']._serialized_options = b'\202\323\344\223\002\037\"\032/api/v1/plugins/{id}:grant:\001*'
+  _globals['_PLUGINSERVICE'].methods_by_name['RevokePluginGrant']._loaded_options = None
+  _globals['_PLUGINSERVICE'].methods_by_name['RevokePluginGrant']._serialized_options = b'\202\323\344\223\002 \"\033/api/v1/plugins/{id}:revoke:\001*'
+  _globals['_PLUGINSERVICE'].methods_by_name['SignPlugin']._loaded_options = None
+  _globals['_PLUGINSERVICE'].methods_by_name['SignPlugin']._serialized_options = b'\202\323\344\223\002\036\"\031/api/v1/plugins/{id}:sign:\001*'
   _globals['_PLUGINSERVICE'].methods_by_name['DeletePlugin']._loaded_options = None
   _globals['_PLUGINSERVICE'].methods_by_name['DeletePlugin']._serialized_options = b'\202\323\344\223\002\026*\024/api/v1/plugins/{id}'
   _globals['_PLUGIN']._serialized_start=237
-  _globals['_PLUGIN']._serialized_end=622
-  _globals['_PLUGIN_STATUS']._serialized_start=560
-  _globals['_PLUGIN_STATUS']._serialized_end=622
-  _globals['_UPLOADPLUGINREQUEST']._serialized_start=624
-  _globals['_UPLOADPLUGINREQUEST']._serialized_end=714
-  _globals['_UPLOADPLUGINSTART']._serialized_start=716
-  _globals['_UPLOADPLUGINSTART']._serialized_end=808
-  _globals['_CREATEPLUGINREQUEST']._serialized_start=811
-  _globals['_CREATEPLUGINREQUEST']._serialized_end=949
-  _globals['_GETPLUGINREQUEST']._serialized_start=951
-  _globals['_GETPLUGINREQUEST']._serialized_end=1009
-  _globals['_DOWNLOADPLUGINREQUEST']._serialized_start=1011
-  _globals['_DOWNLOADPLUGINREQUEST']._serialized_end=1074
-  _globals['_LISTPLUGINSREQUEST']._serialized_start=1077
-  _globals['_LISTPLUGINSREQUEST']._serialized_end=1206
-  _globals['_LISTPLUGINSRESPONSE']._serialized_start=1209
-  _globals['_LISTPLUGINSRESPONSE']._serialized_end=1379
-  _globals['_REPORTPLUGINREQUEST']._serialized_start=1381
-  _globals['_REPORTPLUGINREQUEST']._serialized_end=1500
-  _globals['_DELETEPLUGINREQUEST']._serialized_start=1502
-  _globals['_DELETEPLUGINREQUEST']._serialized_end=1583
-  _globals['_PLUGINSERVICE']._serialized_start=1586
-  _globals['_PLUGINSERVICE']._serialized_end=2320
+  _globals['_PLUGIN']._serialized_end=705
+  _globals['_PLUGIN_STATUS']._serialized_start=643
+  _globals['_PLUGIN_STATUS']._serialized_end=705
+  _globals['_PLUGINGRANT']._serialized_start=708
+  _globals['_PLUGINGRANT']._serialized_end=842
+  _globals['_PLUGINSIGNATURE']._serialized_start=844
+  _globals['_PLUGINSIGNATURE']._serialized_end=963
+  _globals['_UPLOADPLUGINREQUEST']._serialized_start=965
+  _globals['_UPLOADPLUGINREQUEST']._serialized_end=1055
+  _globals['_UPLOADPLUGINSTART']._serialized_start=1057
+  _globals['_UPLOADPLUGINSTART']._serialized_end=1149
+  _globals['_CREATEPLUGINREQUEST']._serialized_start=1152
+  _globals['_CREATEPLUGINREQUEST']._serialized_end=1290
+  _globals['_GETPLUGINREQUEST']._serialized_start=1292
+  _globals['_GETPLUGINREQUEST']._serialized_end=1350
+  _globals['_DOWNLOADPLUGINREQUEST']._serialized_start=1352
+  _globals['_DOWNLOADPLUGINREQUEST']._serialized_end=1415
+  _globals['_LISTPLUGINSREQUEST']._serialized_start=1418
+  _globals['_LISTPLUGINSREQUEST']._serialized_end=1547
+  _globals['_LISTPLUGINSRESPONSE']._serialized_start=1550
+  _globals['_LISTPLUGINSRESPONSE']._serialized_end=1720
+  _globals['_REPORTPLUGINREQUEST']._serialized_start=1722
+  _globals['_REPORTPLUGINREQUEST']._serialized_end=1841
+  _globals['_GRANTPLUGINREQUEST']._serialized_start=1844
+  _globals['_GRANTPLUGINREQUEST']._serialized_end=1977
+  _globals['_REVOKEPLUGINGRANTREQUEST']._serialized_start=1979
+  _globals['_REVOKEPLUGINGRANTREQUEST']._serialized_end=2065
+  _globals['_SIGNPLUGINREQUEST']._serialized_start=2068
+  _globals['_SIGNPLUGINREQUEST']._serialized_end=2198
+  _globals['_DELETEPLUGINREQUEST']._serialized_start=2200
+  _globals['_DELETEPLUGINREQUEST']._serialized_end=2281
+  _globals['_PLUGINSERVICE']._serialized_start=2284
+  _globals['_PLUGINSERVICE']._serialized_end=3328
 # @@protoc_insertion_point(module_scope)

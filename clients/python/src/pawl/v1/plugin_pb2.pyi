@@ -17,7 +17,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Plugin(_message.Message):
-    __slots__ = ("digest", "namespace_id", "name", "version", "status", "reject_reason", "size", "metadata", "entries", "created_at", "updated_at")
+    __slots__ = ("digest", "namespace_id", "name", "version", "status", "reject_reason", "size", "metadata", "entries", "created_at", "updated_at", "grant", "signatures")
     class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNSPECIFIED: _ClassVar[Plugin.Status]
@@ -39,6 +39,8 @@ class Plugin(_message.Message):
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
+    GRANT_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURES_FIELD_NUMBER: _ClassVar[int]
     digest: str
     namespace_id: str
     name: str
@@ -50,7 +52,35 @@ class Plugin(_message.Message):
     entries: _containers.RepeatedScalarFieldContainer[str]
     created_at: _timestamp_pb2.Timestamp
     updated_at: _timestamp_pb2.Timestamp
-    def __init__(self, digest: _Optional[str] = ..., namespace_id: _Optional[str] = ..., name: _Optional[str] = ..., version: _Optional[str] = ..., status: _Optional[_Union[Plugin.Status, str]] = ..., reject_reason: _Optional[str] = ..., size: _Optional[int] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., entries: _Optional[_Iterable[str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    grant: PluginGrant
+    signatures: _containers.RepeatedCompositeFieldContainer[PluginSignature]
+    def __init__(self, digest: _Optional[str] = ..., namespace_id: _Optional[str] = ..., name: _Optional[str] = ..., version: _Optional[str] = ..., status: _Optional[_Union[Plugin.Status, str]] = ..., reject_reason: _Optional[str] = ..., size: _Optional[int] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., entries: _Optional[_Iterable[str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., grant: _Optional[_Union[PluginGrant, _Mapping]] = ..., signatures: _Optional[_Iterable[_Union[PluginSignature, _Mapping]]] = ...) -> None: ...
+
+class PluginGrant(_message.Message):
+    __slots__ = ("http", "http_private", "secrets", "granted_by", "granted_at")
+    HTTP_FIELD_NUMBER: _ClassVar[int]
+    HTTP_PRIVATE_FIELD_NUMBER: _ClassVar[int]
+    SECRETS_FIELD_NUMBER: _ClassVar[int]
+    GRANTED_BY_FIELD_NUMBER: _ClassVar[int]
+    GRANTED_AT_FIELD_NUMBER: _ClassVar[int]
+    http: _containers.RepeatedScalarFieldContainer[str]
+    http_private: _containers.RepeatedScalarFieldContainer[str]
+    secrets: _containers.RepeatedScalarFieldContainer[str]
+    granted_by: str
+    granted_at: _timestamp_pb2.Timestamp
+    def __init__(self, http: _Optional[_Iterable[str]] = ..., http_private: _Optional[_Iterable[str]] = ..., secrets: _Optional[_Iterable[str]] = ..., granted_by: _Optional[str] = ..., granted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class PluginSignature(_message.Message):
+    __slots__ = ("public_key", "signature", "key_id", "signed_at")
+    PUBLIC_KEY_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    SIGNED_AT_FIELD_NUMBER: _ClassVar[int]
+    public_key: str
+    signature: bytes
+    key_id: str
+    signed_at: _timestamp_pb2.Timestamp
+    def __init__(self, public_key: _Optional[str] = ..., signature: _Optional[bytes] = ..., key_id: _Optional[str] = ..., signed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class UploadPluginRequest(_message.Message):
     __slots__ = ("start", "data")
@@ -145,6 +175,46 @@ class ReportPluginRequest(_message.Message):
     compiles: bool
     reason: str
     def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., compiles: bool = ..., reason: _Optional[str] = ...) -> None: ...
+
+class GrantPluginRequest(_message.Message):
+    __slots__ = ("id", "namespace_id", "http", "http_private", "secrets", "request_id")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    HTTP_FIELD_NUMBER: _ClassVar[int]
+    HTTP_PRIVATE_FIELD_NUMBER: _ClassVar[int]
+    SECRETS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    namespace_id: str
+    http: _containers.RepeatedScalarFieldContainer[str]
+    http_private: _containers.RepeatedScalarFieldContainer[str]
+    secrets: _containers.RepeatedScalarFieldContainer[str]
+    request_id: str
+    def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., http: _Optional[_Iterable[str]] = ..., http_private: _Optional[_Iterable[str]] = ..., secrets: _Optional[_Iterable[str]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class RevokePluginGrantRequest(_message.Message):
+    __slots__ = ("id", "namespace_id", "request_id")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    namespace_id: str
+    request_id: str
+    def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class SignPluginRequest(_message.Message):
+    __slots__ = ("id", "namespace_id", "public_key", "signature", "request_id")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    PUBLIC_KEY_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    namespace_id: str
+    public_key: str
+    signature: bytes
+    request_id: str
+    def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., public_key: _Optional[str] = ..., signature: _Optional[bytes] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class DeletePluginRequest(_message.Message):
     __slots__ = ("id", "namespace_id", "request_id")

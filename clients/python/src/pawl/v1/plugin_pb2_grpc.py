@@ -67,6 +67,21 @@ class PluginServiceStub(object):
                 request_serializer=pawl_dot_v1_dot_plugin__pb2.ReportPluginRequest.SerializeToString,
                 response_deserializer=pawl_dot_v1_dot_plugin__pb2.Plugin.FromString,
                 _registered_method=True)
+        self.GrantPlugin = channel.unary_unary(
+                '/pawl.v1.PluginService/GrantPlugin',
+                request_serializer=pawl_dot_v1_dot_plugin__pb2.GrantPluginRequest.SerializeToString,
+                response_deserializer=pawl_dot_v1_dot_plugin__pb2.Plugin.FromString,
+                _registered_method=True)
+        self.RevokePluginGrant = channel.unary_unary(
+                '/pawl.v1.PluginService/RevokePluginGrant',
+                request_serializer=pawl_dot_v1_dot_plugin__pb2.RevokePluginGrantRequest.SerializeToString,
+                response_deserializer=pawl_dot_v1_dot_plugin__pb2.Plugin.FromString,
+                _registered_method=True)
+        self.SignPlugin = channel.unary_unary(
+                '/pawl.v1.PluginService/SignPlugin',
+                request_serializer=pawl_dot_v1_dot_plugin__pb2.SignPluginRequest.SerializeToString,
+                response_deserializer=pawl_dot_v1_dot_plugin__pb2.Plugin.FromString,
+                _registered_method=True)
         self.DeletePlugin = channel.unary_unary(
                 '/pawl.v1.PluginService/DeletePlugin',
                 request_serializer=pawl_dot_v1_dot_plugin__pb2.DeletePluginRequest.SerializeToString,
@@ -120,8 +135,30 @@ class PluginServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GrantPlugin(self, request, context):
+        """Allows a plugin what it may reach beyond its sandbox, in place of what was granted before. A grant belongs to the
+        digest: other bytes under the same name have none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokePluginGrant(self, request, context):
+        """Takes a plugin's grant away. Agents hold to it within seconds, also for what runs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SignPlugin(self, request, context):
+        """Adds a signature, which must be good. Whether its key is trusted is for agents to say.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeletePlugin(self, request, context):
-        """Deletes a plugin that no unfinished task needs.
+        """Deletes a plugin that no unfinished task needs, with its grant and its signatures.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -158,6 +195,21 @@ def add_PluginServiceServicer_to_server(servicer, server):
             'ReportPlugin': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportPlugin,
                     request_deserializer=pawl_dot_v1_dot_plugin__pb2.ReportPluginRequest.FromString,
+                    response_serializer=pawl_dot_v1_dot_plugin__pb2.Plugin.SerializeToString,
+            ),
+            'GrantPlugin': grpc.unary_unary_rpc_method_handler(
+                    servicer.GrantPlugin,
+                    request_deserializer=pawl_dot_v1_dot_plugin__pb2.GrantPluginRequest.FromString,
+                    response_serializer=pawl_dot_v1_dot_plugin__pb2.Plugin.SerializeToString,
+            ),
+            'RevokePluginGrant': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokePluginGrant,
+                    request_deserializer=pawl_dot_v1_dot_plugin__pb2.RevokePluginGrantRequest.FromString,
+                    response_serializer=pawl_dot_v1_dot_plugin__pb2.Plugin.SerializeToString,
+            ),
+            'SignPlugin': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignPlugin,
+                    request_deserializer=pawl_dot_v1_dot_plugin__pb2.SignPluginRequest.FromString,
                     response_serializer=pawl_dot_v1_dot_plugin__pb2.Plugin.SerializeToString,
             ),
             'DeletePlugin': grpc.unary_unary_rpc_method_handler(
@@ -328,6 +380,87 @@ class PluginService(object):
             target,
             '/pawl.v1.PluginService/ReportPlugin',
             pawl_dot_v1_dot_plugin__pb2.ReportPluginRequest.SerializeToString,
+            pawl_dot_v1_dot_plugin__pb2.Plugin.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GrantPlugin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pawl.v1.PluginService/GrantPlugin',
+            pawl_dot_v1_dot_plugin__pb2.GrantPluginRequest.SerializeToString,
+            pawl_dot_v1_dot_plugin__pb2.Plugin.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokePluginGrant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pawl.v1.PluginService/RevokePluginGrant',
+            pawl_dot_v1_dot_plugin__pb2.RevokePluginGrantRequest.SerializeToString,
+            pawl_dot_v1_dot_plugin__pb2.Plugin.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignPlugin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pawl.v1.PluginService/SignPlugin',
+            pawl_dot_v1_dot_plugin__pb2.SignPluginRequest.SerializeToString,
             pawl_dot_v1_dot_plugin__pb2.Plugin.FromString,
             options,
             channel_credentials,

@@ -47,8 +47,16 @@ class PluginServiceStub:
     """Lists plugins, page by page."""
     ReportPlugin: _grpc.UnaryUnaryMultiCallable[_plugin_pb2.ReportPluginRequest, _plugin_pb2.Plugin]
     """An agent says whether the module compiles."""
+    GrantPlugin: _grpc.UnaryUnaryMultiCallable[_plugin_pb2.GrantPluginRequest, _plugin_pb2.Plugin]
+    """Allows a plugin what it may reach beyond its sandbox, in place of what was granted before. A grant belongs to the
+    digest: other bytes under the same name have none.
+    """
+    RevokePluginGrant: _grpc.UnaryUnaryMultiCallable[_plugin_pb2.RevokePluginGrantRequest, _plugin_pb2.Plugin]
+    """Takes a plugin's grant away. Agents hold to it within seconds, also for what runs."""
+    SignPlugin: _grpc.UnaryUnaryMultiCallable[_plugin_pb2.SignPluginRequest, _plugin_pb2.Plugin]
+    """Adds a signature, which must be good. Whether its key is trusted is for agents to say."""
     DeletePlugin: _grpc.UnaryUnaryMultiCallable[_plugin_pb2.DeletePluginRequest, _empty_pb2.Empty]
-    """Deletes a plugin that no unfinished task needs."""
+    """Deletes a plugin that no unfinished task needs, with its grant and its signatures."""
 
 @_typing.type_check_only
 class PluginServiceAsyncStub(PluginServiceStub):
@@ -67,8 +75,16 @@ class PluginServiceAsyncStub(PluginServiceStub):
     """Lists plugins, page by page."""
     ReportPlugin: _aio.UnaryUnaryMultiCallable[_plugin_pb2.ReportPluginRequest, _plugin_pb2.Plugin]  # type: ignore[assignment]
     """An agent says whether the module compiles."""
+    GrantPlugin: _aio.UnaryUnaryMultiCallable[_plugin_pb2.GrantPluginRequest, _plugin_pb2.Plugin]  # type: ignore[assignment]
+    """Allows a plugin what it may reach beyond its sandbox, in place of what was granted before. A grant belongs to the
+    digest: other bytes under the same name have none.
+    """
+    RevokePluginGrant: _aio.UnaryUnaryMultiCallable[_plugin_pb2.RevokePluginGrantRequest, _plugin_pb2.Plugin]  # type: ignore[assignment]
+    """Takes a plugin's grant away. Agents hold to it within seconds, also for what runs."""
+    SignPlugin: _aio.UnaryUnaryMultiCallable[_plugin_pb2.SignPluginRequest, _plugin_pb2.Plugin]  # type: ignore[assignment]
+    """Adds a signature, which must be good. Whether its key is trusted is for agents to say."""
     DeletePlugin: _aio.UnaryUnaryMultiCallable[_plugin_pb2.DeletePluginRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Deletes a plugin that no unfinished task needs."""
+    """Deletes a plugin that no unfinished task needs, with its grant and its signatures."""
 
 class PluginServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps plugins. The control plane checks a module without ever compiling it; the first agent that compiles it reports."""
@@ -122,11 +138,37 @@ class PluginServiceServicer(metaclass=_abc_1.ABCMeta):
         """An agent says whether the module compiles."""
 
     @_abc_1.abstractmethod
+    def GrantPlugin(
+        self,
+        request: _plugin_pb2.GrantPluginRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_plugin_pb2.Plugin, _abc.Awaitable[_plugin_pb2.Plugin]]:
+        """Allows a plugin what it may reach beyond its sandbox, in place of what was granted before. A grant belongs to the
+        digest: other bytes under the same name have none.
+        """
+
+    @_abc_1.abstractmethod
+    def RevokePluginGrant(
+        self,
+        request: _plugin_pb2.RevokePluginGrantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_plugin_pb2.Plugin, _abc.Awaitable[_plugin_pb2.Plugin]]:
+        """Takes a plugin's grant away. Agents hold to it within seconds, also for what runs."""
+
+    @_abc_1.abstractmethod
+    def SignPlugin(
+        self,
+        request: _plugin_pb2.SignPluginRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_plugin_pb2.Plugin, _abc.Awaitable[_plugin_pb2.Plugin]]:
+        """Adds a signature, which must be good. Whether its key is trusted is for agents to say."""
+
+    @_abc_1.abstractmethod
     def DeletePlugin(
         self,
         request: _plugin_pb2.DeletePluginRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Deletes a plugin that no unfinished task needs."""
+        """Deletes a plugin that no unfinished task needs, with its grant and its signatures."""
 
 def add_PluginServiceServicer_to_server(servicer: PluginServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26,7 +26,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14pawl/v1/system.proto\x12\x07pawl.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xab\x02\n\x06Health\x12&\n\x06status\x18\x01 \x01(\x0e\x32\x16.pawl.v1.Health.Status\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x16\n\x0euptime_seconds\x18\x03 \x01(\x01\x12%\n\x06\x63hecks\x18\x04 \x03(\x0b\x32\x15.pawl.v1.Health.Check\x1a\x62\n\x05\x43heck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x06status\x18\x02 \x01(\x0e\x32\x16.pawl.v1.Health.Status\x12\x12\n\nlatency_ms\x18\x03 \x01(\x01\x12\x0f\n\x07message\x18\x04 \x01(\t\"E\n\x06Status\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\x0b\n\x07SERVING\x10\x01\x12\x0c\n\x08\x44\x45GRADED\x10\x02\x12\x0f\n\x0bNOT_SERVING\x10\x03\"\x8f\x02\n\x04Info\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x12\n\nreplica_id\x18\x02 \x01(\t\x12\x10\n\x08\x64\x61tabase\x18\x03 \x01(\t\x12\x17\n\x0fschema_revision\x18\x04 \x01(\x05\x12\x19\n\x11protocol_versions\x18\x05 \x03(\x05\x12\x13\n\x0bplugin_abis\x18\x06 \x03(\x05\x12.\n\nstarted_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03now\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eschedule_kinds\x18\t \x03(\t\x12\x16\n\x0e\x61uthentication\x18\n \x01(\x08\"\xc9\x04\n\rSystemMetrics\x12\x30\n\x05tasks\x18\x01 \x03(\x0b\x32!.pawl.v1.SystemMetrics.TasksEntry\x12\x1a\n\x12\x63reated_per_second\x18\x02 \x01(\x01\x12\x1b\n\x13\x66inished_per_second\x18\x03 \x01(\x01\x12\x19\n\x11\x66\x61iled_per_second\x18\x04 \x01(\x01\x12\r\n\x05ready\x18\x05 \x01(\x03\x12\x1c\n\x14oldest_ready_seconds\x18\x06 \x01(\x01\x12\x18\n\x10schedules_active\x18\x07 \x01(\x03\x12\x1c\n\x14schedule_lag_seconds\x18\x08 \x01(\x01\x12\x32\n\x06\x61gents\x18\t \x03(\x0b\x32\".pawl.v1.SystemMetrics.AgentsEntry\x12\x12\n\nslots_free\x18\n \x01(\x03\x12\x12\n\nslots_used\x18\x0b \x01(\x03\x12!\n\x19\x64\x61tabase_connections_used\x18\x0c \x01(\x05\x12\x1a\n\x12\x63ommit_seconds_p50\x18\r \x01(\x01\x12\x1a\n\x12\x63ommit_seconds_p99\x18\x0e \x01(\x01\x12\x1b\n\x13process_cpu_seconds\x18\x0f \x01(\x01\x12\x1c\n\x14process_memory_bytes\x18\x10 \x01(\x03\x1a,\n\nTasksEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a-\n\x0b\x41gentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xf3\x01\n\x0cGatewayStats\x12\x19\n\x11total_connections\x18\x01 \x01(\x03\x12\x15\n\ragents_online\x18\x02 \x01(\x05\x12\x0f\n\x07\x63lients\x18\x03 \x01(\x05\x12\x14\n\x0cstreams_open\x18\x04 \x01(\x05\x12\x13\n\x0bmessages_in\x18\x05 \x01(\x03\x12\x14\n\x0cmessages_out\x18\x06 \x01(\x03\x12\x16\n\x0eunacknowledged\x18\x07 \x01(\x03\x12\x10\n\x08\x62ytes_in\x18\x08 \x01(\x03\x12\x11\n\tbytes_out\x18\t \x01(\x03\x12\x0f\n\x07refused\x18\n \x01(\x03\x12\x11\n\ttakeovers\x18\x0b \x01(\x03\"\x12\n\x10GetHealthRequest\"\x10\n\x0eGetInfoRequest\"\x13\n\x11GetMetricsRequest\"\x18\n\x16GetGatewayStatsRequest2\x8e\x03\n\rSystemService\x12\x61\n\tGetHealth\x12\x19.pawl.v1.GetHealthRequest\x1a\x0f.pawl.v1.Health\"(\x82\xd3\xe4\x93\x02\"\x12\x15/api/v1/system/healthZ\t\x12\x07/health\x12N\n\x07GetInfo\x12\x17.pawl.v1.GetInfoRequest\x1a\r.pawl.v1.Info\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/system/info\x12`\n\nGetMetrics\x12\x1a.pawl.v1.GetMetricsRequest\x1a\x16.pawl.v1.SystemMetrics\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/api/v1/system/metrics\x12h\n\x0fGetGatewayStats\x12\x1f.pawl.v1.GetGatewayStatsRequest\x1a\x15.pawl.v1.GatewayStats\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/v1/gateway/statsB?\n\x0b\x64\x65v.pawl.v1B\x0bSystemProtoP\x01Z\x17pawl.dev/pawl/v1;pawlv1\xaa\x02\x07Pawl.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14pawl/v1/system.proto\x12\x07pawl.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xab\x02\n\x06Health\x12&\n\x06status\x18\x01 \x01(\x0e\x32\x16.pawl.v1.Health.Status\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x16\n\x0euptime_seconds\x18\x03 \x01(\x01\x12%\n\x06\x63hecks\x18\x04 \x03(\x0b\x32\x15.pawl.v1.Health.Check\x1a\x62\n\x05\x43heck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x06status\x18\x02 \x01(\x0e\x32\x16.pawl.v1.Health.Status\x12\x12\n\nlatency_ms\x18\x03 \x01(\x01\x12\x0f\n\x07message\x18\x04 \x01(\t\"E\n\x06Status\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\x0b\n\x07SERVING\x10\x01\x12\x0c\n\x08\x44\x45GRADED\x10\x02\x12\x0f\n\x0bNOT_SERVING\x10\x03\"\x8f\x02\n\x04Info\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x12\n\nreplica_id\x18\x02 \x01(\t\x12\x10\n\x08\x64\x61tabase\x18\x03 \x01(\t\x12\x17\n\x0fschema_revision\x18\x04 \x01(\x05\x12\x19\n\x11protocol_versions\x18\x05 \x03(\x05\x12\x13\n\x0bplugin_abis\x18\x06 \x03(\x05\x12.\n\nstarted_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03now\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eschedule_kinds\x18\t \x03(\t\x12\x16\n\x0e\x61uthentication\x18\n \x01(\x08\"\xee\x05\n\rSystemMetrics\x12\x30\n\x05tasks\x18\x01 \x03(\x0b\x32!.pawl.v1.SystemMetrics.TasksEntry\x12\x1a\n\x12\x63reated_per_second\x18\x02 \x01(\x01\x12\x1b\n\x13\x66inished_per_second\x18\x03 \x01(\x01\x12\x19\n\x11\x66\x61iled_per_second\x18\x04 \x01(\x01\x12\r\n\x05ready\x18\x05 \x01(\x03\x12\x1c\n\x14oldest_ready_seconds\x18\x06 \x01(\x01\x12\x18\n\x10schedules_active\x18\x07 \x01(\x03\x12\x1c\n\x14schedule_lag_seconds\x18\x08 \x01(\x01\x12\x32\n\x06\x61gents\x18\t \x03(\x0b\x32\".pawl.v1.SystemMetrics.AgentsEntry\x12\x12\n\nslots_free\x18\n \x01(\x03\x12\x12\n\nslots_used\x18\x0b \x01(\x03\x12!\n\x19\x64\x61tabase_connections_used\x18\x0c \x01(\x05\x12\x1a\n\x12\x63ommit_seconds_p50\x18\r \x01(\x01\x12\x1a\n\x12\x63ommit_seconds_p99\x18\x0e \x01(\x01\x12\x1b\n\x13process_cpu_seconds\x18\x0f \x01(\x01\x12\x1c\n\x14process_memory_bytes\x18\x10 \x01(\x03\x12\x1b\n\x13oldest_beat_seconds\x18\x11 \x01(\x01\x12\x17\n\x0fresults_waiting\x18\x12 \x01(\x03\x12\x13\n\x0bspool_bytes\x18\x13 \x01(\x03\x12\x11\n\tlog_bytes\x18\x14 \x01(\x03\x12\x16\n\x0ewrites_waiting\x18\x15 \x01(\x03\x12\x16\n\x0espans_exported\x18\x16 \x01(\x03\x12\x15\n\rspans_dropped\x18\x17 \x01(\x03\x1a,\n\nTasksEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a-\n\x0b\x41gentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xf3\x01\n\x0cGatewayStats\x12\x19\n\x11total_connections\x18\x01 \x01(\x03\x12\x15\n\ragents_online\x18\x02 \x01(\x05\x12\x0f\n\x07\x63lients\x18\x03 \x01(\x05\x12\x14\n\x0cstreams_open\x18\x04 \x01(\x05\x12\x13\n\x0bmessages_in\x18\x05 \x01(\x03\x12\x14\n\x0cmessages_out\x18\x06 \x01(\x03\x12\x16\n\x0eunacknowledged\x18\x07 \x01(\x03\x12\x10\n\x08\x62ytes_in\x18\x08 \x01(\x03\x12\x11\n\tbytes_out\x18\t \x01(\x03\x12\x0f\n\x07refused\x18\n \x01(\x03\x12\x11\n\ttakeovers\x18\x0b \x01(\x03\"\x87\x03\n\x08LogLevel\x12)\n\x05level\x18\x01 \x01(\x0e\x32\x1a.pawl.v1.LogLevel.Severity\x12)\n\x05until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nconfigured\x18\x03 \x01(\x0e\x32\x1a.pawl.v1.LogLevel.Severity\x12)\n\x07loggers\x18\x04 \x03(\x0b\x32\x18.pawl.v1.LogLevel.Logger\x12\x12\n\nreplica_id\x18\x05 \x01(\t\x1al\n\x06Logger\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x05level\x18\x02 \x01(\x0e\x32\x1a.pawl.v1.LogLevel.Severity\x12)\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"H\n\x08Severity\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\t\n\x05\x44\x45\x42UG\x10\x01\x12\x08\n\x04INFO\x10\x02\x12\x0b\n\x07WARNING\x10\x03\x12\t\n\x05\x45RROR\x10\x04\"I\n\x07Setting\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0e\n\x06origin\x18\x03 \x01(\t\x12\x12\n\nreloadable\x18\x04 \x01(\x08\"\x12\n\x10GetHealthRequest\"\x10\n\x0eGetInfoRequest\"\x13\n\x11GetMetricsRequest\"\x18\n\x16GetGatewayStatsRequest\"\x14\n\x12GetLogLevelRequest\"g\n\x15UpdateLogLevelRequest\x12)\n\x05level\x18\x01 \x01(\x0e\x32\x1a.pawl.v1.LogLevel.Severity\x12\x0e\n\x06logger\x18\x02 \x01(\t\x12\x13\n\x0b\x66or_seconds\x18\x03 \x01(\x01\"\x15\n\x13ListSettingsRequest\"J\n\x14ListSettingsResponse\x12\x1e\n\x04\x64\x61ta\x18\x01 \x03(\x0b\x32\x10.pawl.v1.Setting\x12\x12\n\nreplica_id\x18\x02 \x01(\t2\xc7\x05\n\rSystemService\x12\x61\n\tGetHealth\x12\x19.pawl.v1.GetHealthRequest\x1a\x0f.pawl.v1.Health\"(\x82\xd3\xe4\x93\x02\"\x12\x15/api/v1/system/healthZ\t\x12\x07/health\x12N\n\x07GetInfo\x12\x17.pawl.v1.GetInfoRequest\x1a\r.pawl.v1.Info\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/system/info\x12`\n\nGetMetrics\x12\x1a.pawl.v1.GetMetricsRequest\x1a\x16.pawl.v1.SystemMetrics\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/api/v1/system/metrics\x12h\n\x0fGetGatewayStats\x12\x1f.pawl.v1.GetGatewayStatsRequest\x1a\x15.pawl.v1.GatewayStats\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/v1/gateway/stats\x12_\n\x0bGetLogLevel\x12\x1b.pawl.v1.GetLogLevelRequest\x1a\x11.pawl.v1.LogLevel\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/api/v1/system/log-level\x12h\n\x0eUpdateLogLevel\x12\x1e.pawl.v1.UpdateLogLevelRequest\x1a\x11.pawl.v1.LogLevel\"#\x82\xd3\xe4\x93\x02\x1d\x1a\x18/api/v1/system/log-level:\x01*\x12l\n\x0cListSettings\x12\x1c.pawl.v1.ListSettingsRequest\x1a\x1d.pawl.v1.ListSettingsResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/api/v1/system/settingsB?\n\x0b\x64\x65v.pawl.v1B\x0bSystemProtoP\x01Z\x17pawl.dev/pawl/v1;pawlv1\xaa\x02\x07Pawl.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,6 +46,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SYSTEMSERVICE'].methods_by_name['GetMetrics']._serialized_options = b'\202\323\344\223\002\030\022\026/api/v1/system/metrics'
   _globals['_SYSTEMSERVICE'].methods_by_name['GetGatewayStats']._loaded_options = None
   _globals['_SYSTEMSERVICE'].methods_by_name['GetGatewayStats']._serialized_options = b'\202\323\344\223\002\027\022\025/api/v1/gateway/stats'
+  _globals['_SYSTEMSERVICE'].methods_by_name['GetLogLevel']._loaded_options = None
+  _globals['_SYSTEMSERVICE'].methods_by_name['GetLogLevel']._serialized_options = b'\202\323\344\223\002\032\022\030/api/v1/system/log-level'
+  _globals['_SYSTEMSERVICE'].methods_by_name['UpdateLogLevel']._loaded_options = None
+  _globals['_SYSTEMSERVICE'].methods_by_name['UpdateLogLevel']._serialized_options = b'\202\323\344\223\002\035\032\030/api/v1/system/log-level:\001*'
+  _globals['_SYSTEMSERVICE'].methods_by_name['ListSettings']._loaded_options = None
+  _globals['_SYSTEMSERVICE'].methods_by_name['ListSettings']._serialized_options = b'\202\323\344\223\002\031\022\027/api/v1/system/settings'
   _globals['_HEALTH']._serialized_start=97
   _globals['_HEALTH']._serialized_end=396
   _globals['_HEALTH_CHECK']._serialized_start=227
@@ -55,21 +61,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INFO']._serialized_start=399
   _globals['_INFO']._serialized_end=670
   _globals['_SYSTEMMETRICS']._serialized_start=673
-  _globals['_SYSTEMMETRICS']._serialized_end=1258
-  _globals['_SYSTEMMETRICS_TASKSENTRY']._serialized_start=1167
-  _globals['_SYSTEMMETRICS_TASKSENTRY']._serialized_end=1211
-  _globals['_SYSTEMMETRICS_AGENTSENTRY']._serialized_start=1213
-  _globals['_SYSTEMMETRICS_AGENTSENTRY']._serialized_end=1258
-  _globals['_GATEWAYSTATS']._serialized_start=1261
-  _globals['_GATEWAYSTATS']._serialized_end=1504
-  _globals['_GETHEALTHREQUEST']._serialized_start=1506
-  _globals['_GETHEALTHREQUEST']._serialized_end=1524
-  _globals['_GETINFOREQUEST']._serialized_start=1526
-  _globals['_GETINFOREQUEST']._serialized_end=1542
-  _globals['_GETMETRICSREQUEST']._serialized_start=1544
-  _globals['_GETMETRICSREQUEST']._serialized_end=1563
-  _globals['_GETGATEWAYSTATSREQUEST']._serialized_start=1565
-  _globals['_GETGATEWAYSTATSREQUEST']._serialized_end=1589
-  _globals['_SYSTEMSERVICE']._serialized_start=1592
-  _globals['_SYSTEMSERVICE']._serialized_end=1990
+  _globals['_SYSTEMMETRICS']._serialized_end=1423
+  _globals['_SYSTEMMETRICS_TASKSENTRY']._serialized_start=1332
+  _globals['_SYSTEMMETRICS_TASKSENTRY']._serialized_end=1376
+  _globals['_SYSTEMMETRICS_AGENTSENTRY']._serialized_start=1378
+  _globals['_SYSTEMMETRICS_AGENTSENTRY']._serialized_end=1423
+  _globals['_GATEWAYSTATS']._serialized_start=1426
+  _globals['_GATEWAYSTATS']._serialized_end=1669
+  _globals['_LOGLEVEL']._serialized_start=1672
+  _globals['_LOGLEVEL']._serialized_end=2063
+  _globals['_LOGLEVEL_LOGGER']._serialized_start=1881
+  _globals['_LOGLEVEL_LOGGER']._serialized_end=1989
+  _globals['_LOGLEVEL_SEVERITY']._serialized_start=1991
+  _globals['_LOGLEVEL_SEVERITY']._serialized_end=2063
+  _globals['_SETTING']._serialized_start=2065
+  _globals['_SETTING']._serialized_end=2138
+  _globals['_GETHEALTHREQUEST']._serialized_start=2140
+  _globals['_GETHEALTHREQUEST']._serialized_end=2158
+  _globals['_GETINFOREQUEST']._serialized_start=2160
+  _globals['_GETINFOREQUEST']._serialized_end=2176
+  _globals['_GETMETRICSREQUEST']._serialized_start=2178
+  _globals['_GETMETRICSREQUEST']._serialized_end=2197
+  _globals['_GETGATEWAYSTATSREQUEST']._serialized_start=2199
+  _globals['_GETGATEWAYSTATSREQUEST']._serialized_end=2223
+  _globals['_GETLOGLEVELREQUEST']._serialized_start=2225
+  _globals['_GETLOGLEVELREQUEST']._serialized_end=2245
+  _globals['_UPDATELOGLEVELREQUEST']._serialized_start=2247
+  _globals['_UPDATELOGLEVELREQUEST']._serialized_end=2350
+  _globals['_LISTSETTINGSREQUEST']._serialized_start=2352
+  _globals['_LISTSETTINGSREQUEST']._serialized_end=2373
+  _globals['_LISTSETTINGSRESPONSE']._serialized_start=2375
+  _globals['_LISTSETTINGSRESPONSE']._serialized_end=2449
+  _globals['_SYSTEMSERVICE']._serialized_start=2452
+  _globals['_SYSTEMSERVICE']._serialized_end=3163
 # @@protoc_insertion_point(module_scope)

@@ -55,6 +55,21 @@ class SystemServiceStub(object):
                 request_serializer=pawl_dot_v1_dot_system__pb2.GetGatewayStatsRequest.SerializeToString,
                 response_deserializer=pawl_dot_v1_dot_system__pb2.GatewayStats.FromString,
                 _registered_method=True)
+        self.GetLogLevel = channel.unary_unary(
+                '/pawl.v1.SystemService/GetLogLevel',
+                request_serializer=pawl_dot_v1_dot_system__pb2.GetLogLevelRequest.SerializeToString,
+                response_deserializer=pawl_dot_v1_dot_system__pb2.LogLevel.FromString,
+                _registered_method=True)
+        self.UpdateLogLevel = channel.unary_unary(
+                '/pawl.v1.SystemService/UpdateLogLevel',
+                request_serializer=pawl_dot_v1_dot_system__pb2.UpdateLogLevelRequest.SerializeToString,
+                response_deserializer=pawl_dot_v1_dot_system__pb2.LogLevel.FromString,
+                _registered_method=True)
+        self.ListSettings = channel.unary_unary(
+                '/pawl.v1.SystemService/ListSettings',
+                request_serializer=pawl_dot_v1_dot_system__pb2.ListSettingsRequest.SerializeToString,
+                response_deserializer=pawl_dot_v1_dot_system__pb2.ListSettingsResponse.FromString,
+                _registered_method=True)
 
 
 class SystemServiceServicer(object):
@@ -89,6 +104,27 @@ class SystemServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetLogLevel(self, request, context):
+        """Says how much the replica that answers logs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateLogLevel(self, request, context):
+        """Changes how much the replica that answers logs, until it is changed again, for a while, or until a restart.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSettings(self, request, context):
+        """Gives the settings of the replica that answers: what holds, from where, and what a reload (SIGHUP) takes up.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SystemServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -111,6 +147,21 @@ def add_SystemServiceServicer_to_server(servicer, server):
                     servicer.GetGatewayStats,
                     request_deserializer=pawl_dot_v1_dot_system__pb2.GetGatewayStatsRequest.FromString,
                     response_serializer=pawl_dot_v1_dot_system__pb2.GatewayStats.SerializeToString,
+            ),
+            'GetLogLevel': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLogLevel,
+                    request_deserializer=pawl_dot_v1_dot_system__pb2.GetLogLevelRequest.FromString,
+                    response_serializer=pawl_dot_v1_dot_system__pb2.LogLevel.SerializeToString,
+            ),
+            'UpdateLogLevel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateLogLevel,
+                    request_deserializer=pawl_dot_v1_dot_system__pb2.UpdateLogLevelRequest.FromString,
+                    response_serializer=pawl_dot_v1_dot_system__pb2.LogLevel.SerializeToString,
+            ),
+            'ListSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSettings,
+                    request_deserializer=pawl_dot_v1_dot_system__pb2.ListSettingsRequest.FromString,
+                    response_serializer=pawl_dot_v1_dot_system__pb2.ListSettingsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -222,6 +273,87 @@ class SystemService(object):
             '/pawl.v1.SystemService/GetGatewayStats',
             pawl_dot_v1_dot_system__pb2.GetGatewayStatsRequest.SerializeToString,
             pawl_dot_v1_dot_system__pb2.GatewayStats.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLogLevel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pawl.v1.SystemService/GetLogLevel',
+            pawl_dot_v1_dot_system__pb2.GetLogLevelRequest.SerializeToString,
+            pawl_dot_v1_dot_system__pb2.LogLevel.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateLogLevel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pawl.v1.SystemService/UpdateLogLevel',
+            pawl_dot_v1_dot_system__pb2.UpdateLogLevelRequest.SerializeToString,
+            pawl_dot_v1_dot_system__pb2.LogLevel.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pawl.v1.SystemService/ListSettings',
+            pawl_dot_v1_dot_system__pb2.ListSettingsRequest.SerializeToString,
+            pawl_dot_v1_dot_system__pb2.ListSettingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

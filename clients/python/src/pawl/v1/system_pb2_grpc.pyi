@@ -41,6 +41,12 @@ class SystemServiceStub:
     """Gives the figures of the control plane; the same as `/metrics`, from one source."""
     GetGatewayStats: _grpc.UnaryUnaryMultiCallable[_system_pb2.GetGatewayStatsRequest, _system_pb2.GatewayStats]
     """Gives the figures of the agents' streams."""
+    GetLogLevel: _grpc.UnaryUnaryMultiCallable[_system_pb2.GetLogLevelRequest, _system_pb2.LogLevel]
+    """Says how much the replica that answers logs."""
+    UpdateLogLevel: _grpc.UnaryUnaryMultiCallable[_system_pb2.UpdateLogLevelRequest, _system_pb2.LogLevel]
+    """Changes how much the replica that answers logs, until it is changed again, for a while, or until a restart."""
+    ListSettings: _grpc.UnaryUnaryMultiCallable[_system_pb2.ListSettingsRequest, _system_pb2.ListSettingsResponse]
+    """Gives the settings of the replica that answers: what holds, from where, and what a reload (SIGHUP) takes up."""
 
 @_typing.type_check_only
 class SystemServiceAsyncStub(SystemServiceStub):
@@ -55,6 +61,12 @@ class SystemServiceAsyncStub(SystemServiceStub):
     """Gives the figures of the control plane; the same as `/metrics`, from one source."""
     GetGatewayStats: _aio.UnaryUnaryMultiCallable[_system_pb2.GetGatewayStatsRequest, _system_pb2.GatewayStats]  # type: ignore[assignment]
     """Gives the figures of the agents' streams."""
+    GetLogLevel: _aio.UnaryUnaryMultiCallable[_system_pb2.GetLogLevelRequest, _system_pb2.LogLevel]  # type: ignore[assignment]
+    """Says how much the replica that answers logs."""
+    UpdateLogLevel: _aio.UnaryUnaryMultiCallable[_system_pb2.UpdateLogLevelRequest, _system_pb2.LogLevel]  # type: ignore[assignment]
+    """Changes how much the replica that answers logs, until it is changed again, for a while, or until a restart."""
+    ListSettings: _aio.UnaryUnaryMultiCallable[_system_pb2.ListSettingsRequest, _system_pb2.ListSettingsResponse]  # type: ignore[assignment]
+    """Gives the settings of the replica that answers: what holds, from where, and what a reload (SIGHUP) takes up."""
 
 class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
     """Shows how the control plane is doing."""
@@ -90,5 +102,29 @@ class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_system_pb2.GatewayStats, _abc.Awaitable[_system_pb2.GatewayStats]]:
         """Gives the figures of the agents' streams."""
+
+    @_abc_1.abstractmethod
+    def GetLogLevel(
+        self,
+        request: _system_pb2.GetLogLevelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_system_pb2.LogLevel, _abc.Awaitable[_system_pb2.LogLevel]]:
+        """Says how much the replica that answers logs."""
+
+    @_abc_1.abstractmethod
+    def UpdateLogLevel(
+        self,
+        request: _system_pb2.UpdateLogLevelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_system_pb2.LogLevel, _abc.Awaitable[_system_pb2.LogLevel]]:
+        """Changes how much the replica that answers logs, until it is changed again, for a while, or until a restart."""
+
+    @_abc_1.abstractmethod
+    def ListSettings(
+        self,
+        request: _system_pb2.ListSettingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_system_pb2.ListSettingsResponse, _abc.Awaitable[_system_pb2.ListSettingsResponse]]:
+        """Gives the settings of the replica that answers: what holds, from where, and what a reload (SIGHUP) takes up."""
 
 def add_SystemServiceServicer_to_server(servicer: SystemServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

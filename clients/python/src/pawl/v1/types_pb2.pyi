@@ -65,6 +65,8 @@ class ErrorReasons(_message.Message):
         PLUGIN_REJECTED: _ClassVar[ErrorReasons.Reason]
         PROTOCOL_VERSION_UNSUPPORTED: _ClassVar[ErrorReasons.Reason]
         NOT_OFFERED_HERE: _ClassVar[ErrorReasons.Reason]
+        UNSUPPORTED_MEDIA_TYPE: _ClassVar[ErrorReasons.Reason]
+        NOT_ACCEPTABLE: _ClassVar[ErrorReasons.Reason]
     UNSPECIFIED: ErrorReasons.Reason
     INVALID_FIELD: ErrorReasons.Reason
     MALFORMED_REQUEST: ErrorReasons.Reason
@@ -96,4 +98,6 @@ class ErrorReasons(_message.Message):
     PLUGIN_REJECTED: ErrorReasons.Reason
     PROTOCOL_VERSION_UNSUPPORTED: ErrorReasons.Reason
     NOT_OFFERED_HERE: ErrorReasons.Reason
+    UNSUPPORTED_MEDIA_TYPE: ErrorReasons.Reason
+    NOT_ACCEPTABLE: ErrorReasons.Reason
     def __init__(self) -> None: ...

@@ -1,0 +1,3 @@
+ALTER TABLE sched_plugin ADD COLUMN granted TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE sched_plugin ADD COLUMN signatures TEXT NOT NULL DEFAULT '[]';
