@@ -114,6 +114,8 @@ def _fill(message: Message, *, deep: bool) -> None:
                 getattr(message, field.name).data = b"no module"  # over REST no bytes are no module
         elif field.type == FieldDescriptor.TYPE_STRING:
             setattr(message, field.name, "no-such-thing")
+        elif field.type == FieldDescriptor.TYPE_BYTES:
+            setattr(message, field.name, b"no such thing")
         elif field.enum_type is not None and field.is_repeated:
             getattr(message, field.name).append(1)
         elif field.enum_type is not None:
