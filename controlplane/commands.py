@@ -1,7 +1,8 @@
 """`pawl server`, `dev`, `migrate`, `doctor` and `config`: found by the `pawl` command through its entry points.
 
 Each turns settings into work, and every expected mishap into one line that says what to do next. Exit codes: 0 after a
-stop, 2 when a setting is wrong, 5 when the database or a port cannot be had. Imports of the control plane itself are
+stop, 2 when a setting is wrong or the first key is missing, 4 when what shall be made is there, 5 when the database or
+a port cannot be had. Imports of the control plane itself are
 inside the functions: `pawl --help` loads this module.
 """
 
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 
     from controlplane.config import Settings
     from controlplane.devmode import AgentProcess
+    from controlplane.engine.keys import NewKey
     from controlplane.wiring import Addresses, ControlPlane
 
 EXIT_DEFECT = 1
 EXIT_SETTINGS = 2
+EXIT_CONFLICT = 4
 EXIT_UNAVAILABLE = 5
 
 ConfigOption = Annotated[Path | None, typer.Option(help="Settings file; else ./config.toml where there is one.")]
@@ -34,29 +37,82 @@ LogLevelOption = Annotated[str | None, typer.Option(help="debug, info, warn or e
 LogFormatOption = Annotated[str | None, typer.Option(help="text or json.")]
 
 
-def server(
+server = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@server.callback(invoke_without_command=True)
+def _server(
+    context: typer.Context,
     config: ConfigOption = None,
     database: DatabaseOption = None,
     data_dir: DataDirOption = None,
     host: Annotated[str | None, typer.Option(help="Address to bind. Default 0.0.0.0.")] = None,
     http_port: HttpPortOption = None,
     grpc_port: GrpcPortOption = None,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Serve without credentials.")] = False,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Serve anybody: ask for no keys.")] = False,
     log_level: LogLevelOption = None,
     log_format: LogFormatOption = None,
 ) -> None:
-    """Start a control plane: REST and gRPC, scheduler and dispatcher. SIGTERM stops it in order."""
+    """Start a control plane: REST and gRPC, scheduler and dispatcher. SIGTERM stops it in order.
+
+    Whoever calls must show a key; `pawl server init` makes the first one.
+    """
     flags = _flags(database, data_dir, http_port, grpc_port, log_level, log_format)
     flags |= {"server.host": host, "server.insecure": insecure or None}
+    if context.invoked_subcommand is not None:
+        context.obj = (config, flags)
+        return
     loaded = _load(config, flags)
     settings = loaded.settings
-    if not settings.server.insecure:
-        raise _fail(
-            "credentials do not exist yet, so anyone who reaches the ports could run anything;"
-            " say --insecure to serve all the same, or use `pawl dev`, which answers this machine only",
-            EXIT_SETTINGS,
+    authentication = not settings.server.insecure
+
+    def ready(addresses: Addresses) -> None:
+        _announce(addresses, settings)
+        if not authentication:
+            _warn_of_open_door(settings)
+
+    _run(loaded, _reader(config, flags), ready, authentication=authentication)
+
+
+@server.command("init")
+def server_init(
+    context: typer.Context,
+    config: ConfigOption = None,
+    database: DatabaseOption = None,
+    data_dir: DataDirOption = None,
+    name: Annotated[str | None, typer.Option(help="The key's name. Default: admin.")] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Another admin key beside those that exist, such as after a loss.")
+    ] = False,
+    output: Annotated[str, typer.Option("--output", "-o", help="table or json.")] = "table",
+) -> None:
+    """Make the first admin key, and the database where there is none. Prints the key, once: it is stored nowhere.
+
+    Works on the database itself, so it asks for no key. A SQLite server must not be running meanwhile.
+    """
+    from controlplane.domain.errors import AlreadyExists, Invalid, Unavailable
+    from controlplane.first_key import AdminExists, make_first_key
+
+    if output not in ("table", "json"):
+        raise _fail(f"--output {output}: must be table or json", EXIT_SETTINGS)
+    before_config, before = context.obj if isinstance(context.obj, tuple) else (None, {})
+    own = {key: value for key, value in _flags(database, data_dir, None, None, None, None).items() if value is not None}
+    settings = _load(config or before_config, {**before, **own}).settings
+    try:
+        made = make_first_key(settings.database_url, name, again=again)
+    except AdminExists as error:
+        advice = (
+            "Make others with it: pawl key create NAME --role ROLE. If it is lost, make another one:"
+            " pawl server init --again; and end the lost one: pawl key revoke NAME"
         )
-    _run(loaded, _reader(config, flags), lambda addresses: _announce(addresses, settings))
+        raise _fail(f"{error.message}\n{advice}", EXIT_CONFLICT) from None
+    except AlreadyExists as error:
+        raise _fail(f"{error.message}; choose another with --name", EXIT_CONFLICT) from None
+    except Invalid as error:
+        raise _fail(f"--name {name}: {error.violations[0].problem}", EXIT_SETTINGS) from None
+    except (Unavailable, OSError) as error:
+        raise _fail(getattr(error, "message", str(error)), EXIT_UNAVAILABLE) from None
+    _tell_key(made, output)
 
 
 def dev(
@@ -232,6 +288,8 @@ def _run(
     reread: Callable[[], Loaded[Settings]],
     ready: Callable[[Addresses], None],
     beside: AgentProcess | None = None,
+    *,
+    authentication: bool = False,
 ) -> None:
     import asyncio
 
@@ -242,7 +300,7 @@ def _run(
     set_up_logging(level=settings.logging.level, json=json)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(loaded, reread, ready, beside))
+            runner.run(_serve(loaded, reread, ready, beside, authentication=authentication))
     except Exception as error:
         raise _failed(error, json=json) from None
 
@@ -252,6 +310,8 @@ async def _serve(
     reread: Callable[[], Loaded[Settings]],
     ready: Callable[[Addresses], None],
     beside: AgentProcess | None,
+    *,
+    authentication: bool,
 ) -> None:
     """Until a signal: first the agent beside us says goodbye, then the control plane stops. A second one: at once."""
     import asyncio
@@ -262,7 +322,7 @@ async def _serve(
     from controlplane.wiring import ControlPlane
 
     settings = loaded.settings
-    plane = ControlPlane(settings, origins=loaded.origins)
+    plane = ControlPlane(settings, authentication=authentication, origins=loaded.origins)
     asked = asyncio.Event()
     log = structlog.get_logger("controlplane")
 
@@ -337,22 +397,25 @@ def _failed(error: Exception, *, json: bool) -> typer.Exit:
     import structlog
 
     from controlplane.domain.errors import Unavailable
+    from controlplane.wiring import NeedsKeyError
 
     log = structlog.get_logger("controlplane")
     first: BaseException = error
-    mishaps, defects = error.split((Unavailable, OSError)) if isinstance(error, ExceptionGroup) else (None, error)
+    expected = (Unavailable, OSError, NeedsKeyError)
+    mishaps, defects = error.split(expected) if isinstance(error, ExceptionGroup) else (None, error)
     if mishaps is not None and defects is None:
         first = mishaps
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
-    if not isinstance(first, Unavailable | OSError):
+    if not isinstance(first, expected):
         log.critical("the server failed", exc_info=error)
         return typer.Exit(EXIT_DEFECT)
     message = getattr(first, "message", str(first))
+    code = EXIT_SETTINGS if isinstance(first, NeedsKeyError) else EXIT_UNAVAILABLE
     if not json:
-        return _fail(message, EXIT_UNAVAILABLE)
+        return _fail(message, code)
     log.critical("the server cannot serve", reason=message)
-    return typer.Exit(EXIT_UNAVAILABLE)
+    return typer.Exit(code)
 
 
 def _loop_factory() -> Callable[[], Any] | None:
@@ -368,6 +431,41 @@ def _announce(addresses: Addresses, settings: Settings) -> None:
     port = addresses.http.rpartition(":")[2]
     _tell(
         settings, f"pawl server: running on port {port}: HTTP {addresses.http} (docs at /docs), gRPC {addresses.grpc}"
+    )
+
+
+def _warn_of_open_door(settings: Settings) -> None:
+    """In the log too, where whoever looks after the machine will find it."""
+    import structlog
+
+    where = f"port {settings.server.http_port} or {settings.server.grpc_port} of {settings.server.host}"
+    structlog.get_logger("controlplane").warning(
+        "serving without keys (--insecure): whoever reaches these ports may run any program on the agents", where=where
+    )
+
+
+def _tell_key(made: NewKey, output: str) -> None:
+    """The key alone on stdout, so that it can be sent to a file; all else on stderr."""
+    if output == "json":
+        from pawl.cli.session import Output, Session
+        from pawl.cli.show import structured
+        from pawl.protojson import to_value
+
+        from controlplane.api.keys import as_message
+
+        message = as_message(made.key)
+        message.secret = made.text
+        structured(Session(output=Output.JSON), to_value(message))
+        return
+    typer.echo(
+        f"admin key {made.key.name!r} made. It is shown this once: keep it where only you can read it.",
+        err=True,
+    )
+    typer.echo(made.text)
+    typer.echo(
+        "Use it: export PAWL_API_KEY_FILE=FILE (mode 600). Agents and people get keys of their own:"
+        " pawl key create NAME --role agent",
+        err=True,
     )
 
 

@@ -236,7 +236,10 @@ class ControlPlane:
             # Here and not only in the loop: a server that slept for months has no partition for its first task.
             await self._store.write(make_partitions, self._engine.clock.now())
             if self._authentication and not await self._credentials.any_living():
-                raise NeedsKeyError("there is no key yet, so nobody could call: make one with `pawl server init`")
+                raise NeedsKeyError(
+                    "there is no key in the database, so nobody could call: make the first one with"
+                    " `pawl server init`, or serve anybody with --insecure"
+                )
             await self._agents.adopt()
             async with asyncio.TaskGroup() as group:
                 committing = [group.create_task(committer.run()) for committer in self.committers()]

@@ -33,7 +33,7 @@ class KeyService:
         """Lists keys, page by page."""
         question = translate.read_question(DEFAULT, request)
         page, found = await self._keys.list(question, _authority(call.principal))
-        return access_pb2.ListKeysResponse(data=map(_key, found), **translate.page_fields(page))
+        return access_pb2.ListKeysResponse(data=map(as_message, found), **translate.page_fields(page))
 
     async def revoke_key(self, call: Call, request: access_pb2.RevokeKeyRequest) -> access_pb2.Key:
         """Ends a key for good."""
@@ -53,10 +53,12 @@ def _authority(who: Principal) -> Authority:
 
 def _answer(call: Call, one: Key) -> access_pb2.Key:
     call.response_headers["etag"] = translate.write_etag(one.version)
-    return _key(one)
+    return as_message(one)
 
 
-def _key(one: Key) -> access_pb2.Key:
+def as_message(one: Key) -> access_pb2.Key:
+    """A key as it is shown, without its secret."""
+
     def instant(at: int | None) -> object:
         return None if at is None else translate.timestamp(at)
 
