@@ -41,6 +41,7 @@ from agent.logs import CALL_SECONDS, LogShipper
 from agent.outputs import CALL_SECONDS as PUT_SECONDS
 from agent.outputs import INLINE_BYTES, Outputs, name_of
 from agent.plugins import PluginSource, ReportingExecutor
+from agent.spans import AttemptSpan, AttemptSpans, attempt_ids, ids_of
 from agent.spool import Spool
 from agent.statedir import StateDir, open_state_dir
 
@@ -68,6 +69,7 @@ class Parts:
     spool: Spool
     channel: grpc.aio.Channel
     executors: dict[str, Executor]
+    spans: AttemptSpans
     reporting: ReportingExecutor | None = None
 
 
@@ -224,24 +226,31 @@ class Agent:
         assert self._group is not None  # the link runs inside it
         executor = self._parts.executors.get(item.config.executor or "process")
         output = self._logs.open(item.instance, LOG_BYTES)
+        span = self._parts.spans.begin(item)  # before the attempt, which hands its place in the trace on
         attempt = Attempt(item, executor, self, output)
         before = self._tasks.get(item.instance.task_id)
         if before is not None:
             before[0].supersede()
         self._attempts[key] = attempt
-        task = self._group.create_task(self._serve(attempt, None if before is None else before[1]))
+        told = attempt_ids.set(ids_of(item))  # the new task begins with them, whoever called us goes on without
+        task = self._group.create_task(self._serve(attempt, None if before is None else before[1], span))
+        attempt_ids.reset(told)
         self._tasks[item.instance.task_id] = attempt, task
         attempt.begin_lease(self._lease_base)
         self._look_at_leases_at(attempt.term_at)
         if attempt.beat_seconds < self._settings.agent.heartbeat_interval:
             self._beat_for((attempt,))
 
-    async def _serve(self, attempt: Attempt, before: asyncio.Task[None] | None) -> None:
+    async def _serve(self, attempt: Attempt, before: asyncio.Task[None] | None, span: AttemptSpan | None) -> None:
         """An attempt with all that surrounds it. One task of asyncio, the only one for an ordinary run."""
         try:
             if before is not None:
                 await asyncio.wait({before})
+            log.debug("the attempt begins")
             result = await attempt.run()
+            if span is not None:
+                span.end(None if attempt.discarded else result)
+            _tell_end(attempt, result)
             if attempt.discarded:
                 await attempt.output.close(0.0)
                 return
@@ -254,6 +263,8 @@ class Agent:
             if attempt.key in self._results:  # else the control plane said meanwhile that nobody waits for it
                 self._deliver(result)
         finally:
+            if span is not None:
+                span.end(None)
             self._attempts.pop(attempt.key, None)
             known = self._tasks.get(attempt.work.task_id)
             if known is not None and known[0] is attempt:
@@ -374,8 +385,12 @@ class Agent:
         self._changed.set()
 
     def metrics(self) -> agent_pb2.AgentMetrics:
-        """What the machine uses."""
-        return self._gauge.read()
+        """What the machine uses, and what waits for the control plane."""
+        found = self._gauge.read()
+        found.results_waiting = len(self._results)
+        found.spool_bytes = self._spool.live_bytes + self._outputs.waiting_bytes
+        found.log_bytes = self._logs.waiting_bytes
+        return found
 
     def _drop(self, keys: Iterable[Key]) -> None:
         for key in keys:
@@ -484,7 +499,9 @@ async def opened(settings: Settings) -> AsyncIterator[Parts]:
         stack.callback(spool.close)
         channel = open_channel(settings)
         stack.push_async_callback(channel.close)
-        parts = Parts(settings, state, keeper, spool, channel, {})
+        spans = AttemptSpans(settings.telemetry.otlp_endpoint, settings.name)
+        stack.push_async_callback(asyncio.to_thread, spans.shutdown)
+        parts = Parts(settings, state, keeper, spool, channel, {}, spans)
         source = PluginSource(channel, settings.name, (("pawl-namespace", settings.agent.namespace),))
         config = ProcessConfig(
             work_dir=settings.work_dir,
@@ -522,6 +539,18 @@ async def _add(parts: Parts, stack: contextlib.AsyncExitStack, executor: Executo
 def _started(attempt: Attempt) -> agent_pb2.Started.Item:
     began = attempt.started_at if attempt.started_at is not None else boot_clock()
     return agent_pb2.Started.Item(instance=attempt.ref, seconds_ago=max(0.0, boot_clock() - began))
+
+
+def _tell_end(attempt: Attempt, result: Result) -> None:
+    """How it ended, for the agent's own log: codes alone, since messages hold what programs said."""
+    if attempt.discarded:
+        log.info("the attempt was given back")
+        return
+    item = result.item
+    if item.HasField("error"):
+        log.info("the attempt ended: %s, %s", task_pb2.Task.Status.Name(item.status), item.error.code)
+    else:
+        log.debug("the attempt ended: %s", task_pb2.Task.Status.Name(item.status))
 
 
 def _name(key: Key) -> str:

@@ -10,12 +10,9 @@ Loaded by every `pawl` command, therefore it imports the agent itself only when 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import signal
-import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,7 +22,7 @@ import typer
 if TYPE_CHECKING:
     from pawl.settings import Loaded
 
-    from agent.config import LoggingSection, Settings
+    from agent.config import Settings
 
 EXIT_UNWANTED = 1
 EXIT_SETTINGS = 2
@@ -61,6 +58,7 @@ def agent(
     from pawl.link import LinkEnded
     from pawl.settings import SettingsError
 
+    from agent.log_setup import set_up_logging
     from agent.statedir import StateDirError
 
     flags: dict[str, object] = {
@@ -80,7 +78,8 @@ def agent(
         loaded = load_settings(config, os.environ, flags)
     except SettingsError as error:
         raise _fail(str(error), EXIT_SETTINGS) from None
-    set_up_logging(loaded.settings.logging)
+    section = loaded.settings.logging
+    set_up_logging(section.level, json=section.format == "json")
     try:
         asyncio.run(serve(loaded.settings))
     except LinkEnded as error:
@@ -123,41 +122,6 @@ async def serve(settings: Settings) -> None:
         )  # fmt: skip
         await running.run()
     log.info("stopped")
-
-
-class Lines(logging.Formatter):
-    """One line for people: when, how grave, who, what."""
-
-    converter = staticmethod(time.gmtime)
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
-
-
-class JsonLines(Lines):
-    """One JSON object a line, for machines."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        found = {
-            "timestamp": self.formatTime(record),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "event": record.getMessage(),
-        }
-        if record.exc_info:
-            found["exception"] = self.formatException(record.exc_info)
-        return json.dumps(found, ensure_ascii=False)
-
-
-def set_up_logging(section: LoggingSection) -> None:
-    """What the agent and its libraries say goes to stderr."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if section.format == "json" else Lines())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(section.level.upper())
-    for chatty in ("asyncio", "grpc"):
-        logging.getLogger(chatty).setLevel(max(root.level, logging.INFO))
 
 
 def _labels(pairs: list[str]) -> dict[str, object]:

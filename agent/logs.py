@@ -235,6 +235,11 @@ class LogShipper:
         self._hurry = asyncio.Event()
         self.room = TOTAL_BYTES
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What is not stored yet."""
+        return TOTAL_BYTES - self.room
+
     def open(self, ref: agent_pb2.InstanceRef, limit_bytes: int) -> InstanceLog:
         """A log for an instance."""
         opened = self._logs[ref.instance_id, ref.token] = InstanceLog(self, ref, limit_bytes)

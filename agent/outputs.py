@@ -77,7 +77,12 @@ class Outputs:
     @property
     def full(self) -> bool:
         """Whether the limit is reached; then no new work should be taken."""
-        return sum(self._sizes.values()) >= self._max_bytes
+        return self.waiting_bytes >= self._max_bytes
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What lies on disk until its result is acknowledged."""
+        return sum(self._sizes.values())
 
     def open(self, names: Iterable[str]) -> None:
         """Find what an earlier start left; what belongs to none of these results is removed. Raises OSError."""

@@ -250,6 +250,8 @@ def _begin(work: Work, settings: WasmSettings, budget: Budget) -> wire.Begin:
             "task.job": work.job_name,
             "task.namespace_id": work.namespace_id,
             "task.traceparent": work.trace.traceparent,
+            "task.tracestate": work.trace.tracestate,
+            "task.baggage": work.trace.baggage,
             "task.content_type": parameters.content_type if parameters is not None else "",
         },
         parameters=parameters.data if parameters is not None else b"",

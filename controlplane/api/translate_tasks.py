@@ -301,6 +301,10 @@ def _agent_metrics(metrics: Mapping[str, float]) -> agent_pb2.AgentMetrics | Non
         memory_used_bytes=int(metrics["memory_used_bytes"]),
         memory_total_bytes=int(metrics["memory_total_bytes"]),
         load_average=metrics["load_average"],
+        # Since these are said: what an agent said last may be older.
+        results_waiting=int(metrics.get("results_waiting", 0)),
+        spool_bytes=int(metrics.get("spool_bytes", 0)),
+        log_bytes=int(metrics.get("log_bytes", 0)),
     )
 
 
@@ -311,9 +315,9 @@ def read_agent_metrics(message: agent_pb2.AgentMetrics) -> dict[str, float]:
         "memory_used_bytes": float(message.memory_used_bytes),
         "memory_total_bytes": float(message.memory_total_bytes),
         "load_average": _finite(message.load_average),
-        "results_waiting": float(message.results_waiting),
-        "spool_bytes": float(message.spool_bytes),
-        "log_bytes": float(message.log_bytes),
+        "results_waiting": float(max(0, message.results_waiting)),
+        "spool_bytes": float(max(0, message.spool_bytes)),
+        "log_bytes": float(max(0, message.log_bytes)),
     }
 
 

@@ -288,7 +288,7 @@ STORY: tuple[Step, ...] = (
     Step("JobService/DeleteJob", _in(job_pb2.DeleteJobRequest, id="report"), expect="FAILED_PRECONDITION"),
     Step("JobService/DeleteJob", _in(job_pb2.DeleteJobRequest, id="report", cascade="CANCEL")),
     Step("JobService/GetJob", _in(job_pb2.GetJobRequest, id="report"), expect="NOT_FOUND"),
-    Step("KeyService/CreateKey", lambda m: access_pb2.CreateKeyRequest(key=_key(m), request_id="k-1"), "key"),
+    Step("KeyService/CreateKey", lambda m: access_pb2.CreateKeyRequest(key=_key(m), request_id=f"k-{m.namespace}"), "key"),
     Step("KeyService/CreateKey", lambda m: access_pb2.CreateKeyRequest(key=_key(m)), expect="ALREADY_EXISTS"),
     Step("KeyService/GetKey", lambda m: access_pb2.GetKeyRequest(id=f"ci-{m.namespace}")),
     Step("KeyService/GetKey", lambda m: access_pb2.GetKeyRequest(id=m.id("key"))),
@@ -296,6 +296,18 @@ STORY: tuple[Step, ...] = (
     Step("KeyService/RevokeKey", lambda m: access_pb2.RevokeKeyRequest(id=m.id("key"), etag="7"), expect="ABORTED"),
     Step("KeyService/RevokeKey", lambda m: access_pb2.RevokeKeyRequest(id=m.id("key"), etag="1")),
     Step("KeyService/GetKey", lambda m: access_pb2.GetKeyRequest(id=f"ci-{m.namespace}"), expect="NOT_FOUND"),
+    Step("SystemService/ListSettings", lambda m: system_pb2.ListSettingsRequest()),
+    Step("SystemService/GetLogLevel", lambda m: system_pb2.GetLogLevelRequest()),
+    Step(
+        "SystemService/UpdateLogLevel",
+        lambda m: system_pb2.UpdateLogLevelRequest(level="WARNING", logger="controlplane.calls"),
+    ),
+    Step("SystemService/UpdateLogLevel", lambda m: system_pb2.UpdateLogLevelRequest(logger="controlplane.calls")),
+    Step(
+        "SystemService/UpdateLogLevel",
+        lambda m: system_pb2.UpdateLogLevelRequest(level="DEBUG", logger="sqlalchemy.engine"),
+        expect="INVALID_ARGUMENT",
+    ),
     Step(
         "NamespaceService/DeleteNamespace",
         lambda m: access_pb2.DeleteNamespaceRequest(id="default"),
