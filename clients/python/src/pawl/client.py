@@ -1,4 +1,4 @@
-"""The client: jobs, tasks, schedules, agents, plugins and namespaces of a control plane, as typed async calls.
+"""The client: jobs, tasks, schedules, agents, plugins, namespaces and keys of a control plane, as typed async calls.
 
     async with Client() as pawl:
         await pawl.jobs.create(Job(name="hello", config=JobConfig(cmd="echo", args=["hello"])))
@@ -19,7 +19,8 @@ from typing import Self, TypeVar
 
 from pawl.address import DEFAULT_SERVER
 from pawl.connection import Connection, Patience
-from pawl.services import Agents, Jobs, Namespaces, Plugins, Schedules, System, TaskInstances, Tasks
+from pawl.credential import Credential
+from pawl.services import Agents, Jobs, Keys, Namespaces, Plugins, Schedules, System, TaskInstances, Tasks
 
 T = TypeVar("T")
 
@@ -28,8 +29,10 @@ class Client:
     """A connection to a control plane.
 
     `server` is host:port (else PAWL_SERVER, else localhost:8081), `namespace` where names are looked up (else
-    PAWL_NAMESPACE, else the credential's), `timeout` the seconds a call may take unless it says otherwise. Opens the
-    connection with its first call. Raises ValueError for an address that is none.
+    PAWL_NAMESPACE, else the credential's), `timeout` the seconds a call may take unless it says otherwise. `key` is the
+    API key, `key_file` a file that holds it and is read again when it changes (else PAWL_API_KEY, else
+    PAWL_API_KEY_FILE, else none). Opens the connection with its first call. Raises ValueError for an address that is
+    none, and for a key or a file that cannot be used.
     """
 
     def __init__(
@@ -37,12 +40,15 @@ class Client:
         server: str | None = None,
         *,
         namespace: str | None = None,
+        key: str | None = None,
+        key_file: str | os.PathLike[str] | None = None,
         timeout: float = 30.0,
         patience: Patience | None = None,
     ) -> None:
         server = server or os.environ.get("PAWL_SERVER") or DEFAULT_SERVER
         namespace = os.environ.get("PAWL_NAMESPACE", "") if namespace is None else namespace
-        self.connection = Connection(server, namespace, timeout, patience or Patience())
+        credential = Credential.of(key, None if key_file is None else os.fspath(key_file))
+        self.connection = Connection(server, namespace, timeout, patience or Patience(), credential)
         self.jobs = Jobs(self.connection)
         self.tasks = Tasks(self.connection)
         self.task_instances = TaskInstances(self.connection)
@@ -50,6 +56,7 @@ class Client:
         self.agents = Agents(self.connection)
         self.plugins = Plugins(self.connection)
         self.namespaces = Namespaces(self.connection)
+        self.keys = Keys(self.connection)
         self.system = System(self.connection)
 
     async def __aenter__(self) -> Self:

@@ -23,6 +23,7 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from pawl import address
+from pawl.credential import Credential
 from pawl.errors import PawlError, from_call
 
 CHANNEL_OPTIONS: Final = (
@@ -58,8 +59,11 @@ class Patience:
 class Connection:
     """One channel. Made outside of a loop or in one; the channel is opened by the first call."""
 
-    def __init__(self, server: str, namespace: str, timeout: float, patience: Patience) -> None:
+    def __init__(
+        self, server: str, namespace: str, timeout: float, patience: Patience, credential: Credential | None = None
+    ) -> None:
         self.address = address.parse(server)
+        self.credential = credential or Credential()
         self.namespace = namespace
         self._timeout = timeout
         self._patience = patience
@@ -140,7 +144,8 @@ class Connection:
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What goes with every call."""
-        return (("pawl-namespace", self.namespace),) if self.namespace else ()
+        namespace = (("pawl-namespace", self.namespace),) if self.namespace else ()
+        return namespace + self.credential.metadata
 
 
 def stamp(request: Message) -> None:

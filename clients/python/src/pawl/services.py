@@ -20,15 +20,21 @@ from pawl.connection import Connection, new_request_id
 from pawl.errors import PawlError, from_status
 from pawl.payload import payload
 from pawl.v1.access_pb2 import (
+    CreateKeyRequest,
     CreateNamespaceRequest,
     DeleteNamespaceRequest,
+    GetKeyRequest,
     GetNamespaceRequest,
+    Key,
+    ListKeysRequest,
+    ListKeysResponse,
     ListNamespacesRequest,
     ListNamespacesResponse,
     Namespace,
+    RevokeKeyRequest,
     UpdateNamespaceRequest,
 )  # fmt: skip
-from pawl.v1.access_pb2_grpc import NamespaceServiceStub
+from pawl.v1.access_pb2_grpc import KeyServiceStub, NamespaceServiceStub
 from pawl.v1.agent_pb2 import (
     Agent,
     DeleteAgentRequest,
@@ -117,7 +123,7 @@ from pawl.v1.types_pb2 import Page
 
 if TYPE_CHECKING:
     # What the stubs are on an aio channel: known to the type checker alone.
-    from pawl.v1.access_pb2_grpc import NamespaceServiceAsyncStub
+    from pawl.v1.access_pb2_grpc import KeyServiceAsyncStub, NamespaceServiceAsyncStub
     from pawl.v1.agent_pb2_grpc import AgentServiceAsyncStub
     from pawl.v1.job_pb2_grpc import JobServiceAsyncStub
     from pawl.v1.plugin_pb2_grpc import PluginServiceAsyncStub
@@ -584,6 +590,38 @@ class Namespaces:
         cascade = DeleteNamespaceRequest.Cascade.CANCEL if cancel_tasks else DeleteNamespaceRequest.Cascade.UNSPECIFIED
         request = DeleteNamespaceRequest(id=name, cascade=cascade, etag=etag, request_id=request_id)
         await self._to.unary(self._stub.DeleteNamespace, request)
+
+
+class Keys:
+    """Who may call."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._to = connection
+
+    @cached_property
+    def _stub(self) -> KeyServiceAsyncStub:
+        return KeyServiceStub(self._to.channel)
+
+    async def create(self, key: Key, request_id: str = "") -> Key:
+        """Create a key. Its `secret` is in this answer and nowhere else; empty if only a repeat was answered."""
+        return await self._to.unary(self._stub.CreateKey, CreateKeyRequest(key=key, request_id=request_id))
+
+    async def get(self, key: str) -> Key:
+        """Read a key, by id or name."""
+        return await self._to.unary(self._stub.GetKey, GetKeyRequest(id=key))
+
+    async def list(self, **question: Unpack[Question]) -> ListKeysResponse:
+        """One page of keys, the revoked and the expired ones too."""
+        return await self._to.unary(self._stub.ListKeys, ListKeysRequest(**_asked(question)))
+
+    def all(self, **question: Unpack[Question]) -> AsyncIterator[Key]:
+        """Every key, page after page."""
+        return _rows(self.list, question)
+
+    async def revoke(self, key: str, *, force: bool = False, etag: str = "", request_id: str = "") -> Key:
+        """End a key for good, by id or name. `force`: also the last one that is an admin everywhere."""
+        request = RevokeKeyRequest(id=key, force=force, etag=etag, request_id=request_id)
+        return await self._to.unary(self._stub.RevokeKey, request)
 
 
 class System:

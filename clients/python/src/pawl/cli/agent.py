@@ -33,7 +33,7 @@ class AgentGroup(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments; where the control plane is goes to the session too."""
         rest = super().parse_args(ctx, args)
-        given = {name: ctx.params.get(name) for name in ("server", "namespace")}
+        given = {name: ctx.params.get(name) for name in ("server", "namespace", "key_file")}
         Session.of(ctx).take({name: value for name, value in given.items() if isinstance(value, str)})
         return rest
 

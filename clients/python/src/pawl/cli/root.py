@@ -20,6 +20,8 @@ from typer.core import TyperCommand, TyperGroup
 from pawl.cli.exits import MEANINGS, Exits
 from pawl.cli.session import (
     COMMON,
+    KeyFileOption,
+    KeyOption,
     NamespaceOption,
     NoColorOption,
     OutputOption,
@@ -51,6 +53,7 @@ COMMANDS: Final = {
     "agent": Entry("agent", "Start an agent; look after agents.", FLEET),
     "plugin": Entry("plugin", "Store and fetch WebAssembly plugins.", FLEET),
     "namespace": Entry("namespace", "Boundaries of names and rights.", PLANE),
+    "key": Entry("key", "Who may call, as what, and until when.", PLANE),
     "health": Entry("system:health", "Whether the control plane serves.", PLANE),
     "info": Entry("system:info", "What the control plane is.", PLANE),
     "metrics": Entry("system:metrics", "What the control plane does, in numbers.", PLANE),
@@ -179,6 +182,8 @@ def root(
     context: typer.Context,
     server: ServerOption = None,
     namespace: NamespaceOption = None,
+    key: KeyOption = None,
+    key_file: KeyFileOption = None,
     output: OutputOption = None,
     timeout: TimeoutOption = None,
     quiet: QuietOption = None,
@@ -194,7 +199,8 @@ def root(
     session = Session.of(context)
     session.take({name: context.params.get(name) for name in COMMON})
     # The engine's commands read their own settings: what was given before their name becomes their default.
-    given = {name: getattr(session, name) for name in ("server", "namespace") if getattr(session, name) is not None}
+    shared = ("server", "namespace", "key_file")
+    given = {name: getattr(session, name) for name in shared if getattr(session, name) is not None}
     context.default_map = dict.fromkeys(_engine(), given)
 
 

@@ -66,7 +66,21 @@ QuietOption = Annotated[
 NoColorOption = Annotated[
     bool | None, typer.Option("--no-color", rich_help_panel=PANEL, help="Plain text; NO_COLOR does the same.")
 ]
-COMMON: Final = ("server", "namespace", "output", "timeout", "quiet", "no_color")
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--key", metavar="KEY", rich_help_panel=PANEL,
+        help="The API key; else PAWL_API_KEY. Others on this machine see options: better a file.",
+    ),
+]  # fmt: skip
+KeyFileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--key-file", metavar="FILE", rich_help_panel=PANEL,
+        help="A file with the API key, mode 600; else PAWL_API_KEY_FILE.",
+    ),
+]  # fmt: skip
+COMMON: Final = ("server", "namespace", "key", "key_file", "output", "timeout", "quiet", "no_color")
 
 
 @dataclass
@@ -75,6 +89,8 @@ class Session:
 
     server: str | None = None
     namespace: str | None = None
+    key: str | None = None
+    key_file: str | None = None
     output: Output | None = None
     timeout: float | None = None
     quiet: bool | None = None
@@ -106,11 +122,18 @@ class Session:
         """A client for this run."""
         from pawl.client import BlockingClient, Client
         from pawl.connection import Patience
+        from pawl.credential import Credential
 
+        try:
+            Credential.of(self.key, self.key_file)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--key") from None
         try:
             made = Client(
                 self.server,
                 namespace=self.namespace,
+                key=self.key,
+                key_file=self.key_file,
                 timeout=self.timeout or 30.0,
                 patience=Patience(seconds=PATIENCE_SECONDS),
             )
@@ -197,6 +220,8 @@ def common_options() -> list[Any]:
         def options(
             server: ServerOption = None,
             namespace: NamespaceOption = None,
+            key: KeyOption = None,
+            key_file: KeyFileOption = None,
             output: OutputOption = None,
             timeout: TimeoutOption = None,
             quiet: QuietOption = None,
@@ -251,5 +276,7 @@ _ADVICE: Final = {
     "HAS_UNFINISHED_TASKS": "Wait for them, or cancel them with it: --cancel-tasks.",
     "JOB_DISABLED": "Let it run again: pawl job enable NAME.",
     "ETAG_MISMATCH": "It has changed since it was read: look again, then repeat.",
+    "UNAUTHENTICATED": "Keys: --key-file FILE, PAWL_API_KEY_FILE or PAWL_API_KEY. An admin makes one: pawl key create.",
+    "FORBIDDEN": "What your key may do: pawl key list.",
     "OVERLOADED": "Repeat it in a moment.",
 }
