@@ -132,7 +132,7 @@ def dev(
     flags = _flags(database, data_dir, http_port, grpc_port, log_level, log_format) | {"server.host": "127.0.0.1"}
     loaded = _load(config, flags)
     settings = loaded.settings
-    beside = None if no_agent else AgentProcess(settings.data_dir, slots or (os.cpu_count() or 1) * 4)
+    beside = None if no_agent else AgentProcess(settings, slots or (os.cpu_count() or 1) * 4)
 
     def ready(addresses: Addresses) -> None:
         if beside is not None:

@@ -6,9 +6,12 @@ import asyncio
 import os
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
+
+if TYPE_CHECKING:
+    from controlplane.config import Settings
 
 _log = structlog.get_logger("controlplane.dev")
 
@@ -32,11 +35,20 @@ REST_SECONDS = 1.0
 
 
 class AgentProcess:
-    """Started with the control plane's address; `leave` lets it say goodbye, `stop` makes sure that it is gone."""
+    """Started with the control plane's address; `leave` lets it say goodbye, `stop` makes sure that it is gone.
 
-    def __init__(self, data_dir: Path, slots: int) -> None:
-        self._data_dir = data_dir / "dev-agent"
+    It speaks in the server's format and sends its spans where the server's go; of its own doings it says little, unless
+    everything is wanted.
+    """
+
+    def __init__(self, settings: Settings, slots: int) -> None:
+        self._data_dir = settings.data_dir / "dev-agent"
         self._slots = slots
+        self._level = "debug" if settings.logging.level == "debug" else "warning"
+        self._format = settings.logging.format
+        self._environment = dict(os.environ)
+        if settings.telemetry.otlp_endpoint:
+            self._environment["PAWL_TELEMETRY_OTLP_ENDPOINT"] = settings.telemetry.otlp_endpoint
         self._address = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._leaving = False
@@ -45,9 +57,10 @@ class AgentProcess:
         """Start it. In a session of its own, so that Ctrl-C reaches it through us and in our order."""
         self._address = address
         command = [sys.executable, "-c", PROGRAM, str(os.getpid()), "agent"]
-        options = ["--server", address, "--name", NAME, "--slots", str(self._slots), "--log-level", "warning"]
+        options = ["--server", address, "--name", NAME, "--slots", str(self._slots)]
+        options += ["--log-level", self._level, "--log-format", self._format, "--data-dir", str(self._data_dir)]
         self._process = subprocess.Popen(
-            [*command, *options, "--data-dir", str(self._data_dir)], start_new_session=True, stdin=subprocess.DEVNULL
+            [*command, *options], start_new_session=True, stdin=subprocess.DEVNULL, env=self._environment
         )
 
     async def watch(self) -> None:

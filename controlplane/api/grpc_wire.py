@@ -34,6 +34,7 @@ READ = frozenset(
         "x-request-id",
     }
 )
+OF_A_TRACE = frozenset({"baggage", "traceparent", "tracestate"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +148,15 @@ def _too_large(what: str, limit: int) -> Exhausted:
 def metadata_of(pairs: Iterable[tuple[str, str | bytes]]) -> dict[str, str]:
     """What of the metadata the pipeline sees: the same names as of HTTP's headers. The rest is nobody's business here.
 
-    Raises Invalid for one that is there twice or has something else in it than printable ASCII.
+    Raises Invalid for one that is there twice or has something else in it than printable ASCII. Not for those of a
+    trace, which the caller's own libraries write: W3C has lists of them joined, and what is malformed not looked at.
     """
     found: dict[str, str] = {}
     for name, value in pairs:
         if name not in READ or not isinstance(value, str):
+            continue
+        if name in OF_A_TRACE:
+            found[name] = f"{found[name]},{value}" if name in found else value
             continue
         if name in found:
             raise Invalid.field(f"metadata.{name}", "is there more than once")

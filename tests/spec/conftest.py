@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.config import DatabaseSection, ServerSection, Settings
+from controlplane.config import DatabaseSection, ServerSection, Settings, TelemetrySection
 from controlplane.wiring import Addresses, ControlPlane
 from tests.spec.two_fronts import GrpcFront, RestFront
 
@@ -28,10 +28,10 @@ class Plane:
 
 
 @contextmanager
-def serving(url: str, folder: Path) -> Iterator[Addresses]:
+def serving(url: str, folder: Path, telemetry: TelemetrySection = TelemetrySection()) -> Iterator[Addresses]:
     """Serve in a thread with a loop of its own, so that tests are plain blocking clients."""
     server = ServerSection(host="127.0.0.1", http_port=0, grpc_port=0, data_dir=str(folder))
-    settings = Settings(server=server, database=DatabaseSection(url=url))
+    settings = Settings(server=server, database=DatabaseSection(url=url), telemetry=telemetry)
     ready: Future[Addresses] = Future()
     stop: list[object] = []
 
