@@ -5,24 +5,31 @@ acknowledges a message only when everything in it, and in all before it, is comm
 report that could not be committed ends the stream, and the agent sends it again on the next one; its token makes the
 repetition harmless.
 
-One reader and one writer. The reader turns messages into use cases and never waits for a commit; the writer drains the
-session's outbox into as few messages as fit, within the window of unacknowledged ones.
+One reader and one writer. The reader turns messages into use cases and waits for no commit, as long as not too much is
+under way; the writer drains the session's outbox into as few messages as fit, within the window of unacknowledged ones.
+
+Whoever does not play by these rules harms nobody else. An agent that sends more than is committed is not read from,
+which the transport hands on to it; one that takes nothing in is told goodbye after a time; one that breaks the order
+is told which rule it broke.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import random
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import structlog
 from pawl.v1 import agent_pb2
 
 from controlplane.api import translate_tasks
-from controlplane.domain.errors import Exhausted, IllegalTransition, Invalid, PawlError, Violation
+from controlplane.domain.errors import Exhausted, IllegalTransition, Invalid, PawlError, Unavailable, Violation
 from controlplane.domain.job_rules import label_problems, name_violations
 from controlplane.engine.agents import Agents, Arrival, Beat, Reconciliation
 from controlplane.engine.context import Engine
@@ -44,10 +51,19 @@ from controlplane.version import VERSION
 if TYPE_CHECKING:
     from controlplane.api.call import Call
 
+_log = structlog.get_logger("controlplane.link")
+
 I = TypeVar("I")  # noqa: E741 - an item of a committer
 PROTOCOL_VERSIONS = (1,)
 WINDOW = 64
 BATCH_BYTES = 1 << 20
+MESSAGE_BYTES = 4 << 20
+# What of one agent may be on its way into commits; beyond it the agent is not read from.
+UNCOMMITTED_MESSAGES = WINDOW
+UNCOMMITTED_BYTES = 8 << 20
+UNCOMMITTED_ITEMS = 2_000
+HELLO_SECONDS = 10.0
+MAX_NAMED = 1_000
 MAX_SLOTS = 100_000
 HEARTBEAT_SECONDS = 5.0
 STARTED_AFTER_SECONDS = 0.25
@@ -62,32 +78,55 @@ class _Stream:
     acknowledged: int = 0  # by the agent
     committed: int = 0  # of the agent's messages, without a gap
     told: int = 0  # the last acknowledgement that left
-    pending: deque[tuple[int, list[asyncio.Future[Any]]]] = field(default_factory=deque)
+    pending: deque[_Taken] = field(default_factory=deque)
+    pending_bytes: int = 0
+    items: int = 0  # in commits
+    moved: asyncio.Event = field(default_factory=asyncio.Event)
+    heard_at: float = field(default_factory=time.monotonic)  # the last acknowledgement that was news
     assigned: deque[tuple[int, int]] = field(default_factory=deque)  # (seq, placements) not acknowledged yet
     left: bool = False
-    failure: PawlError | None = None
+    failure: Exception | None = None
 
     def advance(self) -> None:
         """Acknowledge what is committed without a gap; a failed commit ends the stream."""
-        while self.pending and all(future.done() for future in self.pending[0][1]):
-            seq, futures = self.pending.popleft()
-            for future in futures:
-                error = None if future.cancelled() else future.exception()
-                if isinstance(error, PawlError) and self.failure is None:
-                    self.failure = error
-            if self.failure is not None:
-                break
-            self.committed = seq
+        while self.pending and self.failure is None and all(future.done() for future in self.pending[0].futures):
+            taken = self.pending.popleft()
+            self.pending_bytes -= taken.size
+            self.failure = next(filter(None, map(_failure, taken.futures)), None)
+            if self.failure is None:
+                self.committed = taken.seq
+        self.moved.set()
         self.session.wake.set()
+
+    def settled(self, _: asyncio.Future[Any]) -> None:
+        """An item is committed, or is not."""
+        self.items -= 1
+        self.moved.set()
+
+    async def room(self, items: int) -> None:
+        """Wait until less than so many items are under way, and not too many messages."""
+        while self.failure is None and (
+            self.items >= items
+            or len(self.pending) >= UNCOMMITTED_MESSAGES
+            or (self.pending and self.pending_bytes >= UNCOMMITTED_BYTES)
+        ):
+            self.moved.clear()
+            await self.moved.wait()
 
     def take_ack(self, ack: int) -> None:
         """The agent has taken in everything up to this number."""
         if ack > self.sent:
             raise Invalid.field("ack", f"is {ack}, and only {self.sent} messages were sent")
-        self.acknowledged = max(self.acknowledged, ack)
+        if ack > self.acknowledged:
+            self.acknowledged = ack
+            self.heard_at = time.monotonic()
         while self.assigned and self.assigned[0][0] <= self.acknowledged:
             self.assigned.popleft()
         self.session.wake.set()
+
+    def silent_until(self, patience: float) -> float | None:
+        """When the agent will have acknowledged nothing for too long (time.monotonic); None when it owes nothing."""
+        return self.heard_at + patience if self.sent > self.acknowledged else None
 
     def in_flight(self) -> int:
         """Placements that the agent's last word about its slots did not know of."""
@@ -95,10 +134,42 @@ class _Stream:
         return waiting + sum(count for _, count in self.assigned)
 
 
-class Link:
-    """The stream's side of the control plane."""
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A message of the agent and what it waits for."""
 
-    def __init__(self, engine: Engine, sessions: Sessions, agents: Agents, results: Results) -> None:
+    seq: int
+    size: int
+    futures: list[asyncio.Future[Any]]
+
+
+def _failure(future: asyncio.Future[Any]) -> Exception | None:
+    """Why something was not committed. A defect counts as much as a refusal: acknowledged is what is durable."""
+    error = None if future.cancelled() else future.exception()
+    if future.cancelled() or isinstance(error, asyncio.CancelledError):
+        return Unavailable("what was reported was not committed; report it again")
+    return error if isinstance(error, Exception) else None
+
+
+class Link:
+    """The stream's side of the control plane.
+
+    `patience`: seconds for which an agent may acknowledge nothing. `age`: seconds after which a stream is replaced by
+    a new one, so that agents spread over replicas again; 0: never.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        sessions: Sessions,
+        agents: Agents,
+        results: Results,
+        *,
+        patience: float = 60.0,
+        age: float = 0.0,
+    ) -> None:
+        self._patience = patience
+        self._age = age
         self._engine = engine
         self._sessions = sessions
         self._agents = agents
@@ -109,7 +180,7 @@ class Link:
     ) -> AsyncIterator[agent_pb2.ConnectResponse]:
         """Serve one agent until one side ends the stream."""
         try:
-            hello = await anext(requests, None)
+            hello = await _first(requests)
             arrival = _read_hello(hello, call.namespace_id)
             for space in (arrival.key[0], *arrival.serves):
                 call.principal.check(space)
@@ -119,7 +190,7 @@ class Link:
             raise
         stream = _Stream(session, committed=hello.seq if hello is not None else 0)
         try:
-            yield self._number(stream, welcome=_welcome(session))
+            yield self._number(stream, welcome=_welcome(session, arrival.protocol_version))
             yield self._number(stream, reconcile=_reconcile(plan))
             async with self._reading(stream, requests):
                 async for message in self._write(stream):
@@ -148,30 +219,38 @@ class Link:
     # --- agent to control plane
 
     async def _read(self, stream: _Stream, requests: AsyncIterator[agent_pb2.ConnectRequest]) -> None:
-        expected = stream.committed + 1
         try:
-            async for request in requests:
-                self._sessions.traffic.messages_in += 1
-                self._sessions.traffic.bytes_in += request.ByteSize()
-                before = stream.acknowledged
-                stream.take_ack(request.ack)
-                self._sessions.traffic.unacknowledged -= stream.acknowledged - before
-                if request.seq == 0:
-                    continue
-                if request.seq != expected:
-                    raise Invalid.field("seq", f"is {request.seq}, expected {expected}")
-                expected += 1
-                futures = await self._take(stream, request)
-                stream.pending.append((request.seq, futures))
-                for future in futures:
-                    future.add_done_callback(lambda _: stream.advance())
-                stream.advance()
-                if stream.left:
-                    break
-        except PawlError as error:
-            stream.failure = error
+            await self._read_all(stream, requests)
+        except Exception as error:  # a defect too must end the stream, which nobody would read from any more
+            stream.failure = stream.failure or error
         stream.session.closed = True
         stream.session.wake.set()
+        stream.moved.set()
+
+    async def _read_all(self, stream: _Stream, requests: AsyncIterator[agent_pb2.ConnectRequest]) -> None:
+        expected = stream.committed + 1
+        async for request in requests:
+            size = request.ByteSize()
+            if size > MESSAGE_BYTES:
+                raise Invalid.field("message", f"has {size} bytes; an agent's messages have at most {MESSAGE_BYTES}")
+            self._sessions.traffic.messages_in += 1
+            self._sessions.traffic.bytes_in += size
+            before = stream.acknowledged
+            stream.take_ack(request.ack)
+            self._sessions.traffic.unacknowledged -= stream.acknowledged - before
+            if request.seq == 0:
+                continue
+            if request.seq != expected:
+                raise Invalid.field("seq", f"is {request.seq}, expected {expected}")
+            expected += 1
+            stream.pending_bytes += size
+            stream.pending.append(_Taken(request.seq, size, await self._take(stream, request)))
+            for future in stream.pending[-1].futures:
+                future.add_done_callback(lambda _: stream.advance())
+            stream.advance()
+            if stream.left or stream.failure is not None:
+                return
+            await stream.room(UNCOMMITTED_ITEMS)
 
     async def _take(self, stream: _Stream, request: agent_pb2.ConnectRequest) -> list[asyncio.Future[Any]]:
         kind = request.WhichOneof("message")
@@ -179,25 +258,24 @@ class Link:
         if kind == "credits":
             self._credit(stream, request.credits)
             return []
+        now = self._engine.clock.now()
         if kind == "finished":
-            now = self._engine.clock.now()
-            results = [translate_tasks.read_result(item, now) for item in request.finished.items]
-            return [await self._submit(self._results.finishing, one) for one in results]
+            results = (translate_tasks.read_result(item, now) for item in request.finished.items)
+            return [await self._submit(stream, self._results.finishing, one) for one in results]
         if kind == "started":
-            now = self._engine.clock.now()
-            starts = [
+            starts = (
                 (translate_tasks.read_ref(one.instance), now - _age(one.seconds_ago)) for one in request.started.items
-            ]
-            return [await self._submit(self._results.starting, one) for one in starts]
+            )
+            return [await self._submit(stream, self._results.starting, one) for one in starts]
         if kind == "heartbeat":
             metrics = translate_tasks.read_agent_metrics(request.heartbeat.metrics)
-            beat = await self._submit(self._agents.beating, Beat(session, metrics))
+            beat = await self._submit(stream, self._agents.beating, Beat(session, metrics))
             number = request.heartbeat.beat
             beat.add_done_callback(lambda done: _renew(session, number, done))
             return [beat]
         if kind == "progress":
-            reports = [translate_tasks.read_progress(item) for item in request.progress.items]
-            return [await self._submit(self._results.progressing, one) for one in reports]
+            reports = map(translate_tasks.read_progress, request.progress.items)
+            return [await self._submit(stream, self._results.progressing, one) for one in reports]
         if kind == "accepted":
             refused = [translate_tasks.read_ref(one) for one in request.accepted.refused]
             await self._results.release(refused)
@@ -205,16 +283,27 @@ class Link:
         if kind == "leave":
             stream.left = True
             return []
+        if kind is None:
+            # From a newer agent of the same version: what must not be skipped it would have asked for in the version.
+            _log.debug("a message of an unknown kind was skipped", agent=session.key[1])
+            return []
         raise Invalid.field("message", "is not one that an agent sends after its hello")
 
     @staticmethod
-    async def _submit(committer: Committer[I, Any], item: I) -> asyncio.Future[Any]:
-        """Hand an item to a commit. A full queue is answered by not reading on: the agent's window fills up."""
+    async def _submit(stream: _Stream, committer: Committer[I, Any], item: I) -> asyncio.Future[Any]:
+        """Hand an item to a commit. What is too much, of this agent or of all, is answered by not reading on."""
+        while stream.failure is None and stream.items >= UNCOMMITTED_ITEMS:
+            stream.moved.clear()
+            await stream.moved.wait()
         while True:
             try:
-                return committer.enqueue(item)
+                future = committer.enqueue(item)
             except Exhausted:
                 await asyncio.sleep(0.05)
+            else:
+                stream.items += 1
+                future.add_done_callback(stream.settled)
+                return future
 
     def _credit(self, stream: _Stream, credits: agent_pb2.Credits) -> None:
         session = stream.session
@@ -231,23 +320,31 @@ class Link:
 
     async def _write(self, stream: _Stream) -> AsyncIterator[agent_pb2.ConnectResponse]:
         session = stream.session
+        expiry = time.monotonic() + self._age * random.uniform(1.1, 1.2) if self._age else None
         while True:
-            await session.wake.wait()
+            await self._something_to_say(stream, expiry)
             session.wake.clear()
             while session.outbox and stream.sent - stream.acknowledged < WINDOW:
+                if session.farewell is not None:
+                    break
                 message = session.outbox.popleft()
+                if isinstance(message, AssignWork) and session.outbox:
+                    self._engine.wakeups.hint(READY_HINT)  # it may have been backed up
                 for fields, count in _bodies(message):
                     response = self._number(stream, **fields)
                     if count:
                         stream.assigned.append((response.seq, count))
                     yield response
-                if isinstance(message, EndStream):
-                    return
+            if session.farewell is not None:
+                yield self._goodbye(stream, session.farewell)
+                return
             if stream.committed > stream.told:
                 yield self._bare(stream)
             if stream.failure is not None:
+                if isinstance(stream.failure, Invalid):
+                    yield self._goodbye(stream, EndStream("PROTOCOL_ERROR", stream.failure.message))
                 raise stream.failure
-            if session.closed and not any(isinstance(one, EndStream) for one in session.outbox):
+            if session.closed:
                 return
 
     def _number(self, stream: _Stream, **message: Any) -> agent_pb2.ConnectResponse:
@@ -284,9 +381,9 @@ def _read_hello(request: agent_pb2.ConnectRequest | None, namespace_id: str) -> 
     hello = request.hello
     if hello.protocol_version not in PROTOCOL_VERSIONS:
         spoken = ", ".join(map(str, PROTOCOL_VERSIONS))
+        older = "the server" if hello.protocol_version > PROTOCOL_VERSIONS[-1] else "the agent"
         raise IllegalTransition(
-            f"this agent speaks version {hello.protocol_version} of the stream, this server {spoken}:"
-            " upgrade the older of the two",
+            f"this agent speaks version {hello.protocol_version} of the stream, this server {spoken}: upgrade {older}",
             reason="PROTOCOL_VERSION_UNSUPPORTED",
             facts={"agent_version": str(hello.protocol_version), "server_versions": spoken},
         )
@@ -325,9 +422,10 @@ def _hello_problems(hello: agent_pb2.Hello) -> Iterator[Violation]:
         yield from name_violations(space, f"hello.serves[{index}]")
 
 
-def _welcome(session: Session) -> agent_pb2.Welcome:
+def _welcome(session: Session, version: int) -> agent_pb2.Welcome:
+    """In the version that the agent asked for: one that knows no newer one would leave."""
     return agent_pb2.Welcome(
-        protocol_version=PROTOCOL_VERSIONS[-1],
+        protocol_version=version,
         session_id=session.session_id,
         heartbeat_seconds=HEARTBEAT_SECONDS,
         server_version=VERSION,

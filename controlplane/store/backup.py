@@ -25,6 +25,7 @@ from typing import Any, Final
 import msgspec
 
 from controlplane.domain.errors import AlreadyExists, Unavailable
+from controlplane.store import migrations
 from controlplane.store.files import StoreFiles, sync_file, sync_folder
 
 FORMAT: Final = 1
@@ -143,10 +144,13 @@ def _inodes(files: StoreFiles) -> list[int]:
 
 
 def _revision(main: sqlite3.Connection, path: Path) -> int:
+    """Raises Unavailable also for a newer schema: only the version that made it knows what belongs to it."""
     try:
-        return int(main.execute("SELECT max(revision) FROM sched_schema").fetchone()[0])
+        found = int(main.execute("SELECT max(revision) FROM sched_schema").fetchone()[0])
     except (sqlite3.Error, TypeError) as error:
         raise Unavailable(f"{path} is no database of Pawl") from error
+    migrations.refuse_newer(found)
+    return found
 
 
 def _size(connection: sqlite3.Connection) -> int:

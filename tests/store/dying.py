@@ -1,4 +1,4 @@
-"""A process that is killed before one of the steps of a backup or restore, for every step there is.
+"""A process that is killed before one of the steps of a backup, restore or migration, for every step there is.
 
 Run as a program of its own: it forks for every death, which a test process with threads may not. Prints for each death
 what was found afterwards, as JSON.
@@ -14,9 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from controlplane.store import Store
+import sqlalchemy as sa
+
+from controlplane.store import Connection, Store
 from controlplane.store.backup import back_up
 from controlplane.store.files import StoreFiles
+from controlplane.store.migrations import current, migrate
 from controlplane.store.restore import restore
 
 STEPS = ("replace", "rename", "unlink", "rmdir", "mkdir", "link", "fsync")
@@ -30,23 +33,35 @@ def quiet(_: int, __: int) -> None:
 
 def dies_before(step: int, work: Callable[[], object]) -> bool:
     """Do the work in a child that kills itself before that many changes of the file system; whether it died."""
+
+    def counted(change: Callable[..., Any], count: Callable[..., None]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            count()
+            return change(*args, **options)
+
+        return call
+
+    def watched(count: Callable[..., None]) -> None:
+        for name in STEPS:
+            setattr(os, name, counted(getattr(os, name), count))
+        work()
+
+    return dies_at(step, watched)
+
+
+def dies_at(step: int, work: Callable[[Callable[..., None]], object]) -> bool:
+    """Do the work in a child that is killed when it counts for that many times; whether it died."""
     child = os.fork()
     if child == 0:
         left = step
 
-        def counted(change: Callable[..., Any]) -> Callable[..., Any]:
-            def call(*args: Any, **options: Any) -> Any:
-                nonlocal left
-                left -= 1
-                if left == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return change(*args, **options)
+        def count(*_: Any) -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-            return call
-
-        for name in STEPS:
-            setattr(os, name, counted(getattr(os, name)))
-        work()
+        work(count)
         os._exit(0)
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
@@ -102,7 +117,49 @@ def backups(folder: Path, name: str) -> list[Any]:
     return found
 
 
+def migrations(url: str) -> list[Any]:
+    """For each death before a statement or a commit: what the next server finds, before it migrates."""
+    found: list[Any] = []
+    for step in range(1, MOST):
+        died = dies_at(step, partial(migrated, url))
+        found.append(revisions(url))
+        if not died:
+            break
+    return found
+
+
+def migrated(url: str, count: Callable[..., None]) -> None:
+    """Migrate, and count what is done to the database."""
+    store = Store(url)
+    store.open()
+    for engine in (store._writer, store._logs):
+        sa.event.listen(engine, "before_cursor_execute", count)
+        sa.event.listen(engine, "commit", count)
+    migrate(store, AT[1])
+    store.close()
+
+
+def revisions(url: str) -> list[Any]:
+    """The revisions of the database and of the logs, and what the namespaces say."""
+
+    def look(connection: Connection) -> list[Any]:
+        said = connection.exec_driver_sql("SELECT description FROM sched_namespace").scalars()
+        return [current(connection), *said]
+
+    store = Store(url)
+    store.open()
+    try:
+        main = store.transact_now(look)
+        return [main[0], store.transact_logs_now(current), main[1:]]
+    finally:
+        store.close()
+
+
 if __name__ == "__main__":
-    what, root = sys.argv[1], Path(sys.argv[2])
-    outcome = restores(root) if what == "restore" else backups(root, sys.argv[3])
+    what = sys.argv[1]
+    if what == "migrate":
+        outcome = migrations(sys.argv[2])
+    else:
+        root = Path(sys.argv[2])
+        outcome = restores(root) if what == "restore" else backups(root, sys.argv[3])
     sys.stdout.write(json.dumps(outcome))

@@ -1,7 +1,11 @@
 """The schema: the migrated one is the described one, on both databases, and it is made once by whoever comes first."""
 
+import hashlib
+import json
 import re
 import socket
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,11 +15,15 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, MetaData, Table
 
 from controlplane.domain.errors import Unavailable
-from controlplane.store import Store, dialect
+from controlplane.store import Store, dialect, migrations
 from controlplane.store.filelock import FileLock, file_system, file_system_in
 from controlplane.store.migrations import LATEST, current, migrate, pending
 from controlplane.store.tables import PARTITIONED, log_metadata, metadata
 from tests.engine.stage import NOW
+
+ROOT = Path(__file__).resolve().parents[2]
+FROZEN = ROOT / "tests" / "data" / "schema" / "frozen.sha256"
+FOLDER = ROOT / "controlplane" / "store" / "migrations"
 
 SEEDED_INDEXES = {
     "sched_task": {"idx_sched_task_status", "idx_sched_task_scheduled_at"},
@@ -135,7 +143,8 @@ def test_a_newer_schema_is_refused_and_left_alone(empty: Store) -> None:
     empty.transact_now(lambda connection: connection.execute(newer))
     with pytest.raises(Unavailable, match=f"schema revision {LATEST + 7}.*upgrade Pawl"):
         migrate(empty, NOW)
-    assert pending(empty) == []
+    with pytest.raises(Unavailable, match=f"schema revision {LATEST + 7}, this version of Pawl knows {LATEST}:"):
+        pending(empty)
 
 
 def test_a_step_that_fails_leaves_nothing_behind(empty: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,6 +157,48 @@ def test_a_step_that_fails_leaves_nothing_behind(empty: Store, monkeypatch: pyte
             migrate(empty, NOW)
     assert empty.transact_now(current) == 0
     assert migrate(empty, NOW) == list(range(1, LATEST + 1))
+
+
+def test_steps_that_have_landed_are_frozen() -> None:
+    """Databases have gone through them already: what is changed here would not reach those."""
+    frozen = {name: digest for digest, name in map(str.split, FROZEN.read_text().splitlines())}
+    for name, digest in frozen.items():
+        there = FOLDER / name
+        assert there.is_file(), f"{name} has landed and may not go"
+        found = hashlib.sha256(there.read_bytes()).hexdigest()
+        assert found == digest, (
+            f"{name} has landed and may not change: databases that went through it would never see the change. Put the"
+            f" file back and add a new step, {LATEST + 1:04d}.sqlite.sql and {LATEST + 1:04d}.postgresql.sql"
+        )
+    new = {path.name for path in FOLDER.glob("*.sql")} - frozen.keys()
+    into = FROZEN.relative_to(ROOT)
+    assert not new, f"freeze it: (cd {FOLDER.relative_to(ROOT)} && sha256sum {' '.join(sorted(new))}) >> {into}"
+
+
+def test_each_step_is_there_for_both_databases_and_none_is_missing() -> None:
+    for kind in ("sqlite", "postgresql"):
+        names = sorted(path.name for path in FOLDER.glob(f"[0-9][0-9][0-9][0-9].{kind}.sql"))
+        assert names == [f"{number:04d}.{kind}.sql" for number in range(1, LATEST + 1)]
+
+
+def test_a_migration_that_is_killed_anywhere_has_done_all_of_it_or_nothing(
+    empty: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(migrations, "LATEST", 1)
+        migrate(empty, NOW)
+    empty.transact_now(lambda one: one.exec_driver_sql("UPDATE sched_namespace SET description = 'mine'"))
+    empty.close()
+    # A program of its own: it forks for each death, which a process with threads may not.
+    command = [sys.executable, "-m", "tests.store.dying", "migrate", empty.url]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    assert ended.returncode == 0, ended.stderr
+    outcomes = json.loads(ended.stdout)
+    before, after = [1, 1, ["mine"]], [LATEST, LATEST, ["mine"]]
+    between = [[LATEST, 1, ["mine"]]] if empty.is_sqlite else []  # its logs are a file of their own
+    told = [one for number, one in enumerate(outcomes) if number == 0 or one != outcomes[number - 1]]
+    assert told == [before, *between, after]
+    assert outcomes.count(before) > 10, "it was killed between any two statements"
 
 
 def test_a_file_that_is_no_database_is_named_and_left_alone(tmp_path: Path) -> None:

@@ -36,8 +36,26 @@ def migrate(store: Store, now: int) -> list[int]:
 
 
 def pending(store: Store) -> list[int]:
-    """Revisions that `migrate` would apply."""
-    return store.transact_now(lambda connection: list(range(current(connection) + 1, LATEST + 1)))
+    """Revisions that `migrate` would apply. Raises Unavailable for a newer schema."""
+    have = store.transact_now(_known)
+    if store.is_sqlite:  # killed between its two files, a migration has one of them left to do
+        have = min(have, store.transact_logs_now(_known))
+    return list(range(have + 1, LATEST + 1))
+
+
+def refuse_newer(have: int) -> None:
+    """Raises Unavailable, with both numbers, for a revision that a later version of Pawl made."""
+    if have > LATEST:
+        raise Unavailable(
+            f"the database has schema revision {have}, this version of Pawl knows {LATEST}:"
+            " upgrade Pawl, or restore a backup"
+        )
+
+
+def _known(connection: Connection) -> int:
+    have = current(connection)
+    refuse_newer(have)
+    return have
 
 
 def current(connection: Connection) -> int:
@@ -50,12 +68,7 @@ def current(connection: Connection) -> int:
 def _migrate(connection: Connection, now: int) -> list[int]:
     dialect.lock_for_migration(connection)
     connection.exec_driver_sql(_CREATE)
-    have = current(connection)
-    if have > LATEST:
-        raise Unavailable(
-            f"the database has schema revision {have}, this version of Pawl knows {LATEST}:"
-            " upgrade Pawl, or restore a backup"
-        )
+    have = _known(connection)
     steps = list(range(have + 1, LATEST + 1))
     for revision in steps:
         _run(connection, f"{revision:04d}.{connection.dialect.name}.sql")
@@ -68,7 +81,7 @@ def _migrate(connection: Connection, now: int) -> list[int]:
 
 def _migrate_logs(connection: Connection, now: int) -> None:
     connection.exec_driver_sql(_CREATE)
-    for revision in range(current(connection) + 1, LATEST + 1):
+    for revision in range(_known(connection) + 1, LATEST + 1):
         if resources.files(__name__).joinpath(f"{revision:04d}.logs.sqlite.sql").is_file():
             _run(connection, f"{revision:04d}.logs.sqlite.sql")
         connection.execute(sa.text("INSERT INTO sched_schema VALUES (:r, :now)"), {"r": revision, "now": now})

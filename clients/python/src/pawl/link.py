@@ -39,6 +39,7 @@ TROUBLE_SECONDS: Final = 60.0
 QUIET_BEATS: Final = 4
 QUIET_SECONDS: Final = 5.0
 """No word for so many beats, and for so long, means that the other side is gone though the connection looks alive."""
+KEY_ADVICE: Final = " (the key: PAWL_API_KEY_FILE or PAWL_API_KEY)"
 FATAL_CODES: Final = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION})
 
 CHANNEL_OPTIONS: Final = (
@@ -280,7 +281,7 @@ class Link:
     ) -> None:
         self._stub = agent_pb2_grpc.AgentServiceStub(channel)
         self._peer = peer
-        self._metadata = tuple(metadata)
+        self._metadata = metadata if callable(metadata) else lambda: metadata
         self._first_backoff = first_backoff_seconds
         self._last_backoff = last_backoff_seconds
         self._quiet = quiet_seconds
@@ -377,7 +378,7 @@ class Link:
     async def _one_stream(self) -> bool:
         """Open a stream and serve it to its end. Whether it ever was reconciled."""
         stream = self._stream = _Stream()
-        call = self._call = self._stub.Connect(metadata=self._metadata)
+        call = self._call = self._stub.Connect(metadata=tuple(self._metadata()))
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(WELCOME_SECONDS, call.cancel)
         try:
@@ -419,6 +420,8 @@ class Link:
                 f" {details} ({code.name})"
             )
         words = f"{code.name}: {details}"
+        if code is grpc.StatusCode.UNAUTHENTICATED:
+            words += KEY_ADVICE
         # The same trouble again is news once a minute: connecting goes on for ever.
         told = words == self._trouble[0] and boot_clock() - self._trouble[1] < TROUBLE_SECONDS
         if self._pause is None and not self._left and not told:
@@ -479,9 +482,10 @@ class Link:
 
     def _welcomed(self, stream: _Stream, welcome: agent_pb2.Welcome) -> None:
         if welcome.protocol_version != PROTOCOL_VERSION:
+            older = "the control plane" if welcome.protocol_version < PROTOCOL_VERSION else "this agent"
             raise Refused(
-                f"the control plane speaks version {welcome.protocol_version} of the agent stream,"
-                f" this agent version {PROTOCOL_VERSION}"
+                f"the control plane (Pawl {welcome.server_version}) speaks version {welcome.protocol_version} of the"
+                f" agent stream, this agent version {PROTOCOL_VERSION}: upgrade {older}"
             )
         stream.welcome = welcome
         stream.window = max(1, welcome.window)
