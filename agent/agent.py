@@ -27,6 +27,7 @@ from typing import Final
 
 import grpc
 import grpc.aio
+from pawl.credential import Credential
 from pawl.link import CHANNEL_OPTIONS, PROTOCOL_VERSION, Link, LinkEnded, Result, boot_clock
 from pawl.v1 import agent_pb2, agent_pb2_grpc, task_pb2
 
@@ -40,7 +41,7 @@ from agent.keeper import Keeper
 from agent.logs import CALL_SECONDS, LogShipper
 from agent.outputs import CALL_SECONDS as PUT_SECONDS
 from agent.outputs import INLINE_BYTES, Outputs, name_of
-from agent.plugins import PluginSource, ReportingExecutor
+from agent.plugins import Metadata, PluginSource, ReportingExecutor
 from agent.spans import AttemptSpan, AttemptSpans, attempt_ids, ids_of
 from agent.spool import Spool
 from agent.statedir import StateDir, open_state_dir
@@ -70,7 +71,12 @@ class Parts:
     channel: grpc.aio.Channel
     executors: dict[str, Executor]
     spans: AttemptSpans
+    credential: Credential
     reporting: ReportingExecutor | None = None
+
+    def metadata(self) -> Metadata:
+        """What goes with every call and with the stream."""
+        return (("pawl-namespace", self.settings.agent.namespace), *self.credential.metadata)
 
 
 class Agent:
@@ -82,7 +88,7 @@ class Agent:
         self._settings = settings
         self._keeper = parts.keeper
         self._spool = parts.spool
-        self._metadata = (("pawl-namespace", settings.agent.namespace),)
+        self._metadata = parts.metadata
         self._stub = agent_pb2_grpc.AgentServiceStub(parts.channel)
         self._logs = LogShipper(self._append_logs, settings.name, settings.agent.namespace)
         self._link = Link(parts.channel, self, metadata=self._metadata)
@@ -451,10 +457,10 @@ class Agent:
     # What goes on beside.
 
     async def _append_logs(self, request: agent_pb2.AppendLogsRequest) -> object:
-        return await self._stub.AppendLogs(request, timeout=CALL_SECONDS, metadata=self._metadata)
+        return await self._stub.AppendLogs(request, timeout=CALL_SECONDS, metadata=self._metadata())
 
     async def _put_output(self, request: agent_pb2.PutOutputRequest) -> agent_pb2.PutOutputResponse:
-        return await self._stub.PutOutput(request, timeout=PUT_SECONDS, metadata=self._metadata)
+        return await self._stub.PutOutput(request, timeout=PUT_SECONDS, metadata=self._metadata())
 
     async def _forget_acknowledged(self) -> None:
         while True:
@@ -501,8 +507,8 @@ async def opened(settings: Settings) -> AsyncIterator[Parts]:
         stack.push_async_callback(channel.close)
         spans = AttemptSpans(settings.telemetry.otlp_endpoint, settings.name)
         stack.push_async_callback(asyncio.to_thread, spans.shutdown)
-        parts = Parts(settings, state, keeper, spool, channel, {}, spans)
-        source = PluginSource(channel, settings.name, (("pawl-namespace", settings.agent.namespace),))
+        parts = Parts(settings, state, keeper, spool, channel, {}, spans, settings.credential())
+        source = PluginSource(channel, settings.name, parts.metadata)
         config = ProcessConfig(
             work_dir=settings.work_dir,
             path=settings.executor.path,

@@ -35,6 +35,9 @@ def agent(
     context: typer.Context,
     config: Annotated[Path | None, typer.Option(help="Settings file; else ./agent.toml where there is one.")] = None,
     server: Annotated[str | None, typer.Option(help="Control plane, host:port of its gRPC.")] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(help="File with the API key, mode 600; else PAWL_API_KEY_FILE or PAWL_API_KEY.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name, unique in the namespace. Default: the machine's.")] = None,
     namespace: Annotated[str | None, typer.Option(help="Home namespace.")] = None,
     serves: Annotated[list[str] | None, typer.Option(help="Namespaces to take work from; repeat it.")] = None,
@@ -63,6 +66,7 @@ def agent(
 
     flags: dict[str, object] = {
         "server.url": server,
+        "server.key_file": None if key_file is None else str(key_file),
         "agent.name": name,
         "agent.namespace": namespace,
         "agent.serves": serves or None,
@@ -76,6 +80,7 @@ def agent(
     try:
         flags |= _labels(label or [])
         loaded = load_settings(config, os.environ, flags)
+        loaded.settings.credential()
     except SettingsError as error:
         raise _fail(str(error), EXIT_SETTINGS) from None
     section = loaded.settings.logging

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Meta
 from pawl import settings as layers
 from pawl.address import DEFAULT_SERVER, Address, parse
+from pawl.credential import FILE_VARIABLE, KEY_VARIABLE, Credential
 from pawl.settings import Loaded, Scheme, SettingsError
 
 from agent.executors.process import DEFAULT_PATH
@@ -70,6 +71,10 @@ class ServerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     # host:port of its gRPC; a scheme is accepted (ws://, http://, grpc:// plain; wss://, https://, grpcs:// with TLS).
     url: str = DEFAULT_SERVER
+    # The API key that it shows. Better in a file, or in the environment.
+    key: str = ""
+    # A file that holds the key, of mode 600; read again when it has changed.
+    key_file: str = ""
 
 
 class LoggingSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -126,13 +131,25 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Where the control plane is."""
         return parse(self.server.url)
 
+    def credential(self) -> Credential:
+        """What it shows to the control plane. Raises SettingsError, also for a file that cannot be used."""
+        try:
+            return Credential(self.server.key, self.server.key_file or None)
+        except ValueError as error:
+            raise SettingsError(f"server.key: {error}") from None
+
 
 SCHEME: Final = Scheme(
     Settings,
     maps=frozenset({"labels", "environment"}),
     lists=frozenset({"agent.serves", "executor.enabled"}),
     aliases={"agent.slots": "agent.max_concurrent_tasks"},
-    variables=(("SERVER_URL", "server.url"), ("PAWL_SERVER", "server.url")),
+    variables=(
+        ("SERVER_URL", "server.url"),
+        ("PAWL_SERVER", "server.url"),
+        (FILE_VARIABLE, "server.key_file"),
+        (KEY_VARIABLE, "server.key"),
+    ),
     own_sections=frozenset({"agent", "executor", "logging", "labels", "environment"}),
     not_settings=frozenset({"PAWL_AGENT_CONFIG"}),
 )
@@ -145,7 +162,25 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, obje
     """
     loaded = layers.load(SCHEME, file, environ, flags)
     _check(loaded)
-    return loaded
+    return _one_key(loaded)
+
+
+def _one_key(loaded: Loaded[Settings]) -> Loaded[Settings]:
+    """A key and a file with one: that of the stronger place holds, as with every setting. Raises SettingsError."""
+    server = loaded.settings.server
+    if not server.key or not server.key_file:
+        return loaded
+    by_key, by_file = (_rank(loaded.origin(f"server.{name}")) for name in ("key", "key_file"))
+    if by_key == by_file:
+        where = f"{loaded.origin('server.key')}, {loaded.origin('server.key_file')}"
+        raise SettingsError(f"server.key: is given, and server.key_file too: choose one ({where})")
+    weaker = "key" if by_key < by_file else "key_file"
+    kept = msgspec.structs.replace(loaded.settings, server=msgspec.structs.replace(server, **{weaker: ""}))
+    return Loaded(kept, loaded.origins)
+
+
+def _rank(origin: str) -> int:
+    return ("file", "environment", "flag").index(origin.partition(" ")[0])
 
 
 def find_file(given: Path | None, environ: Mapping[str, str]) -> Path | None:

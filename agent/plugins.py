@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Final
 
 import grpc
@@ -21,16 +21,18 @@ FETCH_SECONDS: Final = 60.0
 REPORT_SECONDS: Final = 5.0
 COMPILE_FAILED: Final = "PLUGIN_COMPILE_FAILED"
 
+Metadata = tuple[tuple[str, str], ...]
+
 log = logging.getLogger("pawl.agent.plugins")
 
 
 class PluginSource:
     """The control plane's plugins. A digest is looked up in the namespace of the work that names it."""
 
-    def __init__(self, channel: grpc.aio.Channel, agent_id: str, metadata: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(self, channel: grpc.aio.Channel, agent_id: str, metadata: Callable[[], Metadata] = tuple) -> None:
         self._stub = plugin_pb2_grpc.PluginServiceStub(channel)
         self._agent_id = agent_id
-        self._metadata = tuple(metadata)
+        self._metadata = metadata
         self._namespaces: dict[str, str] = {}
 
     def note(self, digest: str, namespace_id: str) -> None:
@@ -42,7 +44,7 @@ class PluginSource:
         request = plugin_pb2.DownloadPluginRequest(id=digest, namespace_id=self._namespaces.get(digest, ""))
         data = bytearray()
         try:
-            async for piece in self._stub.DownloadPlugin(request, timeout=FETCH_SECONDS, metadata=self._metadata):
+            async for piece in self._stub.DownloadPlugin(request, timeout=FETCH_SECONDS, metadata=self._metadata()):
                 data += piece.data
                 if len(data) > LARGEST_PLUGIN_BYTES:
                     raise LookupError(f"it is larger than {LARGEST_PLUGIN_BYTES} bytes")
@@ -62,7 +64,7 @@ class PluginSource:
             reason=reason or "",
         )
         try:
-            await self._stub.ReportPlugin(request, timeout=REPORT_SECONDS, metadata=self._metadata)
+            await self._stub.ReportPlugin(request, timeout=REPORT_SECONDS, metadata=self._metadata())
         except grpc.aio.AioRpcError as error:
             log.warning("plugin %s could not be reported: %s", digest[:12], error.details())
             return False

@@ -31,7 +31,7 @@ class ServerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
     # Names beside localhost under which HTTP answers while no keys are asked for.
     allowed_hosts: tuple[str, ...] = ()
-    # Serve without asking for keys.
+    # Serve anybody: ask for no keys.
     insecure: bool = False
     # Whether /metrics answers without a key too.
     open_metrics: bool = False
@@ -134,7 +134,7 @@ SCHEME: Final = Scheme(
     aliases={"server.websocket_port": "server.grpc_port"},
     variables=(("PORT", "server.http_port"), ("DATABASE_URL", "database.url")),
     own_sections=frozenset({"server", "database", "scheduler", "retention", "logging", "telemetry"}),
-    not_settings=frozenset({"PAWL_SERVER_URL", "PAWL_SERVER_CONFIG"}),
+    not_settings=frozenset({"PAWL_SERVER_URL", "PAWL_SERVER_CONFIG", "PAWL_SERVER_KEY", "PAWL_SERVER_KEY_FILE"}),
 )
 
 

@@ -274,14 +274,14 @@ class Link:
         channel: grpc.aio.Channel,
         peer: Peer,
         *,
-        metadata: Sequence[tuple[str, str]] = (),
+        metadata: Callable[[], Sequence[tuple[str, str]]] = tuple,
         first_backoff_seconds: float = FIRST_BACKOFF_SECONDS,
         last_backoff_seconds: float = LAST_BACKOFF_SECONDS,
         quiet_seconds: float = QUIET_SECONDS,
     ) -> None:
         self._stub = agent_pb2_grpc.AgentServiceStub(channel)
         self._peer = peer
-        self._metadata = metadata if callable(metadata) else lambda: metadata
+        self._metadata = metadata
         self._first_backoff = first_backoff_seconds
         self._last_backoff = last_backoff_seconds
         self._quiet = quiet_seconds

@@ -22,6 +22,8 @@ S = TypeVar("S", bound=msgspec.Struct)
 # Greedy up to the last @ of the authority: a password may hold one.
 _USER_PASSWORD: Final = re.compile(r"(?<=://)([^/?#@:]*:)[^/?#]*(?=@)")
 _PASSWORD_PARAMETER: Final = re.compile(r"((?:password|sslpassword|token)=)[^&#]*", re.IGNORECASE)
+# Keys whose values are nobody's business, whatever they look like.
+_SECRETS: Final = frozenset({"key", "password", "secret", "token"})
 # What Kubernetes sets in every container for a Service named pawl-server or pawl-agent: no settings of ours.
 _SERVICE_LINK: Final = re.compile(r"(?:PORT|SERVICE)_[A-Z0-9_]+|PORT")
 
@@ -63,10 +65,12 @@ class Loaded(Generic[S]):
     origins: Mapping[str, str]
 
     def rows(self) -> Iterator[tuple[str, object, str]]:
-        """Key, value and origin of every setting, for `config show`: what people paste into tickets, so no password."""
+        """Key, value and origin of every setting, for `config show`: what people paste into tickets, so no secret."""
         for section, values in msgspec.to_builtins(self.settings).items():
             for key, value in values.items():
                 shown = without_password(value) if isinstance(value, str) else value
+                if key in _SECRETS and value:
+                    shown = "***"
                 yield f"{section}.{key}", shown, self.origin(f"{section}.{key}")
 
     def origin(self, key: str) -> str:
