@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import structlog
+from pawl.credential import FILE_VARIABLE, KEY_VARIABLE
 
 if TYPE_CHECKING:
     from controlplane.config import Settings
@@ -46,7 +47,9 @@ class AgentProcess:
         self._slots = slots
         self._level = "debug" if settings.logging.level == "debug" else "warning"
         self._format = settings.logging.format
-        self._environment = dict(os.environ)
+        # Keys are for other servers: this one asks for none, and must not be shown any.
+        keys = (KEY_VARIABLE, FILE_VARIABLE, "PAWL_SERVER_KEY", "PAWL_SERVER_KEY_FILE")
+        self._environment = {name: value for name, value in os.environ.items() if name not in keys}
         if settings.telemetry.otlp_endpoint:
             self._environment["PAWL_TELEMETRY_OTLP_ENDPOINT"] = settings.telemetry.otlp_endpoint
         self._address = ""
