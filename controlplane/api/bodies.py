@@ -27,12 +27,21 @@ _PIECE = 1024 * 1024  # of a decompressed body
 
 
 class Body:
-    """The body of one request. `finished` is set when nothing more of it will be read."""
+    """The body of one request. `finished` is set when nothing more of it will be read. `take` is told of every byte
+    that is kept, and raises Exhausted when that is too much.
+    """
 
-    def __init__(self, receive: Receive, headers: Mapping[str, str], deadline: float | None = None) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        headers: Mapping[str, str],
+        deadline: float | None = None,
+        take: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._receive = receive
         self._headers = headers
         self._deadline = deadline
+        self._take = take
         self.finished = asyncio.Event()
 
     async def whole(self, limit: int) -> bytes:
@@ -49,6 +58,11 @@ class Body:
             if size > limit:
                 await self._drain()
                 raise too_large("the body", limit)
+            try:
+                self._take(len(piece))
+            except Exhausted:
+                await self._drain()
+                raise
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 

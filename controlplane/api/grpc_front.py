@@ -147,7 +147,7 @@ class _Handler:
     async def _unary(self, raw: bytes, context: Context) -> bytes:
         call = _Incoming(context, self._pipeline, self._method)
         try:
-            with self._door:
+            with self._door, self._pipeline.intake.hold(len(raw)):
                 metadata = call.metadata()
                 await self._pipeline.check(self._method, metadata, "grpc")  # nobody makes us decode who may not call
                 request, plain = self._decode(raw)
@@ -177,7 +177,7 @@ class _Handler:
     async def _server_stream(self, raw: bytes, context: Context) -> None:
         call = _Incoming(context, self._pipeline, self._method)
         try:
-            with self._door:
+            with self._door, self._pipeline.intake.hold(len(raw)):
                 metadata = call.metadata()
                 await self._pipeline.check(self._method, metadata, "grpc")  # nobody makes us decode who may not call
                 request, plain = self._decode(raw)

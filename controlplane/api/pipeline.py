@@ -18,6 +18,7 @@ from pawl.v1 import system_pb2
 
 from controlplane.api.access import Authenticate, admit, anonymous, without_secret
 from controlplane.api.call import Call, Principal, Reply
+from controlplane.api.intake import Intake
 from controlplane.api.methods import HTTP_BODY, Method
 from controlplane.api.observed import UNROUTED, Observed, Told, Watch
 from controlplane.api.standing import Standing
@@ -57,6 +58,7 @@ class Pipeline:
     ) -> None:
         self.methods = methods
         self.metrics = metrics or Metrics()
+        self.intake = Intake()
         self._watch = Watch(self.metrics, tracing or Tracing())
         self._namespace_exists = namespace_exists
         self._authenticate = authenticate

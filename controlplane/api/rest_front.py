@@ -32,6 +32,7 @@ from controlplane.api.http import (
     respond,
     response_header,
 )
+from controlplane.api.intake import Hold
 from controlplane.api.json_out import encode_tree, tree_of
 from controlplane.api.methods import Kind, Method
 from controlplane.api.negotiate import JSON, NDJSON, check_body_type, names_version, tags_of
@@ -55,7 +56,7 @@ from controlplane.api.stream import (
 )
 from controlplane.api.transcode import Query, build_request, read_query, takes_raw_body
 from controlplane.api.uploads import messages
-from controlplane.domain.errors import EtagMismatch, Invalid, NotFound, PawlError
+from controlplane.domain.errors import EtagMismatch, Invalid, NotFound, PawlError, Unavailable
 
 METRICS = "/metrics"
 # What the Accept header says → media type and text.
@@ -64,17 +65,29 @@ MetricsText = Callable[[str], Awaitable[tuple[str, bytes]]]
 SANDBOX = ("content-security-policy", "sandbox")
 
 
+class Crowded(Unavailable):
+    """There are more connections than the settings allow; this one is closed with the answer."""
+
+
 class RestApp:
     """The ASGI application."""
 
     def __init__(
-        self, pipeline: Pipeline, guard: Guard, metrics_text: MetricsText, metrics_for: Method | None = None
+        self,
+        pipeline: Pipeline,
+        guard: Guard,
+        metrics_text: MetricsText,
+        metrics_for: Method | None = None,
+        connections: Callable[[], int] = lambda: 0,
+        max_connections: int = 1,
     ) -> None:
-        """`/metrics` is for whoever may call `metrics_for`, or for all."""
+        """`/metrics` is for whoever may call `metrics_for`, or for all. `connections` tells how many are open."""
         self._pipeline = pipeline
         self._guard = guard
         self._metrics_text = metrics_text
         self._metrics_for = metrics_for
+        self._connections = connections
+        self._max_connections = max_connections
         self._router = Router(pipeline.methods.values())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,7 +102,13 @@ class RestApp:
     # What an exchange needs of the application.
 
     def admit(self, path: str, headers: Mapping[str, str]) -> None:
-        """Raise Forbidden for what the guard refuses."""
+        """Raise Forbidden for what the guard refuses, Crowded when too many are connected."""
+        if (connected := self._connections()) > self._max_connections:
+            raise Crowded(
+                f"{connected} connections are open, which is more than {self._max_connections}: come back soon",
+                facts={"limit": str(self._max_connections)},
+                retry_after_seconds=1.0,
+            )
         self._guard.check(path, headers)
 
     def find(self, verb: str, path: str) -> Match:
@@ -146,13 +165,15 @@ class _Exchange:
         self._id = call_id(headers)
         self._metadata: dict[str, str] = {}
         self._match: Match | None = None
+        self._held: Hold
         self._started = False
         self._camel = True
 
     async def run(self) -> None:
         """Answer, whatever happens."""
         try:
-            await self._answer(self._path())
+            with self._app.pipeline.intake.hold() as self._held:
+                await self._answer(self._path())
         except (ClientGone, ConnectionResetError):
             return  # nobody is there to be told
         except PawlError as error:
@@ -230,7 +251,7 @@ class _Exchange:
 
     async def _decoded(self, call: _Prepared) -> Message:
         limit = MAX_MODULE if takes_raw_body(call.match) else MAX_BODY
-        body = await Body(self._receive, self._headers, call.deadline).whole(limit)
+        body = await Body(self._receive, self._headers, call.deadline, self._held.take).whole(limit)
         if body:
             self._check_type(call.match)
         request = build_request(call.match, call.query, body, self._headers.get("content-type", ""))
@@ -406,8 +427,8 @@ class _Exchange:
             headers.append(("www-authenticate", "Bearer"))
         if isinstance(error, Refused) and "allowed" in error.facts:
             headers.append(("allow", error.facts["allowed"]))
-        if failure.http == 413:
-            headers.append(("connection", "close"))  # the rest of the body is not worth reading
+        if failure.http == 413 or isinstance(error, Crowded):
+            headers.append(("connection", "close"))  # the rest of the body is not worth reading; or it makes room
         if isinstance(error, PawlError) and failure.http == 415:
             headers.append(self._what_is_taken(error))
         await self._whole(failure.http, self._error_body(failure), *headers)
@@ -484,7 +505,14 @@ class RestFront:
         metrics_for: Method | None = None,
         guarded: bool = True,
     ) -> None:
-        self.app = RestApp(pipeline, Guard(settings.allowed_hosts, enforced=guarded), metrics_text, metrics_for)
+        self.app = RestApp(
+            pipeline,
+            Guard(settings.allowed_hosts, enforced=guarded),
+            metrics_text,
+            metrics_for,
+            connections=lambda: len(self._server.server_state.connections),
+            max_connections=settings.max_connections,
+        )
         # Head and body are two writes: without this the second waits 40 ms for the client's delayed acknowledgement.
         socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
         self._socket = socket
@@ -499,7 +527,6 @@ class RestFront:
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                limit_concurrency=settings.max_connections,
                 timeout_keep_alive=75,
             )
         )

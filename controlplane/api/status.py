@@ -67,6 +67,7 @@ BY_ERROR: Mapping[type[PawlError], Codes] = {
 # Reasons of the transport, and those whose HTTP status is narrower than that of their kind.
 BY_REASON: Mapping[str, Codes] = {
     "TOO_LARGE": Codes(_CODE.RESOURCE_EXHAUSTED, 413),
+    "STORAGE_FULL": Codes(_CODE.RESOURCE_EXHAUSTED, 503),  # 429 would blame the caller
     "UNSUPPORTED_MEDIA_TYPE": Codes(_CODE.INVALID_ARGUMENT, 415),
     "NOT_ACCEPTABLE": Codes(_CODE.INVALID_ARGUMENT, 406),
     "METHOD_NOT_ALLOWED": Codes(_CODE.UNIMPLEMENTED, 405),

@@ -70,7 +70,7 @@ class Results:
         # Waits of the batch that is being written, in each of two writers: one that begins again begins them again.
         self._waits: dict[str, list[float]] = {"starts": [], "ends": []}
         self.finishing: Committer[Result, Verdict] = Committer(
-            engine.store, "finish tasks", self.finish_many, self._finished
+            engine.store, "finish tasks", self.finish_many, self._finished, weigh=lambda one: len(one.end.output or b"")
         )
         self.starting: Committer[tuple[Ref, int], bool] = Committer(
             engine.store, "start tasks", self.start_many, self._started

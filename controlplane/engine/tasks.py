@@ -81,7 +81,7 @@ class Tasks:
         self._engine = engine
         self._stop = stop
         self.creating: Committer[NewTask, TaskView] = Committer(
-            engine.store, "create tasks", self.insert_many, self._created
+            engine.store, "create tasks", self.insert_many, self._created, weigh=lambda new: new.data.weight
         )
 
     # --- create

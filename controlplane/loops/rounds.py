@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from controlplane.domain.errors import Unavailable
+from controlplane.domain.errors import Exhausted, Unavailable
 from controlplane.engine.context import Engine
 from controlplane.engine.system import Pulse
 from controlplane.loops.holder import Holder
@@ -40,8 +40,8 @@ async def go_round(
                 raise
             except Exception as error:  # a loop outlives whatever went wrong in one turn
                 pulse.error = f"{type(error).__name__}: {error}"
-                # A database that is away is no defect: a page of frames for each turn would bury what else is said.
-                defect = None if isinstance(error, Unavailable) else error
+                # A database that is away, or full, is no defect: a page of frames for each turn would bury all else.
+                defect = None if isinstance(error, Unavailable | Exhausted) else error
                 _log.warning("a turn failed", loop=pulse.name, error=pulse.error, exc_info=defect)
                 due = random.uniform(0.2, 1.0)
                 await asyncio.sleep(due)

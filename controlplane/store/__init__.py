@@ -7,24 +7,25 @@ a claim that nothing happened: a commit whose answer was lost may have happened.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy import Connection, Engine, Row
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from controlplane.domain.errors import Unavailable
+from controlplane.domain.errors import PawlError, Unavailable
 from controlplane.store import dialect
 from controlplane.store.filelock import FileLock
 from controlplane.store.files import StoreFiles
 from controlplane.store.tables import PARTITIONED
+from controlplane.store.threads import Threads
 from controlplane.telemetry import Measures
 
 P = ParamSpec("P")
@@ -32,7 +33,10 @@ R = TypeVar("R")
 
 STATEMENT_SECONDS = 30
 TRANSIENT_TRIES = 5  # a deadlock or a serialisation failure is repeated; the victim has done nothing
-TRANSIENT_STATES = frozenset({"40001", "40P01"})
+QUEUE_SECONDS = 5.0  # what a call waits for a thread, and so for a connection
+TELL_SECONDS = 10.0
+
+_log = structlog.get_logger("controlplane.store")
 
 
 class Store:
@@ -44,6 +48,7 @@ class Store:
         self.commit_seconds: deque[float] = deque(maxlen=1000)
         self.measures = Measures()
         self.repeated = 0  # transactions that a deadlock or a serialisation failure had begin again
+        self._tell_at = 0.0
         self._pool_size = pool_size
         self._max_lifetime = max_lifetime
         self._lock: FileLock | None = None
@@ -53,9 +58,9 @@ class Store:
         self._logs: Engine
         readers = 4 if self.is_sqlite else max(2, pool_size // 2)
         writers = 1 if self.is_sqlite else max(2, pool_size // 4)
-        self._read_threads = ThreadPoolExecutor(readers, thread_name_prefix="read")
-        self._write_threads = ThreadPoolExecutor(writers, thread_name_prefix="write")
-        self._log_threads = ThreadPoolExecutor(1, thread_name_prefix="logs")
+        self._read_threads = Threads(readers, "read")
+        self._write_threads = Threads(writers, "write")
+        self._log_threads = Threads(1, "logs")
 
     def exists(self) -> bool:
         """Whether there is anything to open: a SQLite file is made by the first who opens it."""
@@ -126,41 +131,36 @@ class Store:
     def close(self) -> None:
         """Finish what runs, give the connections back and release the file."""
         for threads in (self._read_threads, self._write_threads, self._log_threads):
-            threads.shutdown(wait=True)
+            threads.shutdown()
         for engine in self._engines:
             engine.dispose()
         if self._lock is not None:
             self._lock.release()
 
     async def read(self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run a function that only reads, in a transaction of its own."""
-        return await self._on(self._read_threads, self._reader, function, *args, **kwargs)
+        """Run a function that only reads, in a transaction of its own. Raises Unavailable."""
+        work = partial(self.transact, self._reader, function, *args, **kwargs)
+        return await self._read_threads.run(work, QUEUE_SECONDS)
 
     async def write(self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run a function in a transaction and commit it. It may run again after a deadlock, so it must only use SQL."""
-        return await self._on(self._write_threads, self._writer, function, *args, **kwargs)
+        """Run a function in a transaction and commit it. It may run again after a deadlock, so it must only use SQL.
+        Raises Unavailable, and Exhausted when the disk is full.
+        """
+        work = partial(self.transact, self._writer, function, *args, **kwargs)
+        return await self._write_threads.run(work, QUEUE_SECONDS)
+
+    async def write_batch(
+        self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """The same for what many wait for already, in a queue with bounds of its own: it waits for its turn, however
+        long that takes, instead of sending them all away.
+        """
+        return await self._write_threads.run(partial(self.transact, self._writer, function, *args, **kwargs), None)
 
     async def logs(self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a function on the logs, which have a writer of their own (and a file of their own on SQLite)."""
-        return await self._on(self._log_threads, self._logs, function, *args, **kwargs)
-
-    async def _on(
-        self,
-        threads: ThreadPoolExecutor,
-        engine: Engine,
-        function: Callable[Concatenate[Connection, P], R],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> R:
-        def work() -> R:
-            return self.transact(engine, function, *args, **kwargs)
-
-        try:
-            return await asyncio.get_running_loop().run_in_executor(threads, work)
-        except RuntimeError as error:
-            if "shutdown" in str(error):
-                raise Unavailable("the server is shutting down") from error
-            raise
+        work = partial(self.transact, self._logs, function, *args, **kwargs)
+        return await self._log_threads.run(work, QUEUE_SECONDS)
 
     def transact(
         self, engine: Engine, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
@@ -178,16 +178,16 @@ class Store:
                 return result
             except IntegrityError:
                 raise  # the caller knows which constraint it tried
-            except (DBAPIError, PoolTimeout) as error:
-                if attempt < TRANSIENT_TRIES and _is_transient(error):
+            except PoolTimeout as error:
+                raise Unavailable(dialect.SILENT, retry_after_seconds=1.0) from error
+            except DBAPIError as error:
+                if attempt < TRANSIENT_TRIES and dialect.is_transient(error):
                     self.repeated += 1
                     continue
-                if isinstance(error, OperationalError | PoolTimeout) or getattr(error, "connection_invalidated", False):
-                    raise Unavailable(
-                        "the database does not answer; repeat the call with the same request id",
-                        retry_after_seconds=1.0,
-                    ) from error
-                raise
+                if (refusal := dialect.refusal_of(error)) is None:
+                    raise
+                self._tell(refusal, error)
+                raise refusal from error
         raise AssertionError("unreachable")
 
     def transact_now(self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -199,6 +199,13 @@ class Store:
     ) -> R:
         """The same on the logs."""
         return self.transact(self._logs, function, *args, **kwargs)
+
+    def _tell(self, refusal: PawlError, error: DBAPIError) -> None:
+        """Callers are told what to do; what the database said is for the log, now and then while it goes on."""
+        now = time.monotonic()
+        if now >= self._tell_at:
+            self._tell_at = now + TELL_SECONDS
+            _log.warning("the database refuses", reason=refusal.reason, said=" ".join(str(error.orig).split()))
 
     def connections_in_use(self) -> int:
         """Connections taken from the pools now."""
@@ -223,10 +230,6 @@ def normalise_url(url: str) -> str:
             f"database url {url.split('://')[0]}://... is not known; use sqlite:///PATH or postgresql://..."
         )
     return "sqlite:///" + str(Path(url).expanduser().absolute())
-
-
-def _is_transient(error: Exception) -> bool:
-    return getattr(getattr(error, "orig", None), "sqlstate", None) in TRANSIENT_STATES
 
 
 __all__ = ["PARTITIONED", "Connection", "IntegrityError", "Row", "Store", "normalise_url"]

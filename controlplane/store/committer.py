@@ -2,8 +2,8 @@
 
 An idle system adds no delay (a lone item is committed at once); under load the batch grows by itself, and with it the
 work saved per item: a commit costs half a millisecond however many rows it carries. A batch that fails is repeated
-item by item, so one bad item never takes its neighbours down. The queue is bounded: beyond it callers are told to come
-back, before memory grows.
+item by item, so one bad item never takes its neighbours down. The queue is bounded, by items and by their bytes: beyond
+it callers are told to come back, before memory grows.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ R = TypeVar("R")
 
 MAX_BATCH = 500
 MAX_WAITING = 20_000
+MAX_BATCH_BYTES = 16 << 20  # one statement holds them all, and on PostgreSQL its text as well
+MAX_WAITING_BYTES = 64 << 20
 
 
 class Committer(Generic[I, R]):
     """Batches items for `handle`, which gets a Connection and the items and answers one result or refusal for each.
 
-    A refusal is an exception *returned*; an exception *raised* by `handle` fails the whole transaction.
+    A refusal is an exception *returned*; an exception *raised* by `handle` fails the whole transaction. `weigh` gives
+    the bytes of an item that users sent with it, where those can be many.
     """
 
     def __init__(
@@ -37,11 +40,15 @@ class Committer(Generic[I, R]):
         name: str,
         handle: Callable[[Connection, Sequence[I]], Sequence[R | Exception]],
         committed: Callable[[Sequence[I], Sequence[R | Exception]], None] | None = None,
+        *,
+        weigh: Callable[[I], int] = lambda _: 0,
     ) -> None:
         self.name = name
         self._store = store
         self._handle = handle
         self._committed = committed
+        self._weigh = weigh
+        self._bytes = 0
         self._waiting: deque[tuple[I, asyncio.Future[R]]] = deque()
         self._arrived = asyncio.Event()
         self._closed = False
@@ -62,8 +69,11 @@ class Committer(Generic[I, R]):
         """The same without waiting: for callers with many items in hand."""
         if self._closed:
             raise Unavailable("the server is shutting down", retry_after_seconds=1.0)
-        if len(self._waiting) >= MAX_WAITING:
+        weight = self._weigh(item)
+        # The first one is taken whatever it weighs, or what is larger than the bound could never be written.
+        if len(self._waiting) >= MAX_WAITING or (self._waiting and self._bytes + weight > MAX_WAITING_BYTES):
             raise Exhausted(f"{len(self._waiting)} writes are waiting; come back soon", retry_after_seconds=0.5)
+        self._bytes += weight
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         self._arrived.set()
@@ -77,7 +87,7 @@ class Committer(Generic[I, R]):
                 await self._arrived.wait()
                 self._arrived.clear()
                 while self._waiting:
-                    batch = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
+                    batch = self._take()
                     await self._commit(batch)
         finally:
             # Cancelled, or broken: nobody is left waiting for a commit that never comes.
@@ -91,15 +101,29 @@ class Committer(Generic[I, R]):
         self._closed = True
         self._arrived.set()
 
+    def _take(self) -> list[tuple[I, asyncio.Future[R]]]:
+        """The next batch: one item at least, then as many as one transaction should carry."""
+        batch: list[tuple[I, asyncio.Future[R]]] = []
+        taken = 0
+        while self._waiting and len(batch) < MAX_BATCH:
+            weight = self._weigh(self._waiting[0][0])
+            if batch and taken + weight > MAX_BATCH_BYTES:
+                break
+            taken += weight
+            batch.append(self._waiting.popleft())
+        self._bytes -= taken
+        return batch
+
     async def _commit(self, batch: list[tuple[I, asyncio.Future[R]]], *, again: bool = False) -> None:
         items = [item for item, _ in batch]
         try:
-            results: Sequence[R | Exception] = await self._store.write(self._handle, items)
+            results: Sequence[R | Exception] = await self._store.write_batch(self._handle, items)
         except Exception as error:  # whatever it was, every caller must be answered
             # A key that a rival on another replica took meanwhile is seen by the next look: worth one.
             repeat = len(batch) > 1 or (isinstance(error, IntegrityError) and not again)
-            if isinstance(error, Unavailable) or not repeat:
-                # Unavailable: the commit may have happened, or the database is gone for all of them alike.
+            if isinstance(error, Unavailable | Exhausted) or not repeat:
+                # Unavailable: the commit may have happened, or the database is gone for all of them alike. Exhausted:
+                # its disk is full, for all of them too.
                 self._answer(batch, [error] * len(batch))
                 return
             for one in batch:

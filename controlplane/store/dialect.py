@@ -13,8 +13,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Dialect, Engine, Table, event
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from controlplane.domain.errors import Exhausted, PawlError, Unavailable
 from controlplane.domain.ids import first_id_at
 
 SQLITE_FLOOR = (3, 35, 0)  # RETURNING and upserts
@@ -59,6 +61,41 @@ class Id(TypeDecorator[str]):
 def is_postgres(connection: Connection | Engine) -> bool:
     """Whether this is PostgreSQL."""
     return connection.dialect.name == "postgresql"
+
+
+# Why a statement failed, where that is the database's own doing: its state, told by drivers in numbers of their own.
+
+_TRANSIENT = frozenset({"40001", "40P01"})  # serialisation failure, deadlock: the victim has done nothing
+_NO_ROOM = frozenset({"53100"})
+_READ_ONLY = frozenset({"25006"})  # what was the primary is a standby now
+SILENT = "the database does not answer; repeat the call with the same request id"
+
+
+def is_transient(error: DBAPIError) -> bool:
+    """Whether the same transaction may succeed at once. SQLite has one writer, and so no victims."""
+    return getattr(error.orig, "sqlstate", None) in _TRANSIENT
+
+
+def refusal_of(error: DBAPIError) -> PawlError | None:
+    """What callers are told of a database that cannot work just now; None where the statement is to blame."""
+    state = getattr(error.orig, "sqlstate", None)
+    primary = (getattr(error.orig, "sqlite_errorcode", 0) or 0) & 0xFF
+    if state in _NO_ROOM or primary == sqlite3.SQLITE_FULL:
+        return Exhausted(
+            "the database has no room left; nothing was done: free some space, and repeat the call",
+            reason="STORAGE_FULL",
+            retry_after_seconds=5.0,
+        )
+    if primary in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+        said = " ".join(str(error.orig).split())
+        return Unavailable(
+            f"the database's file cannot be written or read ({said}): look at its disk, quota and rights, and repeat"
+            " the call with the same request id",
+            retry_after_seconds=5.0,
+        )
+    if isinstance(error, OperationalError) or error.connection_invalidated or state in _READ_ONLY:
+        return Unavailable(SILENT, retry_after_seconds=1.0)
+    return None
 
 
 def bytewise(connection: Connection, text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:

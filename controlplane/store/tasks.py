@@ -52,6 +52,12 @@ class TaskData:
     cancel_reason: str = ""
     trace: Trace = NOWHERE  # where in a trace it was created
 
+    @property
+    def weight(self) -> int:
+        """About how many bytes of the user's these are."""
+        named = sum(len(name) + len(value) for name, value in self.environment.items())
+        return len(self.parameters or b"") + named
+
 
 @dataclass(frozen=True, slots=True)
 class InstanceEnd:

@@ -67,6 +67,7 @@ class ErrorReasons(_message.Message):
         NOT_OFFERED_HERE: _ClassVar[ErrorReasons.Reason]
         UNSUPPORTED_MEDIA_TYPE: _ClassVar[ErrorReasons.Reason]
         NOT_ACCEPTABLE: _ClassVar[ErrorReasons.Reason]
+        STORAGE_FULL: _ClassVar[ErrorReasons.Reason]
     UNSPECIFIED: ErrorReasons.Reason
     INVALID_FIELD: ErrorReasons.Reason
     MALFORMED_REQUEST: ErrorReasons.Reason
@@ -100,4 +101,5 @@ class ErrorReasons(_message.Message):
     NOT_OFFERED_HERE: ErrorReasons.Reason
     UNSUPPORTED_MEDIA_TYPE: ErrorReasons.Reason
     NOT_ACCEPTABLE: ErrorReasons.Reason
+    STORAGE_FULL: ErrorReasons.Reason
     def __init__(self) -> None: ...
