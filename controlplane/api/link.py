@@ -21,7 +21,7 @@ import random
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,7 +36,6 @@ from controlplane.engine.context import Engine
 from controlplane.engine.results import Ref, Results
 from controlplane.engine.sessions import (
     AssignWork,
-    DrainAgent,
     EndStream,
     RenewLeases,
     Session,
@@ -323,31 +322,47 @@ class Link:
         expiry = time.monotonic() + self._age * random.uniform(1.1, 1.2) if self._age else None
         while True:
             await self._something_to_say(stream, expiry)
-            session.wake.clear()
-            while session.outbox and stream.sent - stream.acknowledged < WINDOW:
-                if session.farewell is not None:
-                    break
+            while session.outbox and session.farewell is None and stream.sent - stream.acknowledged < WINDOW:
+                if session.backed_up:
+                    self._engine.wakeups.hint(READY_HINT)  # there is room for work again, or soon
                 message = session.outbox.popleft()
-                if isinstance(message, AssignWork) and session.outbox:
-                    self._engine.wakeups.hint(READY_HINT)  # it may have been backed up
                 for fields, count in _bodies(message):
                     response = self._number(stream, **fields)
                     if count:
                         stream.assigned.append((response.seq, count))
                     yield response
             if session.farewell is not None:
-                yield self._goodbye(stream, session.farewell)
+                yield self._number(stream, goodbye=_goodbye(session.farewell))
                 return
             if stream.committed > stream.told:
                 yield self._bare(stream)
+            if isinstance(stream.failure, Invalid):
+                broken = EndStream("PROTOCOL_ERROR", stream.failure.message)
+                yield self._number(stream, goodbye=_goodbye(broken))
             if stream.failure is not None:
-                if isinstance(stream.failure, Invalid):
-                    yield self._goodbye(stream, EndStream("PROTOCOL_ERROR", stream.failure.message))
                 raise stream.failure
             if session.closed:
                 return
 
+    async def _something_to_say(self, stream: _Stream, expiry: float | None) -> None:
+        """Wait for it. Raises Unavailable when the agent has acknowledged nothing for too long."""
+        silent = stream.silent_until(self._patience)
+        due = min((one for one in (silent, expiry) if one is not None), default=None)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if due is None else max(0.0, due - time.monotonic())):
+                await stream.session.wake.wait()
+        stream.session.wake.clear()
+        silent = stream.silent_until(self._patience)
+        if silent is not None and time.monotonic() >= silent:
+            raise Unavailable(
+                f"this agent acknowledged nothing for {self._patience:g} s; connect again", retry_after_seconds=1.0
+            )
+        if expiry is not None and time.monotonic() >= expiry:
+            stream.session.end(EndStream("SHUTTING_DOWN", "this stream is old; connect again"))
+
     def _number(self, stream: _Stream, **message: Any) -> agent_pb2.ConnectResponse:
+        if stream.sent == stream.acknowledged:
+            stream.heard_at = time.monotonic()
         stream.sent += 1
         self._sessions.traffic.unacknowledged += 1
         stream.told = stream.committed
@@ -361,6 +376,14 @@ class Link:
         self._sessions.traffic.messages_out += 1
         self._sessions.traffic.bytes_out += response.ByteSize()
         return response
+
+
+async def _first(requests: AsyncIterator[agent_pb2.ConnectRequest]) -> agent_pb2.ConnectRequest | None:
+    try:
+        async with asyncio.timeout(HELLO_SECONDS):
+            return await anext(requests, None)
+    except TimeoutError:
+        raise Unavailable(f"no hello came within {HELLO_SECONDS:g} s; connect again", retry_after_seconds=1.0)
 
 
 def _renew(session: Session, beat: int, done: asyncio.Future[Any]) -> None:
@@ -416,6 +439,10 @@ def _hello_problems(hello: agent_pb2.Hello) -> Iterator[Violation]:
         yield Violation("hello.slots", f"must be 1 to {MAX_SLOTS:,}")
     if not hello.executors:
         yield Violation("hello.executors", "must name at least one executor")
+    for field_name in ("executors", "serves", "features"):
+        if len(getattr(hello, field_name)) > MAX_NAMED:
+            yield Violation(f"hello.{field_name}", f"may name at most {MAX_NAMED:,}")
+            return
     for index, one in enumerate(hello.executors):
         yield from name_violations(one.name, f"hello.executors[{index}].name")
     for index, space in enumerate(hello.serves):
@@ -450,15 +477,16 @@ def _bodies(message: ToAgent) -> Iterator[tuple[dict[str, Any], int]]:
         yield {"cancel": agent_pb2.Cancel(items=items)}, 0
     elif isinstance(message, RenewLeases):
         yield {"renew": agent_pb2.Renew(beat=message.beat)}, 0
-    elif isinstance(message, DrainAgent):
-        yield {"drain": agent_pb2.Drain(reason=message.reason)}, 0
     else:
-        goodbye = agent_pb2.Goodbye(
-            reason=message.reason,
-            message=message.message,
-            reconnect_after_seconds=message.reconnect_after,
-        )
-        yield {"goodbye": goodbye}, 0
+        yield {"drain": agent_pb2.Drain(reason=message.reason)}, 0
+
+
+def _goodbye(last: EndStream) -> agent_pb2.Goodbye:
+    return agent_pb2.Goodbye(
+        reason=last.reason,
+        message=last.message,
+        reconnect_after_seconds=last.reconnect_after,
+    )
 
 
 def _assignments(message: AssignWork) -> Iterator[tuple[dict[str, Any], int]]:

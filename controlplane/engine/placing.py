@@ -84,7 +84,7 @@ class Placing:
         """Sessions with room, together with those that may run the same work: one claim serves them all."""
         groups: dict[frozenset[int], list[Session]] = {}
         for session in self._sessions:
-            if session.free <= 0 or session.draining or session.closed:
+            if session.free <= 0 or session.draining or session.closed or session.backed_up:
                 continue
             offer = session.offer()
             able = frozenset(number for number, demand in self._requirements.items() if can_run(offer, demand))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pawl.tracing import Trace
 
 AgentKey = tuple[str, str]  # (home namespace, name)
+MAX_WAITING_BYTES = 4 << 20
+PLACEMENT_BYTES = 1 << 10  # what one weighs beside its parameters, roughly
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,11 @@ class AssignWork:
     """New placements."""
 
     placements: tuple[Placement, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes, roughly."""
+        return sum(len(one.parameters or b"") + PLACEMENT_BYTES for one in self.placements)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +86,7 @@ class EndStream:
     reconnect_after: float = 0.0
 
 
-ToAgent = AssignWork | StopWork | DrainAgent | RenewLeases | EndStream
+ToAgent = AssignWork | StopWork | DrainAgent | RenewLeases
 
 
 @dataclass(slots=True)
@@ -98,7 +105,9 @@ class Session:
     running: int = 0
     draining: bool = False
     closed: bool = False
+    farewell: EndStream | None = None
     outbox: deque[ToAgent] = field(default_factory=deque)
+    stopping: set[Ref] = field(default_factory=set)  # what is to be stopped since the outbox was empty
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     beat_at: float = field(default_factory=time.monotonic)  # its last sign of life, or its hello
     said: Mapping[str, float] = field(default_factory=dict)  # the figures in that
@@ -109,9 +118,31 @@ class Session:
         return Offer(name, self.serves, self.executors, self.labels, self.slots, self.free, self.draining)
 
     def send(self, message: ToAgent) -> None:
-        """Put a message into the outbox; the stream's writer takes it from there."""
+        """Put a message into the outbox; the stream's writer takes it from there.
+
+        What an agent that does not listen has not been told yet grows no longer by being said again: of renewals the
+        last one counts, and a placement is stopped once.
+        """
+        if isinstance(message, RenewLeases):
+            for index, waiting in enumerate(self.outbox):
+                if isinstance(waiting, RenewLeases):
+                    self.outbox[index] = message
+                    return
+        elif isinstance(message, StopWork):
+            if not self.outbox:
+                self.stopping.clear()
+            new = tuple((ref, why) for ref, why in message.refs if ref not in self.stopping)
+            if not new:
+                return
+            self.stopping.update(ref for ref, _ in new)
+            message = StopWork(new)
         self.outbox.append(message)
         self.wake.set()
+
+    @property
+    def backed_up(self) -> bool:
+        """Whether so much work waits to be told that no more may be placed here."""
+        return sum(one.size for one in self.outbox if isinstance(one, AssignWork)) > MAX_WAITING_BYTES
 
     def cut(self) -> None:
         """End the stream without a word, for nobody listens; an agent that does opens another one."""
@@ -119,9 +150,10 @@ class Session:
         self.wake.set()
 
     def end(self, message: EndStream) -> None:
-        """Say goodbye; nothing is placed here any more."""
+        """Say goodbye, before all that waits in the outbox; nothing is placed here any more."""
         self.closed = True
-        self.send(message)
+        self.farewell = self.farewell or message
+        self.wake.set()
 
 
 @dataclass(slots=True)
@@ -143,6 +175,7 @@ class Sessions:
 
     def __init__(self) -> None:
         self._live: dict[AgentKey, Session] = {}
+        self._farewell: EndStream | None = None
         self.traffic = Traffic()
 
     def __iter__(self) -> Iterator[Session]:
@@ -163,6 +196,14 @@ class Sessions:
             older.end(EndStream("TAKEN_OVER", "a newer stream of this agent took over"))
         self._live[session.key] = session
         self.traffic.connections += 1
+        if self._farewell is not None:
+            session.end(self._farewell)
+
+    def end(self, message: EndStream) -> None:
+        """Say goodbye to all, and to whoever comes from now on."""
+        self._farewell = message
+        for session in self:
+            session.end(message)
 
     def remove(self, session: Session) -> bool:
         """Forget it, unless another took over already. Whether it was the live one."""

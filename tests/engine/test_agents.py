@@ -9,7 +9,7 @@ from controlplane.domain.errors import AlreadyExists, IllegalTransition, NotFoun
 from controlplane.domain.task import Cause, DeadReason, Status
 from controlplane.engine.agents import Beat
 from controlplane.engine.results import Ref
-from controlplane.engine.sessions import DrainAgent, EndStream
+from controlplane.engine.sessions import DrainAgent
 from controlplane.store.agents import AgentStatus
 from tests.engine.stage import MovedClock, Replica, arrival, opened, placed, stopped
 
@@ -128,8 +128,8 @@ async def test_a_newer_stream_of_the_same_agent_takes_over(one: Replica) -> None
     older = await one.connect()
     newer = await one.connect()
     assert older.closed
-    assert isinstance(older.outbox[-1], EndStream)
-    assert older.outbox[-1].reason == "TAKEN_OVER"
+    assert older.farewell is not None
+    assert older.farewell.reason == "TAKEN_OVER"
     assert one.sessions.find(KEY) is newer
     await one.agents.leave(older, on_purpose=False)
     assert (await one.agents.get(KEY)).agent.status is AgentStatus.ONLINE
@@ -258,5 +258,5 @@ async def test_an_agent_that_another_replica_took_over_or_deleted_is_told_goodby
         await two.agents.leave(took, on_purpose=True)
         await two.agents.delete(("default", "gone"), request=None)
         await one.agents.refresh()
-        ends = [session.outbox[-1] for session in (moved, gone)]
-        assert [end.reason for end in ends if isinstance(end, EndStream)] == ["TAKEN_OVER", "DELETED"]
+        ends = [session.farewell for session in (moved, gone)]
+        assert [end.reason for end in ends if end is not None] == ["TAKEN_OVER", "DELETED"]
