@@ -21,11 +21,11 @@ from controlplane.api.call import Call, Principal, Reply
 from controlplane.api.intake import Intake
 from controlplane.api.methods import HTTP_BODY, Method
 from controlplane.api.observed import UNROUTED, Observed, Told, Watch
+from controlplane.api.repeats import idempotency_key
 from controlplane.api.standing import Standing
 from controlplane.api.status import Refused, code_of
 from controlplane.api.structure import Structure
 from controlplane.domain.errors import Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
-from controlplane.domain.idempotency import IdempotencyKey, fingerprint
 from controlplane.telemetry import Metrics, Tracing
 
 NamespaceExists = Callable[[str], Awaitable[bool]]
@@ -203,7 +203,7 @@ class Pipeline:
             await self._check_namespace(namespace)
         call = _call(method, principal, namespace, metadata, front, deadline, seen)
         if method.has_request_id:
-            call.idempotency = _idempotency_key(method, request, namespace)
+            call.idempotency = idempotency_key(method, request, namespace)
         return call
 
     async def _answers(
@@ -372,16 +372,6 @@ def _first_namespace(first: Message) -> str:
         if named:
             return str(named)
     return ""
-
-
-def _idempotency_key(method: Method, request: Any, namespace: str) -> IdempotencyKey | None:
-    request_id = request.request_id
-    if not request_id:
-        return None
-    request.request_id = ""
-    serialised = request.SerializeToString(deterministic=True)
-    request.request_id = request_id
-    return IdempotencyKey(namespace, method.name, request_id, fingerprint(serialised))
 
 
 async def _wait_for_earlier(earlier: asyncio.Event, call: Call) -> None:

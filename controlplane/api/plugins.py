@@ -17,6 +17,8 @@ from controlplane.engine.plugins import MAX_MODULE_BYTES, Plugins, too_large
 
 MEDIA_TYPE = "application/wasm"
 
+CREATE_PLUGIN = "pawl.v1.PluginService/CreatePlugin"
+
 
 class PluginService:
     """`pawl.v1.PluginService`."""
@@ -29,15 +31,14 @@ class PluginService:
     ) -> plugin_pb2.Plugin:
         """Stores a plugin, sent in pieces."""
         start, module = await _collect(requests)
-        key = _upload_key(call, start, module)
+        key = _key(call, start.request_id, start, module)
         made = await self._plugins.create(call.namespace_id, module, start.name, start.version, key)
         return translate.plugin(made)
 
     async def create_plugin(self, call: Call, request: plugin_pb2.CreatePluginRequest) -> plugin_pb2.Plugin:
         """Stores a plugin, sent whole."""
-        made = await self._plugins.create(
-            call.namespace_id, request.module.data, request.name, request.version, call.idempotency
-        )
+        key = _key(call, request.request_id, request, request.module.data)
+        made = await self._plugins.create(call.namespace_id, request.module.data, request.name, request.version, key)
         return translate.plugin(made)
 
     async def get_plugin(self, call: Call, request: plugin_pb2.GetPluginRequest) -> plugin_pb2.Plugin:
@@ -115,9 +116,14 @@ async def _collect(
     return start, bytes(module)
 
 
-def _upload_key(call: Call, start: plugin_pb2.UploadPluginStart, module: bytes) -> IdempotencyKey | None:
-    """The key of an upload: its request id stands in the first message, its content is all that followed."""
-    if not start.request_id:
+def _key(
+    call: Call,
+    request_id: str,
+    named: plugin_pb2.UploadPluginStart | plugin_pb2.CreatePluginRequest,
+    module: bytes,
+) -> IdempotencyKey | None:
+    """The key of an upload, in pieces or whole: two ways of making one call, so a repeat may take the other."""
+    if not request_id:
         return None
-    said = plugin_pb2.UploadPluginStart(name=start.name, version=start.version).SerializeToString(deterministic=True)
-    return IdempotencyKey(call.namespace_id, call.method, start.request_id, fingerprint(said + b"\0" + module))
+    said = plugin_pb2.UploadPluginStart(name=named.name, version=named.version).SerializeToString(deterministic=True)
+    return IdempotencyKey(call.namespace_id, CREATE_PLUGIN, request_id, fingerprint(said + b"\0" + module))

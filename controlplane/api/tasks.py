@@ -12,9 +12,10 @@ from google.protobuf.empty_pb2 import Empty
 from pawl.v1 import task_pb2
 
 from controlplane.api import translate, translate_tasks
+from controlplane.api.repeats import content
 from controlplane.api.status import failure_of
 from controlplane.domain.errors import Invalid, PawlError
-from controlplane.domain.idempotency import IdempotencyKey, fingerprint
+from controlplane.domain.idempotency import IdempotencyKey
 from controlplane.engine.context import Engine
 from controlplane.engine.explain import Explain
 from controlplane.engine.instances import Instances
@@ -83,9 +84,8 @@ class TaskService:
         if one.request_id:
             if not (one.request_id.isascii() and one.request_id.isprintable() and len(one.request_id) <= 128):
                 raise Invalid.field(f"{path}.request_id", "must be 1 to 128 printable ASCII characters")
-            bare = task_pb2.CreateTaskRequest(task=one.task)
-            content = fingerprint(bare.SerializeToString(deterministic=True))
-            key = IdempotencyKey(call.namespace_id, CREATE_TASK, one.request_id, content)
+            # What CreateTask would make of it: the same task may be asked for alone and in a batch.
+            key = IdempotencyKey(call.namespace_id, CREATE_TASK, one.request_id, content(one, "task"))
         return translate_tasks.read_new_task(one.task, call.namespace_id, key, call.trace, f"{path}.task")
 
     async def run_task(self, call: Call, request: task_pb2.RunTaskRequest) -> task_pb2.Task:

@@ -13,7 +13,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import msgspec
 
 from controlplane.domain import errors
-from controlplane.domain.errors import AlreadyExists, PawlError
+from controlplane.domain.errors import AlreadyExists, PawlError, Violation
 from controlplane.domain.idempotency import IdempotencyKey
 from controlplane.engine.context import Engine
 from controlplane.store import Connection, IntegrityError, idempotency
@@ -75,10 +75,13 @@ async def _write(
 def raise_refusal(key: IdempotencyKey, outcome: Outcome) -> None:
     """Raise if the first call was refused, or if it was another call."""
     if outcome.fingerprint != key.fingerprint:
+        method = key.method.rpartition("/")[2]
+        problem = f"{key.request_id!r} was used for a {method} with other content: a new call needs a new id"
         raise AlreadyExists(
-            f"request id {key.request_id!r} was used for another {key.method} within the last day",
+            f"request_id: {problem}",
             reason="REQUEST_ID_REUSED",
-            facts={"request_id": key.request_id},
+            violations=[Violation("request_id", problem)],
+            facts={"field": "request_id", "request_id": key.request_id},
         )
     if outcome.refusal is not None:
         raise decode_refusal(outcome.refusal)

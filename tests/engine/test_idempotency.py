@@ -57,7 +57,8 @@ async def test_an_id_that_was_used_for_something_else_is_refused(one: Replica) -
     await cancel(one, first.id, key())
     with pytest.raises(AlreadyExists) as refused:
         await cancel(one, second.id, key(content=b"other"))
-    assert (refused.value.reason, refused.value.facts) == ("REQUEST_ID_REUSED", {"request_id": "r"})
+    assert (refused.value.reason, refused.value.facts["request_id"]) == ("REQUEST_ID_REUSED", "r")
+    assert [one.field for one in refused.value.violations] == ["request_id"]
     assert (await one.task(second.id)).status is Status.PENDING
 
 
