@@ -424,7 +424,7 @@ class _Exchange:
         if failure.retry_after is not None:
             headers.append(("retry-after", failure.retry_after))
         if failure.http == 401:
-            headers.append(("www-authenticate", "Bearer"))
+            headers.append(("www-authenticate", _challenge(error)))
         if isinstance(error, Refused) and "allowed" in error.facts:
             headers.append(("allow", error.facts["allowed"]))
         if failure.http == 413 or isinstance(error, Crowded):
@@ -465,6 +465,12 @@ class _Prepared:
     deadline: float | None
     tags: tuple[str, ...]
     unwanted: tuple[str, ...]
+
+
+def _challenge(error: Exception) -> str:
+    """RFC 6750: a key that was shown and is not good is an error of its own."""
+    shown = isinstance(error, PawlError) and error.facts.get("key") not in (None, "missing")
+    return 'Bearer realm="pawl", error="invalid_token"' if shown else 'Bearer realm="pawl"'
 
 
 def _as_header(tag: str) -> str:

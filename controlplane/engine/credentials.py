@@ -15,10 +15,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from controlplane.domain.errors import Exhausted, PawlError, Unauthenticated
+from controlplane.domain.errors import Exhausted, PawlError, Unauthenticated, Unavailable
 from controlplane.domain.key import Key, digest_of, is_right, prefix_of
 from controlplane.engine.context import Engine
 from controlplane.store import keys
@@ -34,9 +34,14 @@ GUESSES_AT_ONCE = 2
 MAX_WAITING = 100
 USE_SECONDS = 60.0  # how exact `last_used_at` is
 
+LONGEST = 256  # of what is looked at at all; a key is 67 characters
+
+# What is said of a key → what programs read of it. Whoever has the secret may know why it is no use.
 NOT_VALID = "the key is not valid"
 REVOKED = "the key was revoked"
 EXPIRED = "the key has expired"
+NARROWED = "the key has lost a namespace; call again"
+_FACTS = {NOT_VALID: "unknown", REVOKED: "revoked", EXPIRED: "expired", NARROWED: "changed"}
 
 
 class Held:
@@ -53,7 +58,7 @@ class Held:
 
     def end(self, why: str) -> None:
         """It opens nothing any more."""
-        self.over = Unauthenticated(why)
+        self.over = _refusal(why)
         for listener in tuple(self.listeners):
             listener()
 
@@ -72,6 +77,8 @@ class Credentials:
 
     async def find(self, text: str) -> Held:
         """The living key that this is. Raises Unauthenticated, Exhausted, Unavailable."""
+        if len(text) > LONGEST:
+            raise _refusal(NOT_VALID)
         digest = digest_of(text)
         held = self._held.get(digest)
         if held is None:
@@ -92,10 +99,11 @@ class Credentials:
 
     async def look(self) -> float:
         """One look at everything that is held; when the next is due."""
-        await self._note_uses()
         if self._held:
             self._forget()
             await self._look_at(list(self._held.values()))
+        with suppress(Unavailable):  # a database that cannot be written to must not keep us from looking
+            await self._note_uses()
         return LOOK_SECONDS
 
     async def any_living(self) -> bool:
@@ -107,16 +115,15 @@ class Credentials:
     async def _first_time(self, text: str, digest: bytes) -> Held:
         prefix = prefix_of(text)
         if prefix is None:
-            raise Unauthenticated(NOT_VALID)
+            raise _refusal(NOT_VALID)
         async with self._turn():
             known = self._held.get(digest)
             if known is not None:
                 return known
             began = time.monotonic()
             found = await self._engine.store.read(keys.by_prefix, prefix)
-        if found is None or not is_right(found, digest):
-            is_right(None, digest)  # as much work for a prefix that nobody has
-            raise Unauthenticated(NOT_VALID)
+        if not is_right(found, digest) or found is None:
+            raise _refusal(NOT_VALID)
         held = Held(found, began)
         self._check(held)
         if len(self._held) < MAX_HELD:
@@ -127,7 +134,7 @@ class Credentials:
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
         if self._waiting >= MAX_WAITING:
-            raise Exhausted("too many unknown keys are being looked up; repeat it in a moment")
+            raise Exhausted("too many unknown keys are being looked up; repeat it in a moment", retry_after_seconds=1.0)
         self._waiting += 1
         try:
             async with self._guesses:
@@ -140,7 +147,7 @@ class Credentials:
         if held.over is None and not held.key.lives(self._engine.clock.now()):
             self._end(held, EXPIRED if held.key.revoked_at is None else REVOKED)
         if held.over is not None:
-            raise Unauthenticated(held.over.message)
+            raise _refusal(held.over.message)
 
     async def _look_at(self, some: list[Held]) -> None:
         began = time.monotonic()
@@ -152,7 +159,7 @@ class Credentials:
                 self._end(held, EXPIRED if new is not None and new.revoked_at is None else REVOKED)
             elif new.namespaces != held.key.namespaces:
                 # It opens less than its streams were opened with: they come again, and see.
-                self._end(held, "the key has lost a namespace; call again")
+                self._end(held, NARROWED)
             else:
                 held.looked_at = began
 
@@ -179,3 +186,7 @@ class Credentials:
         uses, self._uses = self._uses, {}
         self._uses_written = time.monotonic()
         await self._engine.store.write(keys.note_uses, uses)
+
+
+def _refusal(why: str) -> Unauthenticated:
+    return Unauthenticated(why, facts={"key": _FACTS[why]})

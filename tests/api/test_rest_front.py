@@ -83,7 +83,7 @@ async def test_a_read_gives_an_etag_and_asking_for_it_again_gives_304(front: Fro
     [
         (Unavailable("x", retry_after_seconds=1.2), 503, ("retry-after", "2")),
         (Exhausted("x"), 429, ("retry-after", "1")),
-        (Unauthenticated("x"), 401, ("www-authenticate", "Bearer")),
+        (Unauthenticated("x"), 401, ("www-authenticate", 'Bearer realm="pawl"')),
         (NotFound("x"), 404, ("content-type", "application/json")),
     ],
 )
