@@ -35,13 +35,15 @@ from agent import machine
 from agent.attempt import LOG_BYTES, Attempt, of_record, to_record
 from agent.config import Settings
 from agent.executors.base import Executor
+from agent.executors.host_calls import HostCalls
 from agent.executors.process import ProcessConfig, ProcessExecutor
 from agent.executors.wasm import WasmExecutor
 from agent.keeper import Keeper
 from agent.logs import CALL_SECONDS, LogShipper
 from agent.outputs import CALL_SECONDS as PUT_SECONDS
 from agent.outputs import INLINE_BYTES, Outputs, name_of
-from agent.plugins import Metadata, PluginSource, ReportingExecutor
+from agent.plugins import Grants, Metadata, PluginSource, ReportingExecutor, Trust
+from agent.secrets import Secrets
 from agent.spans import AttemptSpan, AttemptSpans, attempt_ids, ids_of
 from agent.spool import Spool
 from agent.statedir import StateDir, open_state_dir
@@ -73,6 +75,7 @@ class Parts:
     spans: AttemptSpans
     credential: Credential
     reporting: ReportingExecutor | None = None
+    host_calls: HostCalls | None = None
 
     def metadata(self) -> Metadata:
         """What goes with every call and with the stream."""
@@ -150,6 +153,8 @@ class Agent:
                             group.create_task(self._outputs.run())]  # fmt: skip
                 if self._parts.reporting is not None:
                     services.append(group.create_task(self._parts.reporting.run()))
+                if self._parts.host_calls is not None:
+                    services.append(group.create_task(self._parts.host_calls.serve()))
                 await self._until_stopped(link)
                 for service in (link, *services):
                     service.cancel()
@@ -518,13 +523,7 @@ async def opened(settings: Settings) -> AsyncIterator[Parts]:
         if "process" in settings.executor.enabled:
             await _add(parts, stack, ProcessExecutor(keeper, config))
         if "wasm" in settings.executor.enabled:
-            wasm = ReportingExecutor(WasmExecutor(keeper, source.fetch, state.path / "wasm"), source)
-            try:
-                await _add(parts, stack, wasm)
-            except RuntimeError as error:
-                log.warning("this agent takes no wasm work: %s", error)
-            else:
-                parts.reporting = wasm
+            await _add_wasm(parts, stack, source)
         yield parts
 
 
@@ -534,6 +533,22 @@ def open_channel(settings: Settings) -> grpc.aio.Channel:
     if address.tls:
         return grpc.aio.secure_channel(address.target, grpc.ssl_channel_credentials(), options=CHANNEL_OPTIONS)
     return grpc.aio.insecure_channel(address.target, options=CHANNEL_OPTIONS)
+
+
+async def _add_wasm(parts: Parts, stack: contextlib.AsyncExitStack, source: PluginSource) -> None:
+    """The executor of plugins, where this machine can run them."""
+    settings = parts.settings
+    secrets = Secrets(settings.agent.namespace, os.environ, settings.secrets_dir)
+    calls = HostCalls(Grants(source).find, secrets)
+    folder = parts.state.path / "wasm"
+    inner = WasmExecutor(parts.keeper, source.fetch, folder, ceiling=settings.plugins.ceiling, host_calls=calls)
+    wasm = ReportingExecutor(inner, source, Trust(source, settings.plugins.trusted_keys))
+    try:
+        await _add(parts, stack, wasm)
+    except RuntimeError as error:
+        log.warning("this agent takes no wasm work: %s", error)
+    else:
+        parts.reporting, parts.host_calls = wasm, calls
 
 
 async def _add(parts: Parts, stack: contextlib.AsyncExitStack, executor: Executor) -> None:

@@ -2,8 +2,8 @@
 
 Read once at the start and frozen. A key that nobody knows is an error, wherever it stands: a setting that is silently
 ignored is worse than one that is missing. Of the environment, `PAWL_AGENT_*` and `PAWL_EXECUTOR_*` are the agent's own
-and checked like a file, and so is `PAWL_LOGGING_*`; `PAWL_SERVER_*` is shared with the server, so only the agent's
-keys are taken from it.
+and checked like a file, and so are `PAWL_PLUGINS_*` and `PAWL_LOGGING_*`; `PAWL_SERVER_*` is shared with the server, so
+only the agent's keys are taken from it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -23,6 +23,7 @@ from pawl.credential import FILE_VARIABLE, KEY_VARIABLE, Credential
 from pawl.settings import Loaded, Scheme, SettingsError
 
 from agent.executors.process import DEFAULT_PATH
+from agent.executors.wasm_budget import Ceiling
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -66,6 +67,39 @@ class ExecutorSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: str = DEFAULT_PATH
 
 
+class PluginsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[plugins]: what plugins may use here. A job may ask for another amount of memory, a plugin only for less."""
+
+    # Public keys (`ed25519:...`). If there are any, only plugins signed with one of them run here.
+    trusted_keys: tuple[str, ...] = ()
+    # Secrets in files, `<namespace>/<name>`; beside the variables PAWL_SECRET_<NAME>, which serve the home namespace.
+    secrets_dir: str = ""
+    # Memory of one run, in MiB.
+    memory_mb: Annotated[int, Meta(ge=1, le=16_384)] = 256
+    # Processor time of one run.
+    cpu_seconds: Annotated[int, Meta(ge=1, le=86_400 * 366)] = 3600
+    # Calls of one run, but for log lines.
+    host_calls: Annotated[int, Meta(ge=0, le=2**31)] = 10_000
+    # Of them, http.
+    http_calls: Annotated[int, Meta(ge=0, le=2**31)] = 100
+    # Lines that one run may log.
+    log_lines: Annotated[int, Meta(ge=0, le=2**31)] = 100_000
+    # Elements of each of a plugin's tables.
+    table_elements: Annotated[int, Meta(ge=0, le=10_000_000)] = 1_000_000
+
+    @property
+    def ceiling(self) -> Ceiling:
+        """The same for the executor."""
+        return Ceiling(
+            memory_bytes=self.memory_mb << 20,
+            cpu_seconds=self.cpu_seconds,
+            host_calls=self.host_calls,
+            http_calls=self.http_calls,
+            log_lines=self.log_lines,
+            table_elements=self.table_elements,
+        )
+
+
 class ServerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[server]: where the control plane is."""
 
@@ -98,6 +132,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     agent: AgentSection = AgentSection()
     executor: ExecutorSection = ExecutorSection()
+    plugins: PluginsSection = PluginsSection()
     server: ServerSection = ServerSection()
     logging: LoggingSection = LoggingSection()
     telemetry: TelemetrySection = TelemetrySection()
@@ -127,6 +162,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.data_dir / "work"
 
     @property
+    def secrets_dir(self) -> Path | None:
+        """Where the plugins' secrets lie in files, if anywhere."""
+        return Path(self.plugins.secrets_dir).expanduser().absolute() if self.plugins.secrets_dir else None
+
+    @property
     def address(self) -> Address:
         """Where the control plane is."""
         return parse(self.server.url)
@@ -142,7 +182,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 SCHEME: Final = Scheme(
     Settings,
     maps=frozenset({"labels", "environment"}),
-    lists=frozenset({"agent.serves", "executor.enabled"}),
+    lists=frozenset({"agent.serves", "executor.enabled", "plugins.trusted_keys"}),
     aliases={"agent.slots": "agent.max_concurrent_tasks"},
     variables=(
         ("SERVER_URL", "server.url"),
@@ -150,7 +190,7 @@ SCHEME: Final = Scheme(
         (FILE_VARIABLE, "server.key_file"),
         (KEY_VARIABLE, "server.key"),
     ),
-    own_sections=frozenset({"agent", "executor", "logging", "labels", "environment"}),
+    own_sections=frozenset({"agent", "executor", "plugins", "logging", "labels", "environment"}),
     not_settings=frozenset({"PAWL_AGENT_CONFIG"}),
 )
 
@@ -213,16 +253,34 @@ def _check(loaded: Loaded[Settings]) -> None:
         refuse("logging.level", f"{settings.logging.level!r} is none of debug, info, warn, error")
     if settings.logging.format not in {"text", "json"}:
         refuse("logging.format", f"{settings.logging.format!r} is neither text nor json")
+    _check_each(settings, refuse)
+    try:
+        parse(settings.server.url)
+    except ValueError as error:
+        refuse("server.url", str(error))
+
+
+def _check_each(settings: Settings, refuse: Callable[[str, str], None]) -> None:
+    """The members of lists and maps."""
     for label in settings.labels:
         if label.startswith("sys_"):
             refuse(f"labels.{label}", "labels that begin with sys_ are set by the agent itself")
     for name in settings.environment:
         if not name or "=" in name or "\0" in name:
             refuse(f"environment.{name}", "is no name of an environment variable")
+    for text in settings.plugins.trusted_keys:
+        if (problem := _key_problem(text)) is not None:
+            refuse("plugins.trusted_keys", f"{text!r}: {problem}")
+
+
+def _key_problem(text: str) -> str | None:
+    from pawl.signatures import KeyInvalid, key_id  # cryptography: only where keys are used
+
     try:
-        parse(settings.server.url)
-    except ValueError as error:
-        refuse("server.url", str(error))
+        key_id(text)
+    except KeyInvalid as error:
+        return str(error)
+    return None
 
 
 def name_from_host(hostname: str) -> str:

@@ -36,7 +36,7 @@ from agent.keeper import KeeperLost
 DEFAULT_OPEN_FILES: Final = 64
 CLOSE_GRACE_SECONDS: Final = 0.0
 MAX_CONFIG_BYTES: Final = 1 << 20
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class WasmSettings:
     def of(cls, settings: Mapping[str, object]) -> WasmSettings:
         """LaunchError names the field that is wrong."""
         plugin, entry, config = settings.get("plugin"), settings.get("entry") or DEFAULT_ENTRY, settings.get("config")
-        if not isinstance(plugin, str) or not _DIGEST.fullmatch(plugin):
+        if not isinstance(plugin, str) or not DIGEST.fullmatch(plugin):
             raise _invalid("plugin", "must be the plugin's sha256 digest, 64 hex digits in lower case")
         if not isinstance(entry, str):
             raise _invalid("entry", "must be the name of an exported function")
