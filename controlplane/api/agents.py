@@ -39,11 +39,11 @@ class AgentService:
 
     async def append_logs(self, call: Call, request: agent_pb2.AppendLogsRequest) -> agent_pb2.AppendLogsResponse:
         """Stores what running instances print."""
-        del call
         size = sum(len(line.data) for chunk in request.chunks for line in chunk.lines)
         if size > MAX_LOG_BYTES:
             raise Exhausted(f"chunks: have {size:,} bytes, at most {MAX_LOG_BYTES:,} are allowed", reason="TOO_LARGE")
-        return agent_pb2.AppendLogsResponse(stored=await self._logs.append(translate_tasks.read_chunks(request)))
+        stored = await self._logs.append(translate_tasks.read_chunks(request), call.namespace_id)
+        return agent_pb2.AppendLogsResponse(stored=stored)
 
     async def put_output(self, call: Call, request: agent_pb2.PutOutputRequest) -> agent_pb2.PutOutputResponse:
         """Stores a piece of an output that is too large for the stream."""

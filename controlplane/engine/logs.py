@@ -54,10 +54,10 @@ class Logs:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def append(self, chunks: Sequence[Chunk]) -> int:
-        """Store chunks of instances that exist; others are dropped. How many were new."""
+    async def append(self, chunks: Sequence[Chunk], agents_of: str) -> int:
+        """Store chunks of instances that agents of this namespace have; others are dropped. How many were new."""
         keys = [(one.task_id, one.token) for one in chunks]
-        known = await self._engine.store.read(logs.known_instances, keys)
+        known = await self._engine.store.read(logs.known_instances, keys, agents_of)
         wanted = [one for one in chunks if known.get((one.task_id, one.token)) == one.instance_id]
         stored = await self._engine.store.logs(logs.append, wanted) if wanted else 0
         self._engine.wakeups.hint(*{f"logs:{one.task_id}" for one in wanted})

@@ -64,12 +64,16 @@ def read(
     ]
 
 
-def known_instances(connection: Connection, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], str]:
-    """Instance ids of those (task, token) pairs that exist."""
+def known_instances(
+    connection: Connection, keys: Sequence[tuple[str, int]], agents_of: str
+) -> dict[tuple[str, int], str]:
+    """Instance ids of those (task, token) pairs that exist and were placed on an agent of this namespace."""
     pair = sa.tuple_(task_instance.c.task_id, task_instance.c.token)
     rows = connection.execute(
         sa.select(task_instance.c.task_id, task_instance.c.token, task_instance.c.id).where(
-            task_instance.c.task_id.in_({task_id for task_id, _ in keys}), pair.in_(list(keys))
+            task_instance.c.task_id.in_({task_id for task_id, _ in keys}),
+            pair.in_(list(keys)),
+            task_instance.c.agent_namespace_id == agents_of,
         )
     )
     return {(row.task_id, row.token): row.id for row in rows}
