@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -19,17 +19,15 @@ from wasmtime import wat2wasm
 
 from agent.executors import guest as inside
 from agent.executors import wasm_messages as wire
-from agent.executors.base import LaunchError, Limits, Outcome, Payload
+from agent.executors.base import LaunchError, Limits, Payload
 from agent.executors.host_calls import Caller
 from agent.executors.wasm_budget import Budget, Ceiling
 from agent.executors.wasm_run import FrameChannel, Host, WasmRun
+from tests.agent.hostile import HOSTILE, End, Hostile
 from tests.agent.wasm_stage import WITHIN, RecordingSink, Stage, digest, execute, guest, opened, outcome
 
 HELLO = execute("(call $put (call $hello))", hello="hello")
 SMALL = Limits(memory_bytes=64 << 20)
-WASI_POLL = """
-  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
-"""
 
 asynchronous = pytest.mark.asyncio(loop_scope="module")
 
@@ -78,160 +76,76 @@ async def check_well(stage: Stage) -> None:
     assert (await stage.run(stage.work(HELLO))).failure is None
 
 
-async def fails(stage: Stage, module: bytes, limits: Limits = SMALL) -> Outcome:
-    result = await stage.run(stage.work(module, limits=limits))
-    assert result.failure is not None
-    await check_well(stage)
-    return result
+# What is known to do harm
 
 
-async def hangs_until_killed(stage: Stage, module: bytes) -> None:
-    running = await stage.start(stage.work(module))
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.1):
-            await running.wait()
+def some(*ends: End) -> list[Hostile]:
+    return [one for one in HOSTILE if one.end in ends]
+
+
+@asynccontextmanager
+async def beside_a_neighbour(stage: Stage, hostile: Hostile) -> AsyncIterator[None]:
+    """A run of the same plugin goes on meanwhile, and ends well when it is told to."""
+    if not hostile.neighbour:  # the harm is done before the entry is chosen: no run of this plugin can be well
+        yield
+        return
+    neighbour = await stage.start(stage.work(hostile.module, entry="waits", limits=SMALL))
+    yield
     async with asyncio.timeout(WITHIN):
-        await running.stop(0)
-    assert (await outcome(running)).signal == signal.SIGKILL
-    await check_well(stage)
+        await neighbour.stop(WITHIN)
+    assert (await outcome(neighbour)).failure is None
 
 
-async def refused(stage: Stage, module: bytes, words: str) -> None:
+@asynchronous
+@pytest.mark.parametrize("hostile", some(End.REFUSED), ids=str)
+async def test_what_must_not_be_seen_by_native_code_is_refused(stage: Stage, hostile: Hostile) -> None:
     with pytest.raises(LaunchError) as caught:
-        await stage.run(stage.work(module))
+        await stage.run(stage.work(hostile.module))
     assert caught.value.failure.code == "PLUGIN_REFUSED"
-    assert words in caught.value.failure.message
+    assert hostile.words in caught.value.failure.message
     assert not caught.value.failure.retryable
     await check_well(stage)
 
 
-# Refused before native code sees it
+@asynchronous
+@pytest.mark.parametrize("hostile", some(End.FAILS), ids=str)
+async def test_what_crashes_or_fills_its_process_fails_its_own_run_alone(stage: Stage, hostile: Hostile) -> None:
+    async with beside_a_neighbour(stage, hostile):
+        result = await stage.run(stage.work(hostile.module, limits=SMALL))
+        assert result.failure is not None
+        assert hostile.words in ("", result.failure.code)
+        if not hostile.neighbour:  # called while the runtime's own pointers are null
+            assert "SIGSEGV" in result.failure.message
+            assert result.signal == signal.SIGSEGV
+        assert result.usage.peak_memory_bytes < 250 << 20
+        await check_well(stage)
 
 
 @asynchronous
-async def test_a_loop_in_the_start_function(stage: Stage) -> None:
-    module = wat2wasm('(module (func $f (loop $l (br $l))) (start $f) (func (export "execute_task")))')
-    await refused(stage, bytes(module), "START_SECTION")
+@pytest.mark.parametrize("hostile", some(End.HANGS), ids=str)
+async def test_what_hangs_is_killed_from_outside_alone(stage: Stage, hostile: Hostile) -> None:
+    async with beside_a_neighbour(stage, hostile):
+        running = await stage.start(stage.work(hostile.module, limits=SMALL))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await running.wait()
+        async with asyncio.timeout(WITHIN):
+            await running.stop(0)
+        assert (await outcome(running)).signal == signal.SIGKILL
+        await check_well(stage)
 
 
 @asynchronous
-async def test_a_host_call_in_the_start_function(stage: Stage) -> None:
-    module = guest('(func $f (drop (call $pawl (i64.const 0)))) (start $f) (func (export "execute_task"))')
-    await refused(stage, module, "START_SECTION")
-
-
-@asynchronous
-async def test_a_function_that_makes_the_compiler_abort(stage: Stage) -> None:
-    await refused(stage, execute(f"(local {'i64 ' * 40_000})"), "FUNCTION_TOO_LARGE")
-    await refused(stage, execute("nop " * 700_000), "FUNCTION_TOO_LARGE")
-
-
-@asynchronous
-async def test_http_of_the_runtime_that_follows_a_redirect_to_a_forbidden_host(stage: Stage) -> None:
-    imports = '(import "extism:host/env" "http_request" (func (param i64 i64) (result i64)))'
-    await refused(stage, guest('(func (export "execute_task"))', imports=imports), "extism:host/env::http_request")
-
-
-@asynchronous
-async def test_modules_that_import_each_other(stage: Stage) -> None:
-    imports = '(import "main" "execute_task" (func))'
-    await refused(stage, guest('(func (export "execute_task"))', imports=imports), "main::execute_task")
-
-
-@asynchronous
-async def test_going_round_the_shim(stage: Stage) -> None:
-    imports = '(import "extism:host/user" "pawl_call" (func (param i64) (result i64)))'
-    await refused(stage, guest('(func (export "execute_task"))', imports=imports), "extism:host/user::pawl_call")
-
-
-@asynchronous
-@pytest.mark.parametrize(
-    "data", [b'{"wasm": [{"path": "/etc/hostname"}]}', b'{"wasm": [{"data": {"ptr": 4096, "len": 9}}]}', b"/etc/passwd"]
-)
-async def test_bytes_that_the_runtime_would_read_as_a_manifest(stage: Stage, data: bytes) -> None:
-    await refused(stage, data, "NOT_WASM")
-
-
-# Hangs that only an end from outside stops
-
-
-@asynchronous
-@pytest.mark.parametrize("name", ["_initialize", "__wasm_call_ctors"])
-async def test_a_loop_before_the_entry_is_reached(stage: Stage, name: str) -> None:
-    await hangs_until_killed(stage, guest(f'(func (export "{name}") (call $spin)) (func (export "execute_task"))'))
-
-
-@asynchronous
-async def test_a_block_of_the_kernel_that_points_at_itself(stage: Stage) -> None:
-    module = execute(
-        """(local $h i64) (local.set $h (call $words))
-           (call $store_u64 (i64.sub (local.get $h) (i64.const 12)) (i64.const 0xfffffff4000000ff))
-           (call $store_u64 (i64.sub (local.get $h) (i64.const 8)) (i64.const 0xfffffff4fffffff4))
-           (call $error_set (call $words)) (call $spin)""",
-        words="boom",
-    )
-    await hangs_until_killed(stage, module)
-
-
-@asynchronous
-async def test_a_sleep_inside_the_runtime(stage: Stage) -> None:
-    module = guest(
-        """(func (export "execute_task")
-             (i64.store (i32.const 64) (i64.const 1))
-             (i32.store8 (i32.const 72) (i32.const 0))
-             (i32.store (i32.const 80) (i32.const 1))
-             (i64.store (i32.const 88) (i64.const 60000000000))
-             (drop (call $poll (i32.const 64) (i32.const 256) (i32.const 1) (i32.const 512))))""",
-        imports=WASI_POLL,
-        memory='(memory (export "memory") 1)',
-    )
-    await hangs_until_killed(stage, module)
-
-
-# Crashes
-
-
-@asynchronous
-@pytest.mark.parametrize(
-    "call", ["(drop (call $config_get (call $key)))", "(call $log_warn (call $key))", "(drop (call $pawl (call $key)))"]
-)
-async def test_a_host_call_before_the_runtime_is_ready(stage: Stage, call: str) -> None:
-    module = guest(f'(func (export "_initialize") {call}) (func (export "execute_task"))', key="key")
-    result = await fails(stage, module)
-    assert result.failure is not None
-    assert result.failure.code == "PLUGIN_CRASH"
-    assert "SIGSEGV" in result.failure.message
-    assert result.signal == signal.SIGSEGV
-
-
-@asynchronous
-async def test_a_forged_output_length_in_the_kernels_header(stage: Stage) -> None:
-    module = execute("(call $put (call $words)) (call $store_u64 (i64.const 57) (i64.const 0x100000000))", words="x")
-    await fails(stage, module)
-
-
-@asynchronous
-async def test_an_output_length_of_minus_one(stage: Stage) -> None:
-    result = await fails(stage, execute("(call $output_set (call $words) (i64.const -1))", words="x"))
-    assert result.failure is not None
-    assert result.failure.code == "PLUGIN_OUTPUT_INVALID"
-
-
-@asynchronous
-@pytest.mark.parametrize("use", ["(call $error_set (local.get $h))", "(drop (call $pawl (local.get $h)))"])
-async def test_a_forged_length_of_a_block(stage: Stage, use: str) -> None:
-    module = execute(
-        f"""(local $h i64) (local.set $h (call $words))
-            (call $store_u64 (i64.sub (local.get $h) (i64.const 12)) (i64.const 0x7fffffff7fffffff))
-            (call $store_u64 (i64.sub (local.get $h) (i64.const 8)) (i64.const 0x7fffffff7fffffff)) {use}""",
-        words="boom",
-    )
-    running = await stage.start(stage.work(module, limits=SMALL))
-    with suppress(TimeoutError):  # it may crash, be caught, or loop for ever in the kernel: all the same to the agent
-        async with asyncio.timeout(1):
-            await running.wait()
-    await running.stop(0)
-    await check_well(stage)
+@pytest.mark.parametrize("hostile", some(End.EITHER), ids=str)
+async def test_what_corrupts_its_own_memory_has_no_effect_outside(stage: Stage, hostile: Hostile) -> None:
+    async with beside_a_neighbour(stage, hostile):
+        running = await stage.start(stage.work(hostile.module, limits=SMALL))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await running.wait()
+        await running.stop(0)
+        await outcome(running)
+        await check_well(stage)
 
 
 @asynchronous
@@ -240,22 +154,6 @@ async def test_a_handle_out_of_thin_air(stage: Stage) -> None:
     result = await stage.run(stage.work(execute(code)))
     assert result.failure is not None or b"INVALID_ARGUMENT" in (result.output.data if result.output else b"")
     await check_well(stage)
-
-
-# Memory
-
-
-@asynchronous
-async def test_a_table_that_grows_is_held_by_the_systems_limit(stage: Stage) -> None:
-    body = '(table $t 1 funcref) (func (export "execute_task") (result i32) {})'
-    grow = "(i32.eq (table.grow $t (ref.null func) (i32.const 100000000)) (i32.const -1))"
-    result = await fails(stage, guest(body.format(grow)))
-    assert result.usage.peak_memory_bytes < 200 << 20
-
-
-@asynchronous
-async def test_an_output_as_large_as_all_memory(stage: Stage) -> None:
-    await fails(stage, execute("(local $h i64) (call $put (call $alloc (i64.const 2000000000)))"))
 
 
 # Ends from outside
