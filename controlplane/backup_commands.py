@@ -37,7 +37,12 @@ def backup(
     data_dir: DataDirOption = None,
     output: OutputOption = "table",
 ) -> None:
-    """Copy a SQLite database with its logs and blobs, as they are at one instant. The server may run and work."""
+    """Copy a SQLite database with its logs, outputs and plugins, as they are at one instant. The server may run and work.
+
+    Overwrites nothing, and is whole or not there. Prints what it made, with digests; progress goes to stderr.
+
+    Exit codes: 2 a setting is wrong, 4 FILE is there already, 5 database or disk cannot be had.
+    """
     from controlplane.store.backup import back_up
     from controlplane.store.files import StoreFiles
     from controlplane.version import VERSION
@@ -66,7 +71,13 @@ def restore(
     ] = False,
     output: OutputOption = "table",
 ) -> None:
-    """Put a backup in the place of a SQLite database. No server may run; what happened since the backup is gone."""
+    """Put a backup in the place of a SQLite database. No server may run; what happened since the backup is gone.
+
+    Checked first, and swapped in at once: after a crash the database is the old one or the new one. Work that agents
+    hold and the backup does not know is stopped when they come back.
+
+    Exit codes: 2 no backup, a damaged one or one of a newer Pawl, 4 a database is there already, 5 a server has it.
+    """
     _check_output(output)
     if mark == (source is not None):
         raise fail("say either which backup to restore, or --mark", EXIT_SETTINGS)
