@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from controlplane.domain.errors import AlreadyExists, IllegalTransition, NotFound, PawlError, Unavailable
 from controlplane.domain.idempotency import IdempotencyKey
@@ -14,6 +15,8 @@ from controlplane.domain.task import Status
 from controlplane.engine.idempotency import decode_refusal, encode_refusal, once
 from controlplane.engine.jobs import JobDraft
 from controlplane.engine.lists import Question
+from controlplane.engine.outputs import Outputs
+from controlplane.engine.retention import Retention
 from controlplane.engine.tasks import NewTask, TaskView
 from controlplane.store import Connection, retention
 from tests.engine.stage import MovedClock, Replica, committing, opened
@@ -114,6 +117,34 @@ async def test_a_request_id_is_forgotten_after_a_day(one: Replica) -> None:
     assert (await one.create(key=key()))[0].id != first.id
     one.clock.move(DAY)
     assert await one.engine.store.write(retention.delete_request_ids, one.clock.now(), 100) == 1
+
+
+async def test_expired_ids_are_deleted_by_retention_and_by_no_call_but_one_that_uses_them_again(one: Replica) -> None:
+    deletes: list[str] = []
+
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        if statement.startswith("DELETE FROM sched_idempotency"):
+            deletes.append(statement)
+
+    await one.job()
+    for number in range(5):
+        await one.create(key=key(f"old {number}"))
+    one.clock.move(DAY)
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        await one.create(count=3)
+        await one.create(key=key("new"))
+        [task] = await one.create(key=key("newer"))
+        await cancel(one, task.id, key("cancel"))
+        assert deletes == []
+        await one.create(key=key("old 0"))
+        assert len(deletes) == 1
+        kept = Retention(one.engine, Outputs(one.engine))
+        await kept.turn()
+        assert kept.removed["request ids"] == 4
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+    assert (await one.create(key=key("newer")))[0].id == task.id
 
 
 async def test_a_repeat_of_a_create_whose_task_was_deleted_finds_nothing_and_makes_nothing(one: Replica) -> None:
