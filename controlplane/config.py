@@ -41,6 +41,26 @@ class ServerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data_dir: str = ""
 
 
+class GrpcSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[grpc]: what the gRPC port takes from strangers."""
+
+    # Open connections at once. Each agent has one.
+    max_connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
+    # Open calls at once, and as many agents' streams beside them.
+    max_calls: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
+    # Seconds for which the reader of a stream may take nothing in, an agent acknowledge nothing, an upload stand still.
+    patience_seconds: Annotated[float, Meta(ge=0.1, le=3_600)] = 60.0
+    # Seconds without a word after which the other end is asked whether it lives, and those it has to answer.
+    keepalive_seconds: Annotated[float, Meta(ge=1, le=86_400)] = 30.0
+    keepalive_timeout_seconds: Annotated[float, Meta(ge=1, le=3_600)] = 10.0
+    # Clients that ask so more often than this are cut off.
+    min_ping_interval_seconds: Annotated[float, Meta(ge=0, le=3_600)] = 5.0
+    # Seconds after which a connection is replaced by a new one, so that clients spread over replicas. 0: never.
+    max_connection_age_seconds: Annotated[float, Meta(ge=0, le=86_400 * 366)] = 0.0
+    # Seconds that calls on such a connection may take to finish.
+    max_connection_age_grace_seconds: Annotated[float, Meta(ge=0.1, le=86_400)] = 60.0
+
+
 class DatabaseSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[database]"""
 
@@ -103,6 +123,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All of them."""
 
     server: ServerSection = ServerSection()
+    grpc: GrpcSection = GrpcSection()
     database: DatabaseSection = DatabaseSection()
     scheduler: SchedulerSection = SchedulerSection()
     retention: RetentionSection = RetentionSection()
@@ -133,7 +154,7 @@ SCHEME: Final = Scheme(
     lists=frozenset({"server.allowed_hosts"}),
     aliases={"server.websocket_port": "server.grpc_port"},
     variables=(("PORT", "server.http_port"), ("DATABASE_URL", "database.url")),
-    own_sections=frozenset({"server", "database", "scheduler", "retention", "logging", "telemetry"}),
+    own_sections=frozenset({"server", "grpc", "database", "scheduler", "retention", "logging", "telemetry"}),
     not_settings=frozenset({"PAWL_SERVER_URL", "PAWL_SERVER_CONFIG", "PAWL_SERVER_KEY", "PAWL_SERVER_KEY_FILE"}),
 )
 

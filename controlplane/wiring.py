@@ -34,7 +34,7 @@ from controlplane.api.plugins import PluginService
 from controlplane.api.schedules import ScheduleService
 from controlplane.api.system import SystemService
 from controlplane.api.tasks import TaskInstanceService, TaskService
-from controlplane.config import RELOADABLE, Settings
+from controlplane.config import RELOADABLE, GrpcSection, Settings
 from controlplane.domain.errors import Unavailable
 from controlplane.domain.task import Task
 from controlplane.engine.agents import Agents
@@ -144,7 +144,15 @@ class ControlPlane:
         self._pulses += self._keys_pulse
         self._system = system = System(engine, sessions, self.committers, self._pulses)
         self._outputs = outputs = Outputs(engine)
-        logs, link = Logs(engine), Link(engine, sessions, agents, results)
+        logs, grpc = Logs(engine), self.settings.grpc
+        link = Link(
+            engine,
+            sessions,
+            agents,
+            results,
+            patience=grpc.patience_seconds,
+            age=grpc.max_connection_age_seconds,
+        )
         explain = Explain(engine, tasks, placing, sessions, agents)
         self._metrics = telemetry.Metrics()
         self._store.measures.register(self._metrics.registry)
@@ -260,7 +268,9 @@ class ControlPlane:
         server = self.settings.server
         http_socket = listen(server.host, server.http_port)
         try:
-            front = await grpc_front.serve(self.pipeline, _address(server.host, server.grpc_port))
+            front = await grpc_front.serve(
+                self.pipeline, _address(server.host, server.grpc_port), limits=_limits(self.settings.grpc)
+            )
         except OSError:
             http_socket.close()
             raise
@@ -280,8 +290,7 @@ class ControlPlane:
         finally:
             self._system.stopping = True
             await front.not_serving()
-            for session in self._sessions:
-                session.end(EndStream("SHUTTING_DOWN", "the server stops; connect again", 0.5))
+            self._sessions.end(EndStream("SHUTTING_DOWN", "the server stops; connect again", 0.5))
             await asyncio.gather(front.stop(server.drain_seconds), rest.stop(server.drain_seconds))
             await serving
 
@@ -331,6 +340,19 @@ class ControlPlane:
             return CLOCK_PERIOD_SECONDS
 
         return turn
+
+
+def _limits(section: GrpcSection) -> grpc_front.Limits:
+    return grpc_front.Limits(
+        max_calls=section.max_calls,
+        max_connections=section.max_connections,
+        patience_seconds=section.patience_seconds,
+        keepalive_seconds=section.keepalive_seconds,
+        keepalive_timeout_seconds=section.keepalive_timeout_seconds,
+        min_ping_interval_seconds=section.min_ping_interval_seconds,
+        max_connection_age_seconds=section.max_connection_age_seconds,
+        max_connection_age_grace_seconds=section.max_connection_age_grace_seconds,
+    )
 
 
 def kept(settings: Settings) -> Kept:

@@ -165,8 +165,9 @@ class _Handler:
         try:
             with self._door:
                 metadata = call.metadata()
+                pieces = self._decoded(_without_long_pauses(raws, self._limits.patience_seconds))
                 reply = await self._pipeline.client_stream(
-                    self._method, self._decoded(raws), metadata, "grpc", deadline=call.deadline
+                    self._method, pieces, metadata, "grpc", deadline=call.deadline
                 )
                 answer = encode(self._method, reply.message, self._limits.max_message)
         except Exception as error:
@@ -203,7 +204,7 @@ class _Handler:
         async with aclosing(answers) as open_answers:  # type: ignore[type-var] # an async generator
             async for answer in open_answers:
                 raw = encode(self._method, answer, self._limits.max_message)
-                await call.write(raw, self._limits.slow_reader_seconds)
+                await call.write(raw, self._limits.patience_seconds)
 
     def _decode(self, raw: bytes) -> tuple[Message, bytes]:
         try:
@@ -215,6 +216,19 @@ class _Handler:
     async def _decoded(self, raws: AsyncIterator[bytes]) -> AsyncIterator[Message]:
         async for raw in raws:
             yield self._decode(raw)[0]
+
+
+async def _without_long_pauses(raws: AsyncIterator[bytes], patience: float) -> AsyncIterator[bytes]:
+    """The pieces of an upload. Raises Unavailable when the next one does not come."""
+    while True:
+        try:
+            async with asyncio.timeout(patience):
+                raw = await anext(raws)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise Unavailable(f"nothing of this upload came for {patience:g} s; send it again", retry_after_seconds=1.0)
+        yield raw
 
 
 class _Incoming:

@@ -43,8 +43,8 @@ class Limits:
 
     max_message: int = MAX_MESSAGE
     max_calls: int = 10_000
-    max_connections: int = 1000
-    slow_reader_seconds: float = 60.0
+    max_connections: int = 10_000
+    patience_seconds: float = 60.0
     keepalive_seconds: float = 30.0
     keepalive_timeout_seconds: float = 10.0
     min_ping_interval_seconds: float = 5.0
