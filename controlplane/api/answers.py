@@ -16,6 +16,7 @@ from controlplane.api.methods import HTTP_BODY, Kind, is_repeated
 from controlplane.api.negotiate import EVENTS, JSON, NDJSON, choose, not_acceptable, printable_type
 from controlplane.api.partial import PARAMETER, Mask, prune, read_mask
 from controlplane.api.routes import Match
+from controlplane.api.status import Failure
 from controlplane.api.transcode import Query
 from controlplane.domain.errors import Invalid
 
@@ -78,3 +79,10 @@ class Printer:
         """One answer as its bytes, with their type."""
         found = getattr(message, self._part) if self._part else message
         return printable_type(found.content_type), found.data
+
+
+def error_body(failure: Failure, *, camel: bool) -> bytes:
+    """An error as every answer of this front writes it."""
+    status = tree_of(failure.status(), camel=camel)
+    error = {"code": failure.http, "status": failure.code.name, "message": failure.message}
+    return encode_tree({"error": {**error, "details": status["details"]}})

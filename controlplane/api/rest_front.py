@@ -18,7 +18,7 @@ import uvicorn
 from google.protobuf.message import Message
 
 from controlplane.api import docs
-from controlplane.api.answers import Printer
+from controlplane.api.answers import Printer, error_body
 from controlplane.api.bodies import MAX_BODY, MAX_MODULE, Body
 from controlplane.api.call import Reply
 from controlplane.api.guard import Guard
@@ -32,8 +32,8 @@ from controlplane.api.http import (
     respond,
     response_header,
 )
+from controlplane.api.http_wire import Connection
 from controlplane.api.intake import Hold
-from controlplane.api.json_out import encode_tree, tree_of
 from controlplane.api.methods import Kind, Method
 from controlplane.api.negotiate import JSON, NDJSON, check_body_type, names_version, tags_of
 from controlplane.api.observed import UNROUTED, peer
@@ -143,6 +143,10 @@ class RestApp:
                 await self._pipeline.check(self._metrics_for, metadata_of(headers), "rest")
             return docs.Page(*await self._metrics_text(headers.get("accept", "")))
         return docs.page(path)
+
+    def turned_away(self, error: PawlError, call_id: str) -> None:
+        """Count and tell of what never became a request."""
+        self._pipeline.turned_away("rest", error, call_id)
 
     @property
     def pipeline(self) -> Pipeline:
@@ -477,13 +481,6 @@ def _as_header(tag: str) -> str:
     return tag if tag == "*" else f'"{tag}"'
 
 
-def error_body(failure: Failure, *, camel: bool) -> bytes:
-    """An error as every answer of this front writes it."""
-    status = tree_of(failure.status(), camel=camel)
-    error = {"code": failure.http, "status": failure.code.name, "message": failure.message}
-    return encode_tree({"error": {**error, "details": status["details"]}})
-
-
 def _peer(scope: Scope) -> str:
     client = scope.get("client")
     return f"{client[0]}:{client[1]}" if client else ""
@@ -526,7 +523,7 @@ class RestFront:
         self._server = _Server(
             uvicorn.Config(
                 self.app,
-                http="httptools",
+                http=Connection,
                 ws="none",
                 lifespan="off",
                 loop="none",

@@ -147,11 +147,11 @@ class Front:
     def __init__(self, *, guarded: bool = True) -> None:
         self.echo = Echo()
         self.pipeline = Pipeline(methods(), {"conformance.v1.Echo": self.echo}, namespace_exists=exists)
-        self.app = RestApp(self.pipeline, Guard(enforced=guarded), self._metrics)
+        self.app = RestApp(self.pipeline, Guard(enforced=guarded), self.metrics_text)
         transport = httpx.ASGITransport(app=self.app)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://localhost:8080")
 
-    async def _metrics(self, accept: str) -> tuple[str, bytes]:
+    async def metrics_text(self, accept: str) -> tuple[str, bytes]:
         return self.pipeline.metrics.text(accept)
 
     async def ask(self, verb: str, url: str, body: str | bytes | None = None, **headers: str) -> httpx.Response:

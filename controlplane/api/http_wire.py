@@ -1,0 +1,174 @@
+"""HTTP below requests: a connection that sends something else is answered as every other error is, and then closed.
+
+uvicorn's protocol with three things changed. Bytes that are no HTTP get an error of ours instead of a line of text. A
+head (request line and headers) has a cap, as have trailers, for the parser has none: whoever never ends a header would
+fill the memory. And a head has to come in time, or idle connections would use up all there are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio.events import TimerHandle
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from controlplane.api.answers import error_body
+from controlplane.api.bodies import too_large
+from controlplane.api.json_text import malformed
+from controlplane.api.negotiate import JSON
+from controlplane.api.pipeline import call_id
+from controlplane.api.status import Refused, failure_of
+from controlplane.domain.errors import PawlError
+
+MAX_HEAD = 64 * 1024
+HEAD_SECONDS = 30.0
+_UPGRADING = frozenset({b"connection", b"upgrade", b"http2-settings"})
+
+
+class Application(Protocol):
+    """What a connection needs of the application behind it."""
+
+    def turned_away(self, error: PawlError, call_id: str) -> None:
+        """Count and tell of what never became a request."""
+
+
+class Connection(HttpToolsProtocol):
+    """One connection of the HTTP server."""
+
+    url = b""
+    _to_no_end = 0  # bytes taken in since the parser last made something of them
+    _head_timer: TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn does
+        """Nobody may stay for ever without a word."""
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The end."""
+        self._stop_timer()
+        self._unset_keepalive_if_required()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; the callbacks below are called from inside."""
+        self._unset_keepalive_if_required()
+        if self.transport.is_closing():
+            return
+        self._to_no_end += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._stay_with_http(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            if len(self.url) > MAX_HEAD:  # more than the parser's own limit of an address
+                self._refuse(too_large("the head of the request", MAX_HEAD), 431)
+            else:
+                self._refuse(malformed(f"this is no HTTP/1.1: {_in_words(error)}"), 400)
+        else:
+            if self._to_no_end > MAX_HEAD:
+                self._refuse(too_large("the head of the request", MAX_HEAD), 431)
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        super().on_message_begin()
+        self._to_no_end = 0
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: the request begins."""
+        self._to_no_end = 0
+        self._stop_timer()
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        self._to_no_end = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The body is whole."""
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def _stay_with_http(self, rest: bytes) -> None:
+        """An upgrade that is not offered is answered over HTTP/1.1, as HTTP says (`curl --http2` asks for one).
+
+        The parser has taken the head for the last thing that is HTTP, and the body for something else: so it reads both
+        again, without the words that ask for the upgrade.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(Refused("this is no proxy", reason="NOT_OFFERED_HERE"), 501)
+            return
+        version = self.parser.get_http_version().encode()
+        kept = [(name, value) for name, value in self.headers if name not in _UPGRADING]
+        asked = b",".join(value for name, value in self.headers if name == b"connection").lower()
+        stays = b"close" if b"close" in asked else b"keep-alive"
+        lines = (name + b": " + value + b"\r\n" for name, value in (*kept, (b"connection", stays)))
+        self.parser = httptools.HttpRequestParser(self)
+        head = b"".join((method, b" ", self.url, b" HTTP/", version, b"\r\n", *lines, b"\r\n"))
+        self.data_received(head + rest)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        # A head that came in one piece is whole before anybody has measured it.
+        scope = cycle.scope
+        size = sum(len(name) + len(value) for name, value in scope["headers"])
+        if size + len(scope["raw_path"]) + len(scope["query_string"]) > MAX_HEAD:
+            app = partial(self._answer_too_large, cycle)
+        super()._start_asgi_task(cycle, app)
+
+    async def _answer_too_large(self, cycle: RequestResponseCycle, *_: object) -> None:
+        headers, body = self._answer(too_large("the head of the request", MAX_HEAD), 431)
+        await cycle.send({"type": "http.response.start", "status": 431, "headers": list(headers)})
+        await cycle.send({"type": "http.response.body", "body": body, "more_body": False})
+
+    def _too_slow(self) -> None:
+        self._refuse(
+            Refused("the head of the request did not come in time", reason="DEADLINE_EXCEEDED", facts={"part": "head"}),
+            408,
+        )
+
+    def _refuse(self, error: PawlError, status: int) -> None:
+        """Answer and close. In the middle of another answer nothing can be said: that one is let finish."""
+        self._stop_timer()
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and cycle.response_started and not cycle.response_complete:
+            cycle.keep_alive = False
+            return
+        headers, body = self._answer(error, status)
+        lines = (name + b": " + value + b"\r\n" for name, value in headers)
+        self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", body)))
+        self.transport.close()
+
+    def _answer(self, error: PawlError, status: int) -> tuple[Iterable[tuple[bytes, bytes]], bytes]:
+        """Headers and body. HTTP has statuses of its own for what happens here, so they are not those of the table."""
+        request_id = call_id({})
+        application: Application = self.config.app  # type: ignore[assignment] # what the server was made with
+        application.turned_away(error, request_id)
+        body = error_body(replace(failure_of(error), http=status), camel=False)
+        headers = [
+            (b"content-type", JSON.encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+            (b"x-content-type-options", b"nosniff"),
+            (b"x-request-id", request_id.encode()),
+        ]
+        return headers, body
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+def _in_words(error: Exception) -> str:
+    """What the parser says, without the words around a callback's failure."""
+    text = str(error.__context__ or error) if isinstance(error, httptools.HttpParserCallbackError) else str(error)
+    return text[:200] or "it cannot be parsed"
