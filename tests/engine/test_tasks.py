@@ -142,7 +142,7 @@ async def test_an_edit_that_fails_changes_nothing(one: Replica) -> None:
 async def test_only_what_has_ended_is_deleted_and_its_logs_go_with_it(one: Replica) -> None:
     ref = await on_agent(one)
     logs = Logs(one.engine)
-    assert await logs.append([Chunk(ref.task_id, ref.token, 0, ref.instance_id, [(1, NOW, b"hi")])]) == 1
+    assert await logs.append([Chunk(ref.task_id, ref.token, 0, ref.instance_id, [(1, NOW, b"hi")])], "default") == 1
     with pytest.raises(IllegalTransition, match="cancel it before"):
         await one.tasks.delete("default", ref.task_id, etag=None, key=None)
     await one.finish(ref)
@@ -172,8 +172,9 @@ async def test_logs_are_read_in_order_from_a_cursor_and_a_repeated_chunk_is_stor
     def chunk(number: int, *texts: bytes) -> Chunk:
         return Chunk(ref.task_id, ref.token, number, ref.instance_id, [(1, NOW, text) for text in texts])
 
-    assert await logs.append([chunk(1, b"c"), chunk(0, b"a", b"b")]) == 2
-    assert await logs.append([chunk(1, b"other"), chunk(2, b"d")]) == 1
+    assert await logs.append([chunk(1, b"c"), chunk(0, b"a", b"b")], "default") == 2
+    assert await logs.append([chunk(1, b"other"), chunk(2, b"d")], "default") == 1
+    assert await logs.append([chunk(3, b"of agents of another namespace")], "elsewhere") == 0
     lines = await logs.read(ref.task_id, None, LogPosition())
     assert [line.data for line in lines] == [b"a", b"b", b"c", b"d"]
     for index, line in enumerate(lines):
@@ -187,4 +188,4 @@ async def test_logs_of_instances_that_do_not_exist_are_dropped(one: Replica) -> 
         Chunk(ref.task_id, 7, 0, ref.instance_id, [(1, NOW, b"x")]),
         Chunk(ref.task_id, ref.token, 0, ref.task_id, [(1, NOW, b"x")]),
     ]
-    assert await Logs(one.engine).append(chunks) == 0
+    assert await Logs(one.engine).append(chunks, "default") == 0
