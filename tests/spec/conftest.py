@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,10 +29,10 @@ class Plane:
 
 
 @contextmanager
-def serving(url: str, folder: Path, telemetry: TelemetrySection = TelemetrySection()) -> Iterator[Addresses]:
+def serving(url: str, folder: Path, **telemetry: Any) -> Iterator[Addresses]:
     """Serve in a thread with a loop of its own, so that tests are plain blocking clients."""
     server = ServerSection(host="127.0.0.1", http_port=0, grpc_port=0, data_dir=str(folder))
-    settings = Settings(server=server, database=DatabaseSection(url=url), telemetry=telemetry)
+    settings = Settings(server=server, database=DatabaseSection(url=url), telemetry=TelemetrySection(**telemetry))
     ready: Future[Addresses] = Future()
     stop: list[object] = []
 
