@@ -22,7 +22,7 @@ from controlplane.api.intake import Intake
 from controlplane.api.methods import HTTP_BODY, Method
 from controlplane.api.observed import UNROUTED, Observed, Told, Watch
 from controlplane.api.repeats import idempotency_key
-from controlplane.api.standing import Standing
+from controlplane.api.standing import OverdueError, Standing
 from controlplane.api.status import Refused, code_of
 from controlplane.api.structure import Structure
 from controlplane.domain.errors import Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
@@ -218,10 +218,8 @@ class Pipeline:
             try:
                 while (answer := await standing.next(answers, deadline)) is not None:
                     yield answer
-            except TimeoutError as error:
-                if deadline is None or time.monotonic() < deadline:
-                    raise
-                raise _too_late() from error
+            except OverdueError:
+                raise _too_late() from None
             finally:
                 self._watching.discard(standing)
 

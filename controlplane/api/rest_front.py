@@ -362,8 +362,6 @@ class _Exchange:
             last = False
             try:
                 taken = await feed.take(waiting)
-            except TimeoutError:
-                pieces = [framing.beat]
             except StopAsyncIteration:
                 pieces, last = [framing.end(first)], True
             except Exception as error:
@@ -372,7 +370,7 @@ class _Exchange:
                 failure = failure_of(error, call_id=self._id)
                 pieces, last = [framing.error(self._error_body(failure), first)], True
             else:
-                pieces = []
+                pieces = [] if taken else [framing.beat]
                 for message in taken:
                     pieces.append(framing.item(printer.encode(message), cursor_of(message), first))
                     first = False
@@ -388,11 +386,13 @@ class _Exchange:
         """Pieces of one file. An error after the first cuts the connection: there is no other way to say it."""
         while True:
             try:
-                taken = [printer.file(message) for message in await feed.take(3600.0)]
+                taken = [printer.file(message) for message in await feed.take(HEARTBEAT_SECONDS)]
             except StopAsyncIteration:
                 await self._begin("application/octet-stream")
                 await self._piece(b"", last=True)
                 return
+            if not taken:
+                continue
             await self._begin(taken[0][0])
             if self._verb == "HEAD":
                 await self._piece(b"", last=True)

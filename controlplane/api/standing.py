@@ -17,6 +17,10 @@ from controlplane.domain.errors import PawlError
 A = TypeVar("A")
 
 
+class OverdueError(Exception):
+    """The deadline passed before the next answer. Not a TimeoutError: those may come from what makes the answers."""
+
+
 class Standing(AbstractContextManager["Standing"]):
     """Waits for answers until somebody says `end`."""
 
@@ -41,7 +45,7 @@ class Standing(AbstractContextManager["Standing"]):
             self._scope.reschedule(asyncio.get_running_loop().time())
 
     async def next(self, answers: AsyncIterator[A], deadline: float | None = None) -> A | None:
-        """The next answer; None when there is none. Raises TimeoutError at the deadline, or why it was ended."""
+        """The next answer; None when there is none. Raises OverdueError at the deadline, or why it was ended."""
         self._credential_ended()
         if self._why is not None:
             raise self._why
@@ -51,12 +55,16 @@ class Standing(AbstractContextManager["Standing"]):
                 self._scope = scope
                 return await anext(answers, None)
         except TimeoutError:
-            if scope.expired() and self._why is not None:
-                raise self._why from None
-            raise
+            if not scope.expired():
+                raise
+            raise _or_overdue(self._why) from None
         finally:
             self._scope = None
 
     def _credential_ended(self) -> None:
         if self._credential is not None and self._credential.over is not None and self._why is None:
             self.end(self._credential.over)
+
+
+def _or_overdue(why: PawlError | None) -> Exception:
+    return OverdueError() if why is None else why

@@ -137,11 +137,15 @@ class Feed:
                 await close()
 
     async def take(self, patience: float) -> list[Message]:
-        """What is there, at least one answer. Raises TimeoutError, StopAsyncIteration at the end, or the error."""
+        """What is there; nothing when the patience is over. Raises StopAsyncIteration at the end, or the error."""
         if self._kept:
             return [self._open(self._kept.pop())]
-        async with asyncio.timeout(patience):
-            taken = [self._open(await self._queue.get())]
+        try:
+            async with asyncio.timeout(patience):
+                first = await self._queue.get()
+        except TimeoutError:
+            return []
+        taken = [self._open(first)]
         while not self._queue.empty():
             found = self._queue.get_nowait()
             if not isinstance(found, Message):

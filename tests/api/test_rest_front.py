@@ -12,14 +12,6 @@ from controlplane.api.rest_front import RestApp
 from controlplane.domain.errors import Exhausted, Invalid, NotFound, Unauthenticated, Unavailable
 from tests.api.conformance import Front
 
-
-@pytest.fixture
-async def front() -> AsyncIterator[Front]:
-    made = Front()
-    yield made
-    await made.client.aclose()
-
-
 # ---------------------------------------------------------------- headers
 
 
@@ -166,6 +158,31 @@ async def test_an_error_in_mid_stream_is_visible_in_every_framing(front: Front) 
     events = (await front.ask("GET", "/v1/watch", accept="text/event-stream")).text
     assert '\n\nevent: error\ndata: {"error":' in events
     assert "event: end" not in events
+
+
+@pytest.mark.parametrize("accept", ["application/x-ndjson", "text/event-stream", "application/json"])
+async def test_a_stream_that_gives_up_waiting_for_something_ends_with_that_error(front: Front, accept: str) -> None:
+    """A TimeoutError from below is not the front's own patience, which only sends a sign of life."""
+    front.echo.failure = TimeoutError("the database")
+    async with asyncio.timeout(5):
+        response = await front.ask("GET", "/v1/watch", accept=accept)
+    assert '"status":"INTERNAL"' in response.text
+    assert "the database" not in response.text
+
+
+async def test_every_stream_ends_at_its_deadline(front: Front) -> None:
+    """Also where the loop's timer is a hair before the clock."""
+
+    async def forever(_: Any, request: Any) -> AsyncIterator[Any]:
+        yield request
+        await asyncio.Event().wait()
+
+    front.pipeline._handlers["conformance.v1.Echo/Watch"] = forever
+    async with asyncio.timeout(20):
+        answers = await asyncio.gather(
+            *(front.ask("GET", "/v1/watch", x_server_timeout=f"0.{10 + number}") for number in range(80))
+        )
+    assert all("DEADLINE_EXCEEDED" in answer.text.splitlines()[-1] for answer in answers)
 
 
 async def test_a_server_that_stops_tells_watchers_to_call_again(front: Front) -> None:
