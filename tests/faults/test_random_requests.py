@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 from google.protobuf.message import Message
 from hypothesis import HealthCheck, Phase, given, settings
@@ -20,7 +21,8 @@ from pawl.v1 import access_pb2
 
 from controlplane.api.methods import HttpRule, Kind, Method, table
 from tests.faults.cluster import Cluster, until
-from tests.spec.random_requests import Telling, Tree, requests
+from tests.spec.noise import HttpNoise, broken_messages, http_noise
+from tests.spec.random_requests import NAMESPACE, Telling, Tree, requests
 from tests.spec.story import GRPC_ONLY, OUTCOME_ONLY
 from tests.spec.two_fronts import GrpcFront, Outcome, RestFront, as_http, refusal
 
@@ -28,6 +30,7 @@ REQUESTS = int(os.environ.get("PAWL_RANDOM_REQUESTS", "5000"))
 TOGETHER = 25  # requests of one sequence, which share a namespace
 MEGABYTES = 10
 STREAM_SECONDS = 0.3
+NOISES = REQUESTS // 5  # of each kind, on one kind of database: they hardly reach it
 
 METHODS = {name.removeprefix("pawl.v1."): method for name, method in table().items()}
 BOTH = sorted(METHODS.keys() - GRPC_ONLY.keys())
@@ -37,6 +40,14 @@ OUTCOMES = OUTCOME_ONLY | {
     name for name in BOTH if not METHODS[name].namespaced or METHODS[name].kind is not Kind.UNARY
 }
 
+# What every sequence finds in its namespace, so that ids and names mean something from its first request on.
+BEGINNING: tuple[tuple[str, Tree], ...] = (
+    ("JobService/CreateJob", {"job": {"name": "alpha", "namespace_id": NAMESPACE, "config": {"cmd": "true"}}}),
+    ("TaskService/CreateTask", {"task": {"job_id": "alpha", "namespace_id": NAMESPACE, "tags": {"a": "1"}}}),
+    ("TaskService/CreateTask", {"task": {"job_id": "alpha", "namespace_id": NAMESPACE, "priority": 700}}),
+)
+
+CUT_SHORT = (("x-server-timeout", str(STREAM_SECONDS)),)
 NEVER = {"INTERNAL", "UNKNOWN", "DATA_LOSS"}
 # 501: a form of the call that is not offered; 504: its own deadline. Nothing is overloaded or away here.
 DECLARED = {501, 504}
@@ -52,13 +63,21 @@ class Fronts:
         self.outcomes: Counter[str] = Counter()
 
     def tellings(self) -> tuple[Telling, Telling]:
-        """Two namespaces that nobody has used."""
+        """Two namespaces that nobody has used, with the same beginning."""
         self.sequences += 1
         made = Telling(f"ng-{self.sequences}"), Telling(f"nr-{self.sequences}")
         for telling in made:
             namespace = access_pb2.CreateNamespaceRequest(namespace={"id": telling.namespace})
             assert self.grpc.call(METHODS["NamespaceService/CreateNamespace"], namespace).code == "OK"
+            for name, tree in BEGINNING:
+                outcome = self.grpc.call(METHODS[name], telling.build(METHODS[name], tree))
+                assert outcome.code == "OK", outcome
+                telling.remember(outcome.messages[0])
         return made
+
+    def alive(self) -> bool:
+        """Whether the server is still the one that was started, and answers."""
+        return not self.cluster.server.ended and self.rest.client.get("/api/v1/system/health").status_code == 200
 
     def memory(self) -> int:
         """What the server holds, in bytes."""
@@ -109,6 +128,48 @@ async def test_random_requests_end_alike_on_both_fronts_and_leave_no_memory_behi
     assert fronts.outcomes["OK"] > half // 10, fronts.outcomes  # most would prove nothing if all were refused
 
 
+@pytest.fixture
+async def server(sqlite_cluster: Cluster) -> Fronts:
+    """On SQLite."""
+    sqlite_cluster.server.start()
+    await sqlite_cluster.server.serving()
+    return Fronts(sqlite_cluster)
+
+
+@pytest.mark.timeout(7200)
+def test_odd_http_is_refused_in_the_shape_of_every_error_and_never_a_defect(server: Fronts) -> None:
+    @examples(NOISES)
+    @given(st.sampled_from(BOTH).flatmap(lambda name: http_noise(METHODS[name])))
+    def ask(noise: HttpNoise) -> None:
+        headers = [(name.encode(), value.encode("latin-1")) for name, value in (*noise.headers, *CUT_SHORT)]
+        response = server.rest.client.request(noise.verb, noise.url, content=noise.body, headers=headers, timeout=20)
+        assert response.status_code < 500 or response.status_code in DECLARED, (noise, response.text)
+        if response.status_code >= 400 and noise.verb != "HEAD":
+            assert refusal(response).code not in NEVER, (noise, response.text)
+
+    ask()
+    assert server.alive()
+
+
+@pytest.mark.timeout(7200)
+def test_broken_messages_are_refused_and_never_a_defect(server: Fronts) -> None:
+    unary = sorted(name for name in METHODS if METHODS[name].kind is Kind.UNARY)
+    telling = server.tellings()[0]
+
+    def messages(name: str) -> st.SearchStrategy[tuple[str, bytes]]:
+        valid = requests(METHODS[name]).map(lambda tree: telling.build(METHODS[name], tree).SerializeToString())
+        return st.tuples(st.just(name), broken_messages(valid))
+
+    @examples(NOISES)
+    @given(st.sampled_from(unary).flatmap(messages))
+    def ask(drawn: tuple[str, bytes]) -> None:
+        name, raw = drawn
+        assert server.grpc.raw(METHODS[name], raw).code not in NEVER, drawn
+
+    ask()
+    assert server.alive()
+
+
 def converse(fronts: Fronts, count: float) -> None:
     """Sequences of requests, each told over both fronts."""
 
@@ -132,7 +193,10 @@ def compare(
     rule = binding(method, over_rest, choice)
     if rule is None:
         return
-    first, second = call_grpc(fronts, method, over_grpc), call_rest(fronts, method, over_rest, rule)
+    try:
+        first, second = call_grpc(fronts, method, over_grpc), call_rest(fronts, method, over_rest, rule)
+    except (httpx.HTTPError, ValueError) as error:
+        raise AssertionError(f"no answer to {name} {tree} by {rule}") from error
     fronts.outcomes[first.code] += 1
     assert first.code not in NEVER, (name, tree, first)
     if name in OUTCOMES:

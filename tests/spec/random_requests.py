@@ -8,6 +8,7 @@ here: bytes that are no request (`noise.py`), sending and comparing.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -99,7 +100,11 @@ def _ids(noun: str, named: bool) -> st.SearchStrategy[str]:
 
 
 _NAMESPACES = st.sampled_from([*[NAMESPACE] * 12, "", "nowhere", "A b"])
+# Names of what the whole server shares differ between two tellings.
 _NAMESPACE_NAMES = st.sampled_from([f"{NAMESPACE}-x", f"{NAMESPACE}-y", "Ü", "A b", ""])
+
+# What belongs to no namespace shares its request ids with everybody, hence the namespace in them.
+_REQUEST_IDS = [f"{NAMESPACE}.{number}" for number in range(6)]
 
 # Fields whose values mean something by their name. Times and intervals are far from now, so that nothing happens by
 # itself while both tellings go on, and waits are short.
@@ -115,7 +120,7 @@ _BY_NAME: Mapping[str, st.SearchStrategy[Any]] = {
     "timezone": st.sampled_from(["UTC", "Europe/Berlin", "Mars/Olympus", ""]),
     "wait_seconds": st.sampled_from([0.0, 0.01, 0.02, -1.0, float("nan")]),
     "etag": st.sampled_from(["", "1", '"2"', "*", "yesterday", "-1", "99999999999"]),
-    "request_id": st.one_of(st.sampled_from(["", "r-1", "r-2", "r-3", "ü", "x" * 129]), st.text(max_size=8)),
+    "request_id": st.sampled_from([*[""] * 4, *_REQUEST_IDS, "ü", "x" * 129, "a b"]),
     "order_by": st.lists(st.sampled_from(["id", "-id", "name", "-created_at", "status", "nope", ""]), max_size=2),
     "page_token": st.sampled_from(["", "x", "AAAA"]),
     "page_size": st.sampled_from([0, 1, 3, 20, 1000, 1001, -1]),
@@ -165,6 +170,7 @@ _WELL_KNOWN: Mapping[str, st.SearchStrategy[Any]] = {
 # ---------------------------------------------------------------- messages
 
 
+@cache
 def requests(method: Method) -> st.SearchStrategy[Tree]:
     """Trees of this RPC's request."""
     return _message(method.input.DESCRIPTOR, (), _noun(method))
@@ -185,21 +191,25 @@ def _message(descriptor: Any, outer: tuple[str, ...], noun: str) -> st.SearchStr
         if descriptor.full_name in outer or one.name == "update_mask":
             continue
         drawn = _field(one, (*outer, descriptor.full_name), noun)
-        often = is_required(one) or one.name in ("id", "namespace_id", "page")
+        often = is_required(one) or one.name in ("id", "namespace_id", "page", "wait_seconds")
         (always if often else sometimes)[one.name] = drawn
     if "update_mask" in descriptor.fields_by_name:
         sometimes["update_mask"] = _masks(descriptor)
-    return st.builds(_some, st.fixed_dictionaries(always), st.fixed_dictionaries({}, optional=sometimes), _seeds)
+    return _tree(always, sometimes)
 
 
-# Half of what is not required is left out again, or every request would carry something that refuses it.
-_seeds = st.integers(0, 2**32 - 1)
-
-
-def _some(always: Tree, sometimes: Tree, seed: int) -> Tree:
-    kept = {name: value for place, (name, value) in enumerate(sometimes.items()) if seed >> (2 * place % 32) & 3 == 0}
-    left_out = seed % 16 if seed % 64 < 16 else None  # now and then one that is required
-    return {name: value for place, (name, value) in enumerate(always.items()) if place != left_out} | kept
+@st.composite
+def _tree(
+    draw: st.DrawFn, always: Mapping[str, st.SearchStrategy[Any]], sometimes: Mapping[str, st.SearchStrategy[Any]]
+) -> Tree:
+    """All that is required, now and then but one, and a little of the rest: with much of it, every request would carry
+    something that refuses it."""
+    left_out = draw(st.integers(0, 12 * len(always))) if always else -1
+    tree = {name: draw(one) for place, (name, one) in enumerate(always.items()) if place != left_out}
+    if sometimes:
+        for name in draw(st.lists(st.sampled_from(sorted(sometimes)), max_size=2, unique=True)):
+            tree[name] = draw(sometimes[name])
+    return tree
 
 
 def _field(one: FieldDescriptor, outer: tuple[str, ...], noun: str) -> st.SearchStrategy[Any]:
@@ -217,6 +227,10 @@ def _single(one: FieldDescriptor, outer: tuple[str, ...], noun: str) -> st.Searc
     message: Any = one.message_type
     if message is not None:
         return _message(message, outer, noun)
+    if one.name == "name" and noun == "key":
+        return _NAMESPACE_NAMES
+    if one.name == "namespaces":
+        return _NAMESPACES
     if one.name == "id":
         return _NAMESPACE_NAMES if noun == "namespace" else _ids(noun, named=noun in ("job", "schedule"))
     named = _BY_NAME.get(one.name)
