@@ -20,6 +20,7 @@ from controlplane.engine.namespaces import Namespaces
 from controlplane.engine.plugins import Plugins
 from controlplane.engine.schedules import Schedules
 from controlplane.engine.tasks import Tasks
+from tests.api.conformance import Front
 from tests.engine.conftest import engine, jobs, stopped, tasks
 
 __all__ = ["engine", "jobs", "stopped", "tasks"]
@@ -72,3 +73,11 @@ def nouns(engine: Engine, tasks: Tasks, jobs: Jobs) -> Nouns:
     }
     methods = {name: method for name, method in table().items() if method.service in services}
     return Nouns(Pipeline(methods, services, namespace_exists=namespaces.exists))
+
+
+@pytest.fixture
+async def front() -> AsyncIterator[Front]:
+    """The REST front before the conformance service."""
+    made = Front()
+    yield made
+    await made.client.aclose()
