@@ -11,7 +11,7 @@ much code in one function, start functions (they run before any deadline holds),
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
@@ -166,7 +166,7 @@ def _malformed(message: str) -> ModuleRefused:
     return ModuleRefused(Reason.MALFORMED, f"malformed module: {message}")
 
 
-class _Reader:
+class Reader:
     """A cursor over a part of the module. Every step checks its bounds, so a lying length ends in an error."""
 
     def __init__(self, data: bytes, start: int, end: int) -> None:
@@ -200,12 +200,12 @@ class _Reader:
             raise _malformed(f"a number is too large at byte {self.at}")
         return value
 
-    def part(self, length: int) -> _Reader:
+    def part(self, length: int) -> Reader:
         """The next `length` bytes as a reader of their own; this one moves behind them."""
         if length > self.left:
             raise _malformed(f"a length points beyond the end at byte {self.at}")
         start, self.at = self.at, self.at + length
-        return _Reader(self.data, start, self.at)
+        return Reader(self.data, start, self.at)
 
     def bytes(self, length: int) -> bytes:
         part = self.part(length)
@@ -268,7 +268,7 @@ def _walk(module: bytes) -> _Found:
         )
     if module[4:8] != b"\x01\0\0\0":
         raise ModuleRefused(Reason.NOT_WASM, f"WebAssembly version {module[4:8].hex()} is not known; 1 is")
-    reader, found, last = _Reader(module, 8, len(module)), _Found(), 0
+    reader, found, last = Reader(module, 8, len(module)), _Found(), 0
     while reader.left:
         section = reader.byte()
         content = reader.part(reader.unsigned())
@@ -287,7 +287,7 @@ def _walk(module: bytes) -> _Found:
     return found
 
 
-def _read_custom(reader: _Reader, found: _Found) -> None:
+def _read_custom(reader: Reader, found: _Found) -> None:
     found.custom_bytes += reader.left
     if found.custom_bytes > MAX_CUSTOM_BYTES:
         raise ModuleRefused(
@@ -301,7 +301,7 @@ def _read_custom(reader: _Reader, found: _Found) -> None:
         found.metadata = content
 
 
-def _read_types(reader: _Reader, found: _Found) -> None:
+def _read_types(reader: Reader, found: _Found) -> None:
     count = reader.unsigned()
     if count > MAX_TYPES:
         raise ModuleRefused(Reason.TOO_LARGE, f"{count} types; at most {MAX_TYPES} are taken")
@@ -315,14 +315,14 @@ def _read_types(reader: _Reader, found: _Found) -> None:
         found.types.append(FunctionType(parameters, tuple(_value_type(reader) for _ in range(_bounded(reader, 1000)))))
 
 
-def _bounded(reader: _Reader, most: int) -> int:
+def _bounded(reader: Reader, most: int) -> int:
     count = reader.unsigned()
     if count > most:
         raise _malformed(f"a list of {count} values, at most {most} are taken")
     return count
 
 
-def _value_type(reader: _Reader) -> str:
+def _value_type(reader: Reader) -> str:
     code = reader.byte()
     if code in (0x63, 0x64):  # a reference with its heap type written out
         reader.unsigned(33)
@@ -333,7 +333,7 @@ def _value_type(reader: _Reader) -> str:
     return name
 
 
-def _read_imports(reader: _Reader, found: _Found) -> None:
+def _read_imports(reader: Reader, found: _Found) -> None:
     for _ in range(_bounded(reader, MAX_IMPORTS)):
         source, name, kind = reader.name(), reader.name(), reader.byte()
         if kind != 0:
@@ -344,14 +344,14 @@ def _read_imports(reader: _Reader, found: _Found) -> None:
         found.imports.append((source, name, reader.unsigned()))
 
 
-def _read_functions(reader: _Reader, found: _Found) -> None:
+def _read_functions(reader: Reader, found: _Found) -> None:
     count = reader.unsigned()
     if count > MAX_FUNCTIONS:
         raise ModuleRefused(Reason.TOO_LARGE, f"{count} functions; at most {MAX_FUNCTIONS} are taken")
     found.functions = [reader.unsigned() for _ in range(count)]
 
 
-def _limits(reader: _Reader, what: Reason, noun: str) -> int:
+def _limits(reader: Reader, what: Reason, noun: str) -> int:
     """The initial size out of a limits field; refuses the forms that are shared, 64-bit or of another page size."""
     flags = reader.byte()
     for bit, feature in ((2, "shared"), (4, "64-bit"), (8, "of a custom page size")):
@@ -365,7 +365,7 @@ def _limits(reader: _Reader, what: Reason, noun: str) -> int:
     return initial
 
 
-def _read_tables(reader: _Reader, found: _Found) -> None:
+def _read_tables(reader: Reader, found: _Found) -> None:
     count = reader.unsigned()
     if count > MAX_TABLES:
         raise ModuleRefused(Reason.TABLE_REFUSED, f"{count} tables; at most {MAX_TABLES} are taken")
@@ -380,7 +380,7 @@ def _read_tables(reader: _Reader, found: _Found) -> None:
         )
 
 
-def _read_memories(reader: _Reader, found: _Found) -> None:
+def _read_memories(reader: Reader, found: _Found) -> None:
     found.memories = reader.unsigned()
     if found.memories > 1:
         raise ModuleRefused(Reason.MEMORY_REFUSED, f"{found.memories} memories; at most one is taken")
@@ -393,7 +393,7 @@ def _read_memories(reader: _Reader, found: _Found) -> None:
         )
 
 
-def _read_exports(reader: _Reader, found: _Found) -> None:
+def _read_exports(reader: Reader, found: _Found) -> None:
     names: set[str] = set()
     for _ in range(_bounded(reader, MAX_EXPORTS)):
         name, kind, index = reader.name(), reader.byte(), reader.unsigned()
@@ -404,7 +404,7 @@ def _read_exports(reader: _Reader, found: _Found) -> None:
             found.exported[name] = index
 
 
-def _refuse_start(_: _Reader, __: _Found) -> None:
+def _refuse_start(_: Reader, __: _Found) -> None:
     raise ModuleRefused(
         Reason.START_SECTION,
         "the module has a start section: that code would run before any limit holds. Export it as `_initialize` "
@@ -412,7 +412,7 @@ def _refuse_start(_: _Reader, __: _Found) -> None:
     )
 
 
-def _read_code(reader: _Reader, found: _Found) -> None:
+def _read_code(reader: Reader, found: _Found) -> None:
     found.bodies = reader.unsigned()
     first = len(found.imports)
     for index in range(found.bodies):
@@ -437,7 +437,7 @@ def _read_code(reader: _Reader, found: _Found) -> None:
         raise ModuleRefused(Reason.TOO_LARGE, f"more than {MAX_LOCAL_GROUPS} groups of local variables")
 
 
-_SECTIONS: Final[Mapping[int, Callable[[_Reader, _Found], None]]] = {
+_SECTIONS: Final[Mapping[int, Callable[[Reader, _Found], None]]] = {
     _CUSTOM: _read_custom,
     1: _read_types,
     2: _read_imports,
@@ -518,8 +518,8 @@ def with_metadata(module: bytes, metadata: Mapping[str, Any]) -> bytes:
         raise ModuleRefused(Reason.METADATA_INVALID, str(error)) from None
     _walk(module)
     name = METADATA_SECTION.encode()
-    section = _leb(len(name)) + name + encoded
-    return _without_metadata(module) + bytes([_CUSTOM]) + _leb(len(section)) + section
+    section = unsigned_leb(len(name)) + name + encoded
+    return _without_metadata(module) + bytes([_CUSTOM]) + unsigned_leb(len(section)) + section
 
 
 def with_table_limit(module: bytes, most: int) -> bytes:
@@ -527,21 +527,21 @@ def with_table_limit(module: bytes, most: int) -> bytes:
 
     Refuses a module whose tables begin larger than that. The module must be one that `validate` takes.
     """
-    kept, reader = [module[:8]], _Reader(module, 8, len(module))
+    kept, reader = [module[:8]], Reader(module, 8, len(module))
     while reader.left:
         start, section = reader.at, reader.byte()
         content = reader.part(reader.unsigned())
         if section == _TABLE:
             tables = _limited_tables(content, most)
-            kept.append(bytes([_TABLE]) + _leb(len(tables)) + tables)
+            kept.append(bytes([_TABLE]) + unsigned_leb(len(tables)) + tables)
         else:
             kept.append(module[start : reader.at])
     return b"".join(kept)
 
 
-def _limited_tables(reader: _Reader, most: int) -> bytes:
+def _limited_tables(reader: Reader, most: int) -> bytes:
     count = reader.unsigned()
-    tables = bytearray(_leb(count))
+    tables = bytearray(unsigned_leb(count))
     for _ in range(count):
         start = reader.at
         _value_type(reader)
@@ -552,12 +552,12 @@ def _limited_tables(reader: _Reader, most: int) -> bytes:
             raise ModuleRefused(
                 Reason.TABLE_REFUSED, f"a table begins with {initial} elements; this plugin may have {most}"
             )
-        tables += b"\x01" + _leb(initial) + _leb(min(maximum, most))
+        tables += b"\x01" + unsigned_leb(initial) + unsigned_leb(min(maximum, most))
     return bytes(tables)
 
 
 def _without_metadata(module: bytes) -> bytes:
-    kept, reader = [module[:8]], _Reader(module, 8, len(module))
+    kept, reader = [module[:8]], Reader(module, 8, len(module))
     while reader.left:
         start, section = reader.at, reader.byte()
         content = reader.part(reader.unsigned())
@@ -566,7 +566,16 @@ def _without_metadata(module: bytes) -> bytes:
     return b"".join(kept)
 
 
-def _leb(value: int) -> bytes:
+def sections(module: bytes) -> Iterator[tuple[int, bytes]]:
+    """Number and content of each section of a module that `validate` takes."""
+    reader = Reader(module, 8, len(module))
+    while reader.left:
+        number = reader.byte()
+        yield number, reader.bytes(reader.unsigned())
+
+
+def unsigned_leb(value: int) -> bytes:
+    """An unsigned LEB128 number."""
     encoded = bytearray()
     while value >= 0x80:
         encoded.append(value & 0x7F | 0x80)
