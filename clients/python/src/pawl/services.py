@@ -61,9 +61,12 @@ from pawl.v1.plugin_pb2 import (
     DeletePluginRequest,
     DownloadPluginRequest,
     GetPluginRequest,
+    GrantPluginRequest,
     ListPluginsRequest,
     ListPluginsResponse,
     Plugin,
+    RevokePluginGrantRequest,
+    SignPluginRequest,
     UploadPluginRequest,
     UploadPluginStart,
 )  # fmt: skip
@@ -89,10 +92,15 @@ from pawl.v1.system_pb2 import (
     GetGatewayStatsRequest,
     GetHealthRequest,
     GetInfoRequest,
+    GetLogLevelRequest,
     GetMetricsRequest,
     Health,
     Info,
+    ListSettingsRequest,
+    ListSettingsResponse,
+    LogLevel,
     SystemMetrics,
+    UpdateLogLevelRequest,
 )  # fmt: skip
 from pawl.v1.system_pb2_grpc import SystemServiceStub
 from pawl.v1.task_pb2 import (
@@ -544,6 +552,32 @@ class Plugins:
         """Every plugin, page after page."""
         return _rows(self.list, question)
 
+    async def grant(
+        self,
+        key: str,
+        *,
+        http: Iterable[str] = (),
+        http_private: Iterable[str] = (),
+        secrets: Iterable[str] = (),
+        request_id: str = "",
+    ) -> Plugin:
+        """Allow a plugin what it may reach, in place of what it was allowed before."""
+        request = GrantPluginRequest(
+            id=key, http=http, http_private=http_private, secrets=secrets, request_id=request_id
+        )
+        return await self._to.unary(self._stub.GrantPlugin, request)
+
+    async def revoke(self, key: str, request_id: str = "") -> Plugin:
+        """Take a plugin's grant away."""
+        return await self._to.unary(
+            self._stub.RevokePluginGrant, RevokePluginGrantRequest(id=key, request_id=request_id)
+        )
+
+    async def sign(self, key: str, public_key: str, signature: bytes, request_id: str = "") -> Plugin:
+        """Add a signature; `pawl.signatures` makes them."""
+        request = SignPluginRequest(id=key, public_key=public_key, signature=signature, request_id=request_id)
+        return await self._to.unary(self._stub.SignPlugin, request)
+
     async def delete(self, key: str, request_id: str = "") -> None:
         """Delete a plugin that no job needs."""
         await self._to.unary(self._stub.DeletePlugin, DeletePluginRequest(id=key, request_id=request_id))
@@ -649,3 +683,18 @@ class System:
     async def gateway_stats(self) -> GatewayStats:
         """Its streams in numbers."""
         return await self._to.unary(self._stub.GetGatewayStats, GetGatewayStatsRequest())
+
+    async def log_level(self) -> LogLevel:
+        """How much it logs."""
+        return await self._to.unary(self._stub.GetLogLevel, GetLogLevelRequest())
+
+    async def change_log_level(
+        self, level: LogLevel.Severity | None, *, logger: str = "", seconds: float = 0.0
+    ) -> LogLevel:
+        """Log so much, of one logger or of all, for so long or until it is changed again. None: as configured."""
+        request = UpdateLogLevelRequest(level=level, logger=logger, for_seconds=seconds)
+        return await self._to.unary(self._stub.UpdateLogLevel, request)
+
+    async def settings(self) -> ListSettingsResponse:
+        """What holds there, and from where."""
+        return await self._to.unary(self._stub.ListSettings, ListSettingsRequest())

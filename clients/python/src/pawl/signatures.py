@@ -82,5 +82,5 @@ def _private(pem: bytes) -> Ed25519PrivateKey:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise KeyInvalid("not a private key in PEM without a password") from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise KeyInvalid("not an Ed25519 key; make one with `pawl plugin sign --new-key FILE`")
+        raise KeyInvalid("not an Ed25519 key; make one with `pawl plugin keygen FILE`")
     return key
