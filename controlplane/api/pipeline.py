@@ -34,8 +34,10 @@ Handler = Callable[[Call, Any], Any]
 DEFAULT_NAMESPACE = "default"
 LONGEST_NAMESPACE = 63
 LONGEST_WAIT_FOR_REPEAT = 30.0
-# Longer than a call needs from its caller's hand to ours, and shorter than agents stay away after a goodbye.
-LINGER_SECONDS = 0.2
+# A server that stops goes on until nothing came for as long as a call may need from its caller's hand to ours, where
+# all are busy; and no longer than this in all.
+QUIET_SECONDS = 0.2
+LINGER_SECONDS = 1.0
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
 
@@ -68,6 +70,7 @@ class Pipeline:
         self._watching: set[Standing] = set()
         self._leaving = False
         self._stopping = False
+        self._last_came = 0.0  # of time.monotonic()
 
     async def unary(
         self,
@@ -175,7 +178,18 @@ class Pipeline:
         server began to stop and that it has not looked at yet.
         """
         self._leaving = self._watch.leaving = True
-        await asyncio.sleep(min(LINGER_SECONDS, grace))
+        began = time.monotonic()
+        while True:
+            quiet = max(began, self._last_came) + QUIET_SECONDS
+            left = min(quiet, began + min(LINGER_SECONDS, grace)) - time.monotonic()
+            if left <= 0:
+                return
+            await asyncio.sleep(left)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the server has begun to stop."""
+        return self._leaving
 
     def end_streams(self) -> None:
         """Tell everybody who watches to call again, for good: the server stops, and watching would never end."""
@@ -251,6 +265,7 @@ class Pipeline:
             done.set()
 
     def _observed(self, method: Method, metadata: Mapping[str, str], front: str) -> Observed:
+        self._last_came = time.monotonic()
         return Observed(self._watch, method.name, front, metadata, call_id(metadata))
 
 

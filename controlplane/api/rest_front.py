@@ -449,6 +449,8 @@ class _Exchange:
 
     async def _whole(self, status: int, body: bytes, *headers: tuple[str, str]) -> None:
         self._started = True
+        if self._app.pipeline.leaving and ("connection", "close") not in headers:
+            headers = (*headers, ("connection", "close"))  # the next call should find another server, or none
         await respond(
             self._send,
             status,

@@ -125,9 +125,16 @@ class DeadlineExceeded(PawlError):
 
 
 class Cancelled(PawlError):
-    """The call was given up."""
+    """The call was given up, and not by its caller, who gets asyncio.CancelledError."""
 
     code = "CANCELLED"
+
+    @property
+    def repeatable(self) -> bool:
+        """Without a reason it is the word of a library for what a stopping server had not looked at yet: as safe to
+        repeat as Unavailable.
+        """
+        return not self.reason
 
 
 class Unimplemented(PawlError):
