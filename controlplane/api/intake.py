@@ -16,9 +16,9 @@ MAX_IN_HAND = 128 << 20
 class Intake:
     """Counts what is in hand. One for a control plane."""
 
-    def __init__(self, most: int = MAX_IN_HAND) -> None:
+    def __init__(self, most: int | None = None) -> None:
         self.in_hand = 0
-        self.most = most
+        self.most = MAX_IN_HAND if most is None else most
 
     def hold(self, size: int = 0) -> Hold:
         """What one request brings: so many bytes at once, more as they come. Raises Exhausted."""

@@ -57,6 +57,16 @@ class Wire:
         """Go on, with what was held back."""
         self._flowing.set()
 
+    async def take_down(self) -> None:
+        """Cut everything, and refuse whoever comes."""
+        self._port = int(self.address.rpartition(":")[2])
+        self._server.close()
+        self.cut()
+
+    async def put_up(self) -> None:
+        """Listen again, where it was."""
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port)
+
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None

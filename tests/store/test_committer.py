@@ -108,6 +108,32 @@ async def test_a_full_queue_says_come_back(rows: Committer[str, str], monkeypatc
         assert await rows.submit("e") == "e is stored"
 
 
+async def test_a_queue_is_full_by_bytes_as_well_but_takes_one_item_of_any_size(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer, "MAX_WAITING_BYTES", 10)
+    rows: Committer[str, str] = Committer(store, "rows", put, weigh=len)
+    waiting = [rows.enqueue("abcdefghijklmnop")]
+    with pytest.raises(Exhausted):
+        await rows.enqueue("x")
+    async with committing(rows):
+        await asyncio.gather(*waiting)
+        waiting = [rows.enqueue(name) for name in ("aaaaa", "bbbbb")]
+        with pytest.raises(Exhausted):
+            await rows.enqueue("c")
+        await asyncio.gather(*waiting)
+        assert await rows.submit("c") == "c is stored"
+
+
+async def test_a_batch_has_a_bound_of_bytes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(committer, "MAX_BATCH_BYTES", 10)
+    rows: Committer[str, str] = Committer(store, "rows", put, weigh=len)
+    waiting = [rows.enqueue(name) for name in ("a" * 4, "b" * 4, "c" * 20, "d", "e" * 9)]
+    async with committing(rows):
+        await asyncio.gather(*waiting)
+    assert (rows.batches, rows.items) == (3, 5)
+
+
 async def test_what_was_accepted_is_committed_though_its_caller_left(store: Store, rows: Committer[str, str]) -> None:
     async with asyncio.TaskGroup() as group:
         caller = group.create_task(rows.submit("a"))
