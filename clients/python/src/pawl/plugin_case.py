@@ -120,7 +120,7 @@ class Observed(msgspec.Struct, frozen=True):
 class Runner(Protocol):
     """Runs cases of one module as an agent would. Registered under the entry point `pawl.plugins`, `run`."""
 
-    def __call__(self, module: bytes, cases: Sequence[Case]) -> Iterator[Observed]: ...
+    def __call__(self, module: bytes, cases: Sequence[Case]) -> Sequence[Observed]: ...
 
 
 def read(path: Path) -> Case:

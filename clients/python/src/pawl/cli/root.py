@@ -51,12 +51,13 @@ COMMANDS: Final = {
     "schedule": Entry("schedule", "Run jobs at their times.", WORK),
     "apply": Entry("apply", "Create or update what a file describes.", WORK),
     "agent": Entry("agent", "Start an agent; look after agents.", FLEET),
-    "plugin": Entry("plugin", "Store and fetch WebAssembly plugins.", FLEET),
+    "plugin": Entry("plugin", "Write, store and run WebAssembly plugins.", FLEET),
     "namespace": Entry("namespace", "Boundaries of names and rights.", PLANE),
     "key": Entry("key", "Who may call, as what, and until when.", PLANE),
     "health": Entry("system:health", "Whether the control plane serves.", PLANE),
     "info": Entry("system:info", "What the control plane is.", PLANE),
     "metrics": Entry("system:metrics", "What the control plane does, in numbers.", PLANE),
+    "system": Entry("system:app", "How much a running control plane logs; its settings.", PLANE),
     "proto": Entry("proto", "The contract, for your own generator.", TOOLS),
 }
 ENGINE: Final = {

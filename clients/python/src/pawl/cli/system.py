@@ -1,8 +1,8 @@
-"""`pawl health`, `pawl info`, `pawl metrics`: how the control plane is."""
+"""`pawl health`, `pawl info`, `pawl metrics`, `pawl system`: how the control plane is, and how much it says."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -12,8 +12,17 @@ from pawl.cli.session import RemoteCommand, Session
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from pawl.v1.system_pb2 import Health
+    from pawl.v1.system_pb2 import Health, LogLevel, SystemMetrics
 
+LEVELS: Final = ("debug", "info", "warning", "error")
+AS_CONFIGURED: Final = "configured"
+
+app = typer.Typer(
+    help="How much a running control plane logs; its settings.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 health = typer.Typer(add_completion=False, rich_markup_mode=None)
 info = typer.Typer(add_completion=False, rich_markup_mode=None)
 metrics = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -91,8 +100,108 @@ def show_metrics(context: typer.Context) -> None:
             ("schedules", f"{found.schedules_active} active, {found.schedule_lag_seconds:.3f} s late"),
             ("agents", show.words(found.agents) or "none"),
             ("slots", f"{found.slots_used} used, {found.slots_free} free"),
+            ("waiting", _waiting(found)),
             ("commit", f"p50 {found.commit_seconds_p50 * 1e3:.1f} ms, p99 {found.commit_seconds_p99 * 1e3:.1f} ms"),
             ("process", f"{found.process_memory_bytes / 2**20:.0f} MiB, {found.process_cpu_seconds:.1f} s of CPU"),
+            ("spans", f"{found.spans_exported} delivered, {found.spans_dropped} lost" if _traces(found) else None),
         ]
     )
+    show.answer(session, found, people)
+
+
+def _waiting(found: SystemMetrics) -> str:
+    """What has not arrived yet: here, and from the agents."""
+    return f"{found.writes_waiting} writes; with agents {found.results_waiting} results, {found.log_bytes} bytes of log"
+
+
+def _traces(found: SystemMetrics) -> bool:
+    return bool(found.spans_exported or found.spans_dropped)
+
+
+@app.command("log-level", cls=RemoteCommand)
+def log_level(
+    context: typer.Context,
+    level: Annotated[
+        str,
+        typer.Argument(
+            metavar="[LEVEL]",
+            help="debug, info, warning, error; or configured: what the settings say again. None: only show.",
+            show_default=False,
+        ),
+    ] = "",
+    logger: Annotated[
+        str, typer.Option(metavar="NAME", help="Only this logger and those below it, such as controlplane.api.")
+    ] = "",
+    lasting: Annotated[
+        str, typer.Option("--for", metavar="TIME", help="Go back by itself after this: 90, 30s, 10m, 2h.")
+    ] = "",
+) -> None:
+    """Show or change how much the control plane logs, without a restart. The replica that answers is meant."""
+    from pawl.cli import show
+    from pawl.cli.values import span
+
+    seconds = span(lasting, "--for") if lasting else 0.0
+    word = _level(level, logger, lasting)
+    session = Session.of(context)
+    with session.client() as pawl:
+        if word is None:
+            found = pawl.call(lambda client: client.system.log_level())
+        else:
+            number = _number(word)
+            found = pawl.call(lambda client: client.system.change_log_level(number, logger=logger, seconds=seconds))
+    people = show.card(
+        [
+            ("level", _shown(session, found)),
+            ("configured", show.enum_name(found, "configured").lower()),
+            *((one.name, _shown(session, one)) for one in found.loggers),
+            ("replica", found.replica_id),
+        ]
+    )
+    show.answer(session, found, people)
+
+
+def _level(given: str, logger: str, lasting: str) -> str | None:
+    """The word as the contract has it, empty for the configured one; None where nothing is to be changed."""
+    if not given:
+        if logger or lasting:
+            raise typer.BadParameter("needs a level", param_hint="--logger" if logger else "--for")
+        return None
+    word = {"warn": "warning"}.get(given.lower(), given.lower())
+    if word == AS_CONFIGURED:
+        if lasting:
+            raise typer.BadParameter("what the settings say does not end", param_hint="--for")
+        return ""
+    if word not in LEVELS:
+        known = ", ".join((*LEVELS, AS_CONFIGURED))
+        raise typer.BadParameter(f"{given!r} is no level: write {known}", param_hint="LEVEL")
+    return word.upper()
+
+
+def _number(word: str) -> LogLevel.Severity | None:
+    """The contract's number for a level; None for no level of one's own."""
+    from pawl.v1.system_pb2 import LogLevel
+
+    return LogLevel.Severity(LogLevel.Severity.Value(word)) if word else None
+
+
+def _shown(session: Session, found: LogLevel | LogLevel.Logger) -> Text:
+    from rich.text import Text
+
+    from pawl.cli import show
+
+    until = show.when(session, found, "until")
+    return Text.assemble(show.enum_name(found, "level").lower(), *(() if until is None else (", ends ", until)))
+
+
+@app.command("settings", cls=RemoteCommand)
+def settings(context: typer.Context) -> None:
+    """Show the settings of a running control plane, where each comes from, and which a reload (SIGHUP) takes up."""
+    from pawl.cli import show
+
+    session = Session.of(context)
+    with session.client() as pawl:
+        found = pawl.call(lambda client: client.system.settings())
+    people = show.table("setting", "value", "origin", "reload")
+    for one in found.data:
+        people.add_row(one.key, one.value, one.origin, "yes" if one.reloadable else "")
     show.answer(session, found, people)
