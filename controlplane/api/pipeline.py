@@ -280,7 +280,10 @@ class _Until:
 
     async def __aenter__(self) -> None:
         if self._deadline is not None:
-            self._timeout = asyncio.timeout(max(0.0, self._deadline - time.monotonic()))
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise Refused("the deadline had passed before anything was done", reason="DEADLINE_EXCEEDED")
+            self._timeout = asyncio.timeout(left)
             await self._timeout.__aenter__()
 
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:

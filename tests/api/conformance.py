@@ -27,7 +27,7 @@ from pawl.v1 import types_pb2
 
 from controlplane.api.call import Call
 from controlplane.api.guard import Guard
-from controlplane.api.methods import EVERYONE, Method, Reach, table
+from controlplane.api.methods import ADMIN, EVERYONE, Method, Reach, table
 from controlplane.api.pipeline import Pipeline
 from controlplane.api.rest_front import RestApp
 
@@ -72,6 +72,7 @@ def methods() -> dict[str, Method]:
     pool.Add(files.file[0])
     module = SimpleNamespace(DESCRIPTOR=pool.FindFileByName("conformance.proto"))
     roles = dict.fromkeys((method.name for method in module.DESCRIPTOR.services_by_name["Echo"].methods), EVERYONE)
+    roles["Delete"] = ADMIN  # what a viewer may not call is a change
     reach = {f"conformance.v1.Echo/{name}": Reach.KNOWN for name in roles}
     return dict(table([module], {"conformance.v1.Echo": roles}, reach))
 
