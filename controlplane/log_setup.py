@@ -21,6 +21,12 @@ SEVERITIES: Final = {"DEBUG": logging.DEBUG, "INFO": logging.INFO, "WARNING": lo
 # print what is stored.
 FAMILIES: Final = ("controlplane", "asyncio", "apscheduler", "grpc", "opentelemetry", "uvicorn")
 
+# Ours that have a name of their own. They come into being with their first line, which may be long after a change.
+OWN: Final = tuple(
+    f"controlplane.{name}"
+    for name in ("agents", "api", "calls", "dev", "link", "loops", "retention", "store", "upkeep")
+)
+
 Event = MutableMapping[str, Any]
 
 
@@ -155,7 +161,7 @@ class LogLevels:
 
     def knows(self, name: str) -> bool:
         """Whether the level of this logger may be changed."""
-        if name in FAMILIES or not name:
+        if name in FAMILIES or name in OWN or not name:
             return True
         return name.startswith(tuple(f"{one}." for one in FAMILIES)) and any(
             known == name or known.startswith(f"{name}.") for known in logging.root.manager.loggerDict

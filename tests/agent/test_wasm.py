@@ -107,7 +107,17 @@ async def test_another_entry_can_be_run(stage: Stage) -> None:
     assert result.output == Payload(b"1", "application/json")
 
 
-@pytest.mark.parametrize(("key", "value"), [("quality", "80"), ("task.job", "a-plugin"), ("task.attempt", "2")])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("quality", "80"),
+        ("task.job", "a-plugin"),
+        ("task.attempt", "2"),
+        ("task.traceparent", f"00-{'a' * 32}-{'b' * 16}-01"),
+        ("task.tracestate", "vendor=abc"),
+        ("task.baggage", "customer=1"),
+    ],
+)
 async def test_a_plugin_reads_its_config_and_what_it_is_run_for(stage: Stage, key: str, value: str) -> None:
     module = execute("(call $put (call $config_get (call $key)))", key=key)
     result = await stage.run(stage.work(module, config={"quality": "80", "task.job": "forged"}))

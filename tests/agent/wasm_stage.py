@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pawl.tracing import Trace
 from wasmtime import wat2wasm
 
 from agent.executors.base import Limits, LogStream, Outcome, Payload, Running, Work
@@ -201,6 +202,7 @@ class Stage:
             environment=environment or {},
             parameters=parameters,
             limits=limits or Limits(),
+            trace=Trace(f"00-{'a' * 32}-{'b' * 16}-01", "vendor=abc", "customer=1"),
         )
 
     async def start(self, work: Work, sink: RecordingSink | None = None) -> Running:

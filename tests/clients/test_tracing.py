@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.trace import SpanKind
-from pawl.tracing import LEAVE_SECONDS, NOWHERE, Spans, Trace, collector
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, TraceState, use_span
+from pawl.tracing import LEAVE_SECONDS, NOWHERE, Spans, Trace, collector, here
 
 from tests.spec.collector import Collector
 
@@ -128,3 +128,12 @@ def test_what_may_wait_for_the_collector_is_bounded() -> None:
         assert some_spans(spans, 10_000) < 10.0
         assert spans.dropped >= 10_000 - 2 * 2048 - 512
         spans.shutdown()
+
+
+def test_a_call_is_below_the_span_that_its_caller_is_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACEPARENT", GOOD)
+    monkeypatch.setenv("BAGGAGE", "b=2")
+    assert here() == Trace(GOOD, "", "b=2")
+    context = SpanContext(int("c" * 32, 16), int("d" * 16, 16), False, TraceFlags(1), TraceState([("v", "1")]))
+    with use_span(NonRecordingSpan(context)):
+        assert here() == Trace(f"00-{'c' * 32}-{'d' * 16}-01", "v=1", "b=2")

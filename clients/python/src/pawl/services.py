@@ -688,10 +688,10 @@ class System:
         """How much it logs."""
         return await self._to.unary(self._stub.GetLogLevel, GetLogLevelRequest())
 
-    async def change_log_level(
-        self, level: LogLevel.Severity | None, *, logger: str = "", seconds: float = 0.0
-    ) -> LogLevel:
-        """Log so much, of one logger or of all, for so long or until it is changed again. None: as configured."""
+    async def change_log_level(self, level: str | None, *, logger: str = "", seconds: float = 0.0) -> LogLevel:
+        """Log so much (DEBUG, INFO, WARNING, ERROR), of one logger or of all, for so long or until it is changed again.
+        None: as configured.
+        """
         request = UpdateLogLevelRequest(level=level, logger=logger, for_seconds=seconds)
         return await self._to.unary(self._stub.UpdateLogLevel, request)
 

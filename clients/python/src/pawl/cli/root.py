@@ -183,7 +183,7 @@ def root(
     context: typer.Context,
     server: ServerOption = None,
     namespace: NamespaceOption = None,
-    key: KeyOption = None,
+    api_key: KeyOption = None,
     key_file: KeyFileOption = None,
     output: OutputOption = None,
     timeout: TimeoutOption = None,

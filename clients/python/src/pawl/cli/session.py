@@ -80,7 +80,7 @@ KeyFileOption = Annotated[
         help="A file with the API key, mode 600; else PAWL_API_KEY_FILE.",
     ),
 ]  # fmt: skip
-COMMON: Final = ("server", "namespace", "key", "key_file", "output", "timeout", "quiet", "no_color")
+COMMON: Final = ("server", "namespace", "api_key", "key_file", "output", "timeout", "quiet", "no_color")
 
 
 @dataclass
@@ -89,7 +89,7 @@ class Session:
 
     server: str | None = None
     namespace: str | None = None
-    key: str | None = None
+    api_key: str | None = None  # not `key`: that is what commands call the name of their thing
     key_file: str | None = None
     output: Output | None = None
     timeout: float | None = None
@@ -125,14 +125,14 @@ class Session:
         from pawl.credential import Credential
 
         try:
-            Credential.of(self.key, self.key_file)
+            Credential.of(self.api_key, self.key_file)
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--key") from None
         try:
             made = Client(
                 self.server,
                 namespace=self.namespace,
-                key=self.key,
+                key=self.api_key,
                 key_file=self.key_file,
                 timeout=self.timeout or 30.0,
                 patience=Patience(seconds=PATIENCE_SECONDS),
@@ -220,7 +220,7 @@ def common_options() -> list[Any]:
         def options(
             server: ServerOption = None,
             namespace: NamespaceOption = None,
-            key: KeyOption = None,
+            api_key: KeyOption = None,
             key_file: KeyFileOption = None,
             output: OutputOption = None,
             timeout: TimeoutOption = None,

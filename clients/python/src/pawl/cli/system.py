@@ -147,8 +147,9 @@ def log_level(
         if word is None:
             found = pawl.call(lambda client: client.system.log_level())
         else:
-            number = _number(word)
-            found = pawl.call(lambda client: client.system.change_log_level(number, logger=logger, seconds=seconds))
+            found = pawl.call(
+                lambda client: client.system.change_log_level(word or None, logger=logger, seconds=seconds)
+            )
     people = show.card(
         [
             ("level", _shown(session, found)),
@@ -175,13 +176,6 @@ def _level(given: str, logger: str, lasting: str) -> str | None:
         known = ", ".join((*LEVELS, AS_CONFIGURED))
         raise typer.BadParameter(f"{given!r} is no level: write {known}", param_hint="LEVEL")
     return word.upper()
-
-
-def _number(word: str) -> LogLevel.Severity | None:
-    """The contract's number for a level; None for no level of one's own."""
-    from pawl.v1.system_pb2 import LogLevel
-
-    return LogLevel.Severity(LogLevel.Severity.Value(word)) if word else None
 
 
 def _shown(session: Session, found: LogLevel | LogLevel.Logger) -> Text:
