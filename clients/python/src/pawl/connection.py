@@ -25,6 +25,7 @@ from google.protobuf.message import Message
 from pawl import address
 from pawl.credential import Credential
 from pawl.errors import PawlError, from_call
+from pawl.tracing import here
 
 CHANNEL_OPTIONS: Final = (
     ("grpc.max_receive_message_length", 10 << 20),
@@ -143,9 +144,9 @@ class Connection:
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """What goes with every call."""
+        """What goes with every call: also the caller's place in a trace, so that what a program asks for is in its."""
         namespace = (("pawl-namespace", self.namespace),) if self.namespace else ()
-        return namespace + self.credential.metadata
+        return namespace + self.credential.metadata + here().headers()
 
 
 def stamp(request: Message) -> None:

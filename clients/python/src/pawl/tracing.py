@@ -8,7 +8,9 @@ imported when spans are wanted. Who wants none pays nothing: no span object is e
 from __future__ import annotations
 
 import logging
+import os
 import re
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -79,6 +81,18 @@ class Trace:
 
 
 NOWHERE: Final = Trace()
+
+
+def here() -> Trace:
+    """Where this program is: in the current span of its own OpenTelemetry, else where its environment says it is."""
+    around = Trace.of_environment(os.environ)
+    api = sys.modules.get("opentelemetry.trace")  # who has not imported it has no span
+    context = None if api is None else api.get_current_span().get_span_context()
+    if context is None or not context.is_valid:
+        return around
+    flags = context.trace_flags & 1
+    traceparent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags:02x}"
+    return Trace(traceparent, _fitting(context.trace_state.to_header(), MAX_TRACESTATE), around.baggage)
 
 
 def _normal(traceparent: str) -> str:
