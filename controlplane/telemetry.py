@@ -113,10 +113,21 @@ class Measures:
             buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500),
             registry=None,
         )
+        self.removed = Counter(
+            "pawl_retention_removed",
+            "What was kept long enough and went, by its kind; months that were dropped whole count as one.",
+            ("what",),
+            registry=None,
+        )
+        self.strays = Gauge(
+            "pawl_stray_tables",
+            "Tables with rows in their default partition, which should be none.",
+            registry=None,
+        )
 
     def register(self, registry: CollectorRegistry) -> None:
         """Let a registry show them."""
-        for one in (self.wait, self.placing, self.run, self.commit, self.batch):
+        for one in (self.wait, self.placing, self.run, self.commit, self.batch, self.removed, self.strays):
             registry.register(one)
 
 

@@ -121,6 +121,9 @@ class Retention:
             Chore("uploads", self._uploads),
             Chore("free space", self._space),
         ]
+        for chore in self._chores:
+            self._count(chore.what, 0)  # there from the start, so that a rate can be asked for
+        self._count("months", 0)
 
     @property
     def removed(self) -> dict[str, int]:
@@ -138,6 +141,7 @@ class Retention:
             if not chore_has_more:
                 chore.due = now + chore.rest
             if chore.removed != before:
+                self._count(chore.what, chore.removed - before)
                 longest = round(self.batch.longest * 1000, 1)
                 _log.debug("kept long enough", what=chore.what, count=chore.removed - before, longest_write_ms=longest)
             more |= chore_has_more
@@ -201,6 +205,7 @@ class Retention:
             _log.info("a month is not dropped yet", month=month.name, because=error.message)
             return False
         if gone:
+            self._count("months", 1)
             _log.info("a month of ended tasks was dropped", month=month.name)
         return gone
 
@@ -274,6 +279,9 @@ class Retention:
         if self.engine.store.is_sqlite:
             freed += await self.engine.store.logs(dialect.give_back, FREED_PAGES)
         return freed > 0
+
+    def _count(self, what: str, count: int) -> None:
+        self.engine.store.measures.removed.labels(what).inc(count)
 
     def _chore(self, what: str) -> Chore:
         return next(chore for chore in self._chores if chore.what == what)

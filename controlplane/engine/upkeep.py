@@ -61,6 +61,7 @@ def adopt_strays(connection: Connection) -> None:
 async def stray_alarm(engine: Engine) -> str:
     """What health says of rows that have no partition of their month; nothing while there are none."""
     found = await engine.store.read(dialect.strays, PARTITIONED)
+    engine.store.measures.strays.set(len(found))
     if not found:
         return ""
     named = ", ".join(f"{table} from {smallest} on" for table, smallest in sorted(found.items()))

@@ -288,9 +288,9 @@ def delete_revisions(connection: Connection, after: tuple[str, int], cutoff: int
     A task takes the revision that its job has when it is made, so only tasks older than the replacement can name it.
     """
     newer = job_revision.alias()
-    replaced = (
-        sa.select(newer.c.created_at)
-        .where(newer.c.job_id == job_revision.c.job_id, newer.c.revision == job_revision.c.revision + 1)
+    replaced = (  # by the next one that is still there: its own successor may have gone before it
+        sa.select(sa.func.min(newer.c.created_at))
+        .where(newer.c.job_id == job_revision.c.job_id, newer.c.revision > job_revision.c.revision)
         .scalar_subquery()
     )
     here = sa.tuple_(job_revision.c.job_id, job_revision.c.revision)
