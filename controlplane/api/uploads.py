@@ -66,6 +66,8 @@ async def _texts(body: Body) -> AsyncIterator[bytes]:
         if b"\n" in piece:
             *lines, kept = kept.split(b"\n")
             for line in lines:
+                if len(line) > MAX_BODY:
+                    raise too_large("a message", MAX_BODY)
                 if line and not line.isspace():
                     yield bytes(line)
         if len(kept) > MAX_BODY:
@@ -77,10 +79,12 @@ async def _texts(body: Body) -> AsyncIterator[bytes]:
 async def _rest(kept: bytes, pieces: AsyncIterator[bytes]) -> bytes:
     parts, size = [kept], len(kept)
     async for piece in pieces:
+        parts.append(piece)
         size += len(piece)
         if size > MAX_BODY:
-            raise too_large("the array", MAX_BODY)
-        parts.append(piece)
+            break
+    if size > MAX_BODY:
+        raise too_large("the array", MAX_BODY)
     return b"".join(parts)
 
 
