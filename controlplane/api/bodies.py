@@ -26,6 +26,15 @@ SILENCE_SECONDS = 60.0  # a body of which nothing comes for so long is given up
 _PIECE = 1024 * 1024  # of a decompressed body
 
 
+class ClientGone(Refused):
+    """The client closed its connection."""
+
+    reason = "CALL_CANCELLED"
+
+    def __init__(self) -> None:
+        super().__init__("the client went away")
+
+
 class Body:
     """The body of one request. `finished` is set when nothing more of it will be read. `take` is told of every byte
     that is kept, and raises Exhausted when that is too much.
@@ -102,7 +111,7 @@ class Body:
             )
         if message["type"] != "http.request":
             self.finished.set()
-            raise ConnectionResetError("the client went away while it sent its body")
+            raise ClientGone
         if not message.get("more_body"):
             self.finished.set()
         piece: bytes = message.get("body", b"")
@@ -114,7 +123,7 @@ class Body:
         Bounded, so that nobody can keep us reading for ever.
         """
         room = MAX_DRAINED
-        with contextlib.suppress(TimeoutError, ConnectionResetError):
+        with contextlib.suppress(TimeoutError, ClientGone):
             async with asyncio.timeout(DRAIN_SECONDS):
                 while room > 0 and not self.finished.is_set():
                     room -= len(await self._next())

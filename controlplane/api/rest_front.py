@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 
 from controlplane.api import docs
 from controlplane.api.answers import Printer, error_body
-from controlplane.api.bodies import MAX_BODY, MAX_MODULE, Body
+from controlplane.api.bodies import MAX_BODY, MAX_MODULE, Body, ClientGone
 from controlplane.api.call import Reply
 from controlplane.api.guard import Guard
 from controlplane.api.http import (
@@ -46,7 +46,6 @@ from controlplane.api.stream import (
     HEARTBEAT_SECONDS,
     PATIENCE_SECONDS,
     PIECES_AHEAD,
-    ClientGone,
     Feed,
     Framing,
     attended,
@@ -178,7 +177,7 @@ class _Exchange:
         try:
             with self._app.pipeline.intake.hold() as self._held:
                 await self._answer(self._path())
-        except (ClientGone, ConnectionResetError):
+        except ClientGone:
             return  # nobody is there to be told
         except PawlError as error:
             if not self._started:  # else a file that breaks off: the connection is cut, which is all that HTTP can say

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
+from controlplane.api.bodies import ClientGone
 from controlplane.api.negotiate import EVENTS, JSON, NDJSON
 
 HEARTBEAT_SECONDS = 15.0
@@ -161,10 +162,6 @@ class Feed:
         if isinstance(found, Exception):
             raise found
         return found
-
-
-class ClientGone(Exception):
-    """The client closed its connection."""
 
 
 async def watch(receive: Callable[[], Awaitable[Any]]) -> None:

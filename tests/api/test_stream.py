@@ -378,3 +378,16 @@ async def test_a_body_that_does_not_come_before_its_deadline_is_504(front: Front
 async def test_a_refused_stream_never_began(front: Front) -> None:
     front.echo.failure = Invalid.field("text", "is odd")
     assert (await front.ask("GET", "/v1/watch?text=at%20once")).status_code == 400
+
+
+async def test_who_goes_away_is_counted_as_cancelled_and_is_no_defect(front: Front) -> None:
+    async def collect(call: object, requests: AsyncIterator[Any]) -> Any:
+        async for _ in requests:
+            connection.gone.set()
+
+    front.pipeline._handlers["conformance.v1.Echo/Collect"] = collect
+    connection = Connection("POST", "/v1/collect", b"{}\n", open_end=True)
+    await connection.run(front)
+    text = (await front.ask("GET", "/metrics")).text
+    assert 'pawl_calls_total{code="CANCELLED",front="rest",method="conformance.v1.Echo/Collect"} 1.0' in text
+    assert 'code="INTERNAL"' not in text
