@@ -31,7 +31,7 @@ from pawl.v1.job_pb2 import Job, JobConfig, WasmConfig
 from pawl.v1.task_pb2 import Task
 
 ROOT = Path(__file__).resolve().parents[2]
-PLUGIN = ROOT / "plugins" / "hello-c" / "hello.wasm"
+PLUGIN = ROOT / "plugins" / "examples" / "hello-c" / "plugin.wasm"
 
 # As the guide for users prints it, to the letter.
 PROCESS_JOB = """{
@@ -239,7 +239,7 @@ def define(screen: Screen, pawl: Pawl, client: BlockingClient) -> tuple[dict[str
     screen.title("Define two jobs, one over each front")
     with screen.doing("POST /api/v1/jobs/item: hello-world-job, a process (bash)"):
         process_job = pawl.rest("POST", "/api/v1/jobs/item", PROCESS_JOB)
-    with screen.doing("PluginService.UploadPlugin: plugins/hello-c/hello.wasm"):
+    with screen.doing("PluginService.UploadPlugin: plugins/examples/hello-c/plugin.wasm"):
         plugin = client.call(lambda pawl: pawl.plugins.upload(PLUGIN.read_bytes()))
     wanted = Job(
         name="greet",

@@ -1,18 +1,25 @@
 """The plugins that are checked in, run through the real executor."""
 
 import json
+import shutil
 from collections.abc import AsyncIterator
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from pawl import plugin_case, plugin_project
 from pawl.wasm import validate
 
+from agent import rehearsal
 from agent.executors.base import Payload
-from tests.agent.wasm_stage import RecordingSink, Stage, opened
+from tests.agent.wasm_stage import Stage, opened
+from tests.conftest import NO_TOOLCHAIN
 
-PLUGINS = Path(__file__).parents[2] / "plugins"
-BUILT = sorted(PLUGINS.glob("*/*.wasm"))
+PLUGINS = Path(__file__).parents[2] / "plugins" / "examples"
+EXAMPLES = sorted(path.parent for path in PLUGINS.glob("*/plugin.json"))
+IN_GO, IN_JAVASCRIPT = PLUGINS / "httpcheck-go", PLUGINS / "orders-javascript"
+TEMPLATES = Path(str(files("pawl"))) / "plugin_templates"
 
 asynchronous = pytest.mark.asyncio(loop_scope="module")
 
@@ -31,58 +38,68 @@ def given(text: str) -> Payload:
     return Payload(text.encode(), "application/json")
 
 
-@pytest.mark.parametrize("path", BUILT, ids=lambda path: path.name)
-def test_a_built_plugin_is_taken_small_and_carries_the_metadata_beside_it(path: Path) -> None:
-    module = validate(path.read_bytes())
-    assert module.size < 50 << 10
-    assert module.metadata is not None
-    written = json.loads((path.parent / "plugin.json").read_text())
-    assert (module.metadata.name, module.metadata.version) == (written["name"], written["version"])
-    assert module.metadata.name == path.parent.name
+def passes(module: bytes, folder: Path) -> None:
+    """Every case of the folder holds for this module."""
+    paths = sorted((folder / "tests").glob("*.json"))
+    assert paths
+    cases = [plugin_case.read(path) for path in paths]
+    for path, case, seen in zip(paths, cases, rehearsal.run(module, cases), strict=True):
+        assert list(plugin_case.differences(case.expect, seen)) == [], (path.stem, seen.log)
 
 
-@asynchronous
-async def test_hello_c_greets_logs_and_reports(stage: Stage) -> None:
-    sink = RecordingSink()
-    result = await stage.run(stage.work(built("hello-c/hello.wasm"), parameters=given('{"name": "Ada \\"A\\""}')), sink)
-    assert result.failure is None
-    assert result.output is not None
-    assert result.output.content_type == "application/json"
-    assert json.loads(result.output.data) == {"greeting": 'hello Ada "A"'}
-    assert sink.text() == "INFO greeting somebody\n"
-    assert sink.reports == [(50.0, "half of it is said")]
+def compiled(folder: Path) -> bytes:
+    """What the folder's own build makes; skipped by name where the compiler is not there."""
+    try:
+        return plugin_project.build(folder).data
+    except plugin_project.ToolchainMissing as missing:
+        pytest.skip(f"{NO_TOOLCHAIN}{missing}")
 
 
-@asynchronous
-async def test_hello_c_without_parameters_greets_the_world_as_its_config_says(stage: Stage) -> None:
-    result = await stage.run(stage.work(built("hello-c/hello.wasm"), config={"greeting": 'good "morning"'}))
-    assert result.output is not None
-    assert json.loads(result.output.data) == {"greeting": 'good "morning" world'}
+@pytest.mark.parametrize("folder", [one for one in EXAMPLES if one != IN_JAVASCRIPT], ids=lambda path: path.name)
+def test_a_built_example_is_small_says_what_its_plugin_json_says_and_passes_its_cases(folder: Path) -> None:
+    module = (folder / "plugin.wasm").read_bytes()
+    accepted = validate(module)
+    assert accepted.size < (4 << 20 if folder == IN_GO else 50 << 10)
+    assert accepted.metadata is not None
+    assert accepted.metadata.source == json.loads((folder / "plugin.json").read_text())
+    assert accepted.metadata.name == folder.name
+    passes(module, folder)
+
+
+@pytest.mark.parametrize("folder", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_builds_from_its_source_where_its_compiler_is(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / folder.name, ignore=shutil.ignore_patterns("plugin.wasm"))
+    module = compiled(copy)
+    if folder == IN_JAVASCRIPT or module != (folder / "plugin.wasm").read_bytes():  # else they have passed above
+        passes(module, copy)
+
+
+@pytest.mark.parametrize("language", plugin_project.LANGUAGES)
+def test_a_new_folder_builds_and_passes_its_own_cases(language: str, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    plugin_project.create(folder, language, "mine")
+    passes(compiled(folder), folder)
+
+
+def test_examples_use_the_same_library_and_build_as_new_folders_get() -> None:
+    shared = [path for folder in EXAMPLES for path in folder.rglob("*") if path.name.startswith(("pawl.", "build.sh"))]
+    assert len(shared) == 10
+    for path in shared:
+        language = json.loads((PLUGINS / path.relative_to(PLUGINS).parts[0] / "plugin.json").read_text())["build"]
+        template = TEMPLATES / language["language"] / path.relative_to(PLUGINS / path.relative_to(PLUGINS).parts[0])
+        assert path.read_bytes() == template.read_bytes(), path
 
 
 @asynchronous
 @pytest.mark.parametrize("text", ['{"name": 3}', "{}", '{"a": {"name": "x"}}', '{"name": "x', "[]", '{"name": "a\nb"}'])
 async def test_hello_c_says_what_it_needs(stage: Stage, text: str) -> None:
-    result = await stage.run(stage.work(built("hello-c/hello.wasm"), parameters=given(text)))
+    result = await stage.run(stage.work(built("hello-c/plugin.wasm"), parameters=given(text)))
     assert result.failure is not None
     assert (result.failure.code, result.failure.retryable) == ("INVALID_INPUT", False)
     assert "parameters.name" in result.failure.message
 
 
-WORDS = "wordcount-rust/wordcount.wasm"
-
-
-@asynchronous
-async def test_wordcount_counts_a_text_with_the_entry_in_the_form_without_a_result(stage: Stage) -> None:
-    sink = RecordingSink()
-    text = Payload('The cat, "the" dog\nand thé cat.\n'.encode(), "text/plain; charset=utf-8")
-    result = await stage.run(stage.work(built(WORDS), parameters=text, config={"top": "3"}), sink)
-    assert result.failure is None
-    assert result.output is not None
-    counted = json.loads(result.output.data)
-    assert counted == {"words": 7, "lines": 2, "top": [["cat", 2], ["the", 2], ["and", 1]]}
-    assert sink.text() == "INFO counting 33 bytes\n"
-    assert sink.reports == [(50.0, "")]
+WORDS = "wordcount-rust/plugin.wasm"
 
 
 @asynchronous

@@ -192,7 +192,7 @@ def test_labels_are_set_and_removed_and_the_agents_own_stay(pawl: Pawl, agent: s
 
 
 def test_a_plugin_is_pushed_and_fetched_byte_for_byte(pawl: Pawl, tmp_path: Path) -> None:
-    module = next(Path(__file__).parents[2].glob("plugins/*/*.wasm"))
+    module = next(Path(__file__).parents[2].glob("plugins/examples/hello-c/*.wasm"))
     digest = pawl("plugin", "push", str(module)).out.strip()
     assert pawl("plugin", "push", str(module)).out.strip() == digest
     assert pawl("plugin", "download", digest, "--to", str(tmp_path / "got.wasm")).code == 0
@@ -232,6 +232,15 @@ def test_applying_changes_what_the_file_says_and_nothing_else(pawl: Pawl, name: 
     assert f"Job {name} updated" in pawl("apply", "-f", str(file)).out
     config = dict(data(pawl("job", "get", name, "-o", "json"))["config"])  # type: ignore[call-overload] # JSON
     assert (config["args"], config["timeout"], config["max_retries"]) == ([], 90.0, 4)
+
+
+def test_how_failures_are_tried_again_is_said_at_creation_and_shown(pawl: Pawl, name: str) -> None:
+    rules = ("--max-retries", "5", "--retry-interval", "2", "--retry-backoff", "exponential")
+    more = ("--retry-max-interval", "60", "--retry-on", "EXIT_75", "--retry-on", "SIGNAL_*", "--fail-on", "TIMEOUT")
+    assert pawl("job", "create", name, *rules, *more, "--", "true").code == 0
+    shown = " ".join(pawl("job", "get", name).out.split())
+    assert "5, 2 s apart, growing (exponential) to 60 s; only on EXIT_75, SIGNAL_*; never on TIMEOUT" in shown
+    assert pawl("job", "update", name, "--retry-backoff", "wild").code == 2
 
 
 def test_a_wrong_document_is_named_and_nothing_is_applied(pawl: Pawl, name: str, tmp_path: Path) -> None:

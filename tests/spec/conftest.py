@@ -98,4 +98,4 @@ def plane(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="session")
 def wasm_module() -> bytes:
     """A plugin that is allowed."""
-    return (Path(__file__).parents[2] / "plugins" / "hello-c" / "hello.wasm").read_bytes()
+    return (Path(__file__).parents[2] / "plugins" / "examples" / "hello-c" / "plugin.wasm").read_bytes()

@@ -23,6 +23,7 @@ PAWL_IMPORT("extism:host/env", "store_u8") void pawl_store_u8(pawl_handle at, pa
 PAWL_IMPORT("extism:host/env", "store_u64") void pawl_store_u64(pawl_handle at, unsigned long long value);
 PAWL_IMPORT("extism:host/env", "input_length") pawl_handle pawl_input_length(void);
 PAWL_IMPORT("extism:host/env", "input_load_u8") pawl_u32 pawl_input_load_u8(pawl_handle at);
+PAWL_IMPORT("extism:host/env", "input_load_u64") unsigned long long pawl_input_load_u64(pawl_handle at);
 PAWL_IMPORT("extism:host/env", "output_set") void pawl_output_set(pawl_handle handle, pawl_handle size);
 PAWL_IMPORT("extism:host/env", "error_set") void pawl_error_set(pawl_handle handle);
 PAWL_IMPORT("extism:host/env", "config_get") pawl_handle pawl_config_get(pawl_handle key);
@@ -74,7 +75,18 @@ static inline void pawl_output(pawl_text text) { pawl_output_set(pawl_give(text)
 /* Fail the task: words, or {"code", "message", "retryable", "retry_after_seconds"} in JSON. */
 static inline void pawl_fail(pawl_text error) { pawl_error_set(pawl_give(error)); }
 
-/* One call of a Pawl op: a JSON envelope {"op", "args"}. Its answer is not looked at. */
+/* One call of a Pawl op: a JSON envelope {"op", "name", "args"}. Copies the answer, {"ok"} or {"error"}, into a buffer;
+ * returns how many bytes it has, which may be more than fit. */
+static inline pawl_u32 pawl_ask(pawl_text request, char *buffer, pawl_u32 room) {
+    pawl_handle question = pawl_give(request), answer = pawl_call(question);
+    pawl_u32 size = (pawl_u32)pawl_length(answer);
+    for (pawl_u32 i = 0; i < size && i < room; i++) buffer[i] = (char)pawl_load_u8(answer + i);
+    pawl_free(question);
+    pawl_free(answer);
+    return size;
+}
+
+/* The same where the answer does not matter: progress, a log line with fields. */
 static inline void pawl_tell(pawl_text request) {
     pawl_handle question = pawl_give(request);
     pawl_free(pawl_call(question));

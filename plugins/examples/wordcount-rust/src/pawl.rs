@@ -1,3 +1,4 @@
+#![allow(dead_code)] // a plugin need not use all of it
 //! Pawl's guest ABI 1 for Rust, with the standard library alone.
 //!
 //! What a plugin works with lies in the host's memory and is reached by handles; data is copied in and out.
@@ -79,18 +80,41 @@ pub fn output(text: &str) {
     unsafe { host::output_set(give(text.as_bytes()), text.len() as u64) }
 }
 
-/// Fails the task once it returns. `code` is UPPER_SNAKE; `message` must need no escaping in JSON.
+/// Text as a JSON string, with its quotes.
+pub fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c < ' ' => quoted.push_str(&format!("\\u{:04x}", c as u32)),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Fails the task once it returns. `code` is UPPER_SNAKE.
 pub fn fail(code: &str, message: &str) {
-    let error = format!("{{\"code\": \"{code}\", \"message\": \"{message}\"}}");
+    let error = format!("{{\"code\": \"{code}\", \"message\": {}}}", quoted(message));
     unsafe { host::error_set(give(error.as_bytes())) }
+}
+
+/// One op of Pawl: a JSON envelope `{op, name, args}`; its answer is `{"ok": ...}` or `{"error": ...}`.
+pub fn call(request: &str) -> String {
+    let question = give(request.as_bytes());
+    let answer = unsafe { host::call(question) };
+    unsafe { host::free(question) };
+    String::from_utf8_lossy(&take(answer)).into_owned()
 }
 
 /// Says how far the task is, 0 to 100.
 pub fn progress(percent: u8) {
-    let request = format!("{{\"op\": \"progress\", \"args\": {{\"percent\": {percent}}}}}");
-    let question = give(request.as_bytes());
-    unsafe {
-        host::free(host::call(question));
-        host::free(question);
-    }
+    call(&format!("{{\"op\": \"progress\", \"args\": {{\"percent\": {percent}}}}}"));
+}
+
+/// Whether somebody wants the task to end.
+pub fn cancel_requested() -> bool {
+    call("{\"op\": \"heartbeat\"}").contains("true")
 }

@@ -2,7 +2,7 @@
  *
  * Shows what most plugins need: parameters, config, a log line, progress, output, and an error that says what is wrong.
  * The config key `greeting` replaces the word. */
-#include "../include/pawl.h"
+#include "pawl.h"
 
 #define ROOM 4096
 

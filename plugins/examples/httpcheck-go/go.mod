@@ -1,0 +1,3 @@
+module example.com/httpcheck-go
+
+go 1.24
