@@ -298,6 +298,8 @@ def _run(
     settings = loaded.settings
     json = settings.logging.format == "json"
     set_up_logging(level=settings.logging.level, json=json)
+    # Else the library writes, in lines of its own, about each header that some stranger sends it.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve(loaded, reread, ready, beside, authentication=authentication))

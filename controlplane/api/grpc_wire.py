@@ -20,6 +20,7 @@ MAX_MESSAGE = 10 * 1024 * 1024
 # No message begins so: 0x1f is field 3 of wire type 7, which does not exist. What begins so is gzip.
 _GZIP = b"\x1f\x8b"
 MAX_METADATA = 16 * 1024
+_METADATA_OVERHEAD = 32  # of each entry, as HTTP/2 counts
 _MAX_CALLS_A_CONNECTION = 1000
 # The names that HTTP's headers have on their way to the pipeline; a test keeps both lists alike.
 READ = frozenset(
@@ -62,13 +63,16 @@ class Limits:
             # Messages come as they were sent, and are inflated here, up to the limit. Only gzip is known.
             ("grpc.per_message_decompression", 0),
             ("grpc.compression_enabled_algorithms_bitset", 0b101),
-            # One bound instead of two: between the library's own it draws lots.
-            ("grpc.max_metadata_size", MAX_METADATA),
-            ("grpc.absolute_max_metadata_size", MAX_METADATA),
+            # One bound instead of two, for between its own the library draws lots; ours, with a reason, is below it. It
+            # holds for those who have acknowledged the server's settings: others may send 16 MiB to be refused by us.
+            ("grpc.max_metadata_size", 2 * MAX_METADATA),
+            ("grpc.absolute_max_metadata_size", 2 * MAX_METADATA),
             ("grpc.max_concurrent_streams", min(self.max_calls, _MAX_CALLS_A_CONNECTION)),
             ("grpc.max_allowed_incoming_connections", self.max_connections),
             ("grpc.keepalive_time_ms", _milliseconds(self.keepalive_seconds)),
             ("grpc.keepalive_timeout_ms", _milliseconds(self.keepalive_timeout_seconds)),
+            # Of the pings that the library sends for its own ends; while one is out it sends none of ours.
+            ("grpc.http2.ping_timeout_ms", _milliseconds(self.keepalive_timeout_seconds)),
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.min_recv_ping_interval_without_data_ms", _milliseconds(self.min_ping_interval_seconds)),
             ("grpc.http2.max_ping_strikes", 2),
@@ -148,11 +152,16 @@ def _too_large(what: str, limit: int) -> Exhausted:
 def metadata_of(pairs: Iterable[tuple[str, str | bytes]]) -> dict[str, str]:
     """What of the metadata the pipeline sees: the same names as of HTTP's headers. The rest is nobody's business here.
 
-    Raises Invalid for one that is there twice or has something else in it than printable ASCII. Not for those of a
-    trace, which the caller's own libraries write: W3C has lists of them joined, and what is malformed not looked at.
+    Raises Exhausted for too much of it, Invalid for one that is there twice or has something else in it than printable
+    ASCII. Not for those of a trace, which the caller's own libraries write: W3C has lists of them joined, and what is
+    malformed not looked at.
     """
     found: dict[str, str] = {}
+    room = MAX_METADATA
     for name, value in pairs:
+        room -= len(name) + len(value) + _METADATA_OVERHEAD
+        if room < 0:
+            raise _too_large("the metadata of this call is too long", MAX_METADATA)
         if name not in READ or not isinstance(value, str):
             continue
         if name in OF_A_TRACE:
