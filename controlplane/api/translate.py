@@ -28,6 +28,7 @@ from controlplane.domain.job_rules import digest_of_reference
 from controlplane.domain.namespace import Namespace
 from controlplane.domain.page import PageRequest, parse_page
 from controlplane.domain.plugin import Grant, Plugin, Signature
+from controlplane.domain.retry import Backoff, RetryRules
 from controlplane.domain.schedule import Kind
 from controlplane.domain.schedule_rules import ScheduleSpec, ScheduleStatus
 from controlplane.engine.jobs import JobDraft
@@ -274,6 +275,7 @@ def config(config: JobConfig) -> job_pb2.JobConfig:
         timeout=config.timeout,
         max_retries=config.max_retries,
         retry_interval=config.retry_interval,
+        retry=_retry(config.retry),
         labels=config.labels,
         wasm=_wasm(config.wasm),
         grace_seconds=config.grace_seconds,
@@ -281,6 +283,18 @@ def config(config: JobConfig) -> job_pb2.JobConfig:
         lost_after_seconds=config.lost_after_seconds,
         on_control_plane_lost=job_pb2.JobConfig.OnControlPlaneLost.Name(int(config.on_control_plane_lost)),
         priority=config.priority,
+    )
+
+
+def _retry(rules: RetryRules) -> job_pb2.RetryRules:
+    return job_pb2.RetryRules(
+        backoff=job_pb2.RetryRules.Backoff.Name(int(rules.backoff)),
+        multiplier=rules.multiplier,
+        max_interval_seconds=rules.max_interval_seconds,
+        jitter=rules.jitter,
+        max_elapsed_seconds=rules.max_elapsed_seconds,
+        retry_on=rules.retry_on,
+        fail_on=rules.fail_on,
     )
 
 
@@ -317,10 +331,22 @@ def _read_config(message: job_pb2.JobConfig) -> JobConfig:
         labels=dict(message.labels),
         wasm=wasm,
         on_control_plane_lost=lost or OnControlPlaneLost.STOP,
+        retry=_read_retry(message.retry),
     )
     if message.executor:
         config = replace(config, executor=message.executor)
     return replace(config, **_given(message, _CONFIG_SETTINGS))
+
+
+def _read_retry(message: job_pb2.RetryRules) -> RetryRules:
+    backoff = read_enum(message.backoff, Backoff, "job.config.retry.backoff")
+    rules = RetryRules(
+        backoff or Backoff.FIXED,
+        jitter=message.jitter,
+        retry_on=tuple(message.retry_on),
+        fail_on=tuple(message.fail_on),
+    )
+    return replace(rules, **_given(message, ("multiplier", "max_interval_seconds", "max_elapsed_seconds")))
 
 
 _CONFIG_SETTINGS = (

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from controlplane.domain.retry import RetryPolicy
+from controlplane.domain.retry import RetryPolicy, RetryRules
 
 
 class JobStatus(IntEnum):
@@ -59,11 +59,12 @@ class JobConfig:
     lost_after_seconds: float = 60.0
     on_control_plane_lost: OnControlPlaneLost = OnControlPlaneLost.STOP
     priority: int = 500
+    retry: RetryRules = field(default_factory=RetryRules)
 
     @property
     def retry_policy(self) -> RetryPolicy:
         """The policy in the units of the middle (microseconds)."""
-        return RetryPolicy(self.max_retries, round(self.retry_interval * 1_000_000), self.max_stalled)
+        return RetryPolicy(self.max_retries, round(self.retry_interval * 1_000_000), self.max_stalled, self.retry)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from controlplane.domain.errors import Violation
 from controlplane.domain.filter import is_storable
 from controlplane.domain.ids import name_problem
 from controlplane.domain.job import JobConfig, JobSpec
+from controlplane.domain.retry import Backoff, RetryRules
 
 EXECUTORS = ("process", "wasm")
 MAX_DESCRIPTION = 4_096
@@ -29,6 +30,8 @@ MAX_OUTPUT_SIZE = 104_857_600
 MIN_TIMEOUT, MAX_TIMEOUT = 0.001, 366 * 86_400.0
 MAX_RETRIES = 1_000
 MAX_RETRY_INTERVAL = 30 * 86_400.0
+MAX_MULTIPLIER = 100.0
+MAX_CODES, MAX_CODE = 50, 64
 MAX_GRACE = 3_600.0
 MAX_STALLED = 1_000
 MIN_LOST_AFTER, MAX_LOST_AFTER = 3.0, 86_400.0
@@ -36,6 +39,7 @@ MAX_PRIORITY = 1_000
 MAX_REFERENCE = 200
 RESERVED_PREFIX = "PAWL_"
 
+_CODE = re.compile(r"[A-Za-z0-9_.*?-]{1,64}")
 _HEX_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -109,10 +113,37 @@ def _config_problems(config: JobConfig, path: str) -> Iterator[Violation]:
     yield from number_problems(config.timeout, f"{path}.timeout", MIN_TIMEOUT, MAX_TIMEOUT)
     yield from number_problems(config.max_retries, f"{path}.max_retries", 0, MAX_RETRIES)
     yield from number_problems(config.retry_interval, f"{path}.retry_interval", 0, MAX_RETRY_INTERVAL)
+    yield from _retry_problems(config.retry, config.retry_interval, f"{path}.retry")
     yield from number_problems(config.grace_seconds, f"{path}.grace_seconds", 0, MAX_GRACE)
     yield from number_problems(config.max_stalled, f"{path}.max_stalled", 0, MAX_STALLED)
     yield from number_problems(config.lost_after_seconds, f"{path}.lost_after_seconds", MIN_LOST_AFTER, MAX_LOST_AFTER)
     yield from number_problems(config.priority, f"{path}.priority", 0, MAX_PRIORITY)
+
+
+def _retry_problems(rules: RetryRules, interval: float, path: str) -> Iterator[Violation]:
+    yield from number_problems(rules.multiplier, f"{path}.multiplier", 1, MAX_MULTIPLIER)
+    yield from number_problems(rules.jitter, f"{path}.jitter", 0, 1)
+    longest, shown = rules.max_interval_seconds, f"{path}.max_interval_seconds"
+    yield from number_problems(longest, shown, 0.001, MAX_RETRY_INTERVAL)
+    if rules.backoff is not Backoff.FIXED and longest < interval <= MAX_RETRY_INTERVAL:
+        yield Violation(shown, f"must be at least the first wait, retry_interval ({interval:g})")
+    if rules.max_elapsed_seconds is not None:
+        yield from number_problems(rules.max_elapsed_seconds, f"{path}.max_elapsed_seconds", 0.001, MAX_TIMEOUT)
+    yield from _code_problems(rules.retry_on, f"{path}.retry_on")
+    yield from _code_problems(rules.fail_on, f"{path}.fail_on")
+
+
+def _code_problems(codes: Sequence[str], path: str) -> Iterator[Violation]:
+    if len(codes) > MAX_CODES:
+        yield Violation(path, f"has {len(codes):,} entries, at most {MAX_CODES} are allowed")
+        return
+    for index, code in enumerate(codes):
+        if not _CODE.fullmatch(code):
+            yield Violation(
+                f"{path}[{index}]",
+                f"is no code: write EXIT_3, SIGNAL_KILL, TIMEOUT or the name of an error, 1 to {MAX_CODE} letters,"
+                " digits, '_', '.' and '-', with '*' and '?' for any",
+            )
 
 
 def _program_problems(config: JobConfig, path: str) -> Iterator[Violation]:

@@ -1,13 +1,49 @@
-"""What follows a failed attempt: the next one, or the end.
+"""What follows a failed attempt: the next one, and when; or the end, and why.
 
-Now: a fixed interval and a number of retries. Other policies become further cases of `after_failure`.
+An attempt's failure has a code (`EXIT_3`, `SIGNAL_KILL`, `TIMEOUT`, `PLUGIN_OUT_OF_MEMORY`, whatever a function's error
+is called). The rules name codes with the wildcards of file names, so that every way of failing is addressed alike.
+Waits are spread by chance that comes from the task's own id: the same failure has the same answer whenever it is asked
+for, and the tasks that one outage failed do not all come back at once.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from fnmatch import fnmatchcase
 
 from controlplane.domain.task import DeadReason, Fail, GiveUp, Lose, Retry, Task
+
+SECOND = 1_000_000
+
+
+class Backoff(IntEnum):
+    """How the waits of a task grow from attempt to attempt."""
+
+    FIXED = 1
+    LINEAR = 2
+    EXPONENTIAL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRules:
+    """How a job's waits grow and which failures are tried again. Durations in seconds.
+
+    `max_interval_seconds` ends the growth. `jitter` is the share of a wait (0 to 1) that chance may take off it.
+    `max_elapsed_seconds` counts from the first start: no attempt begins later. `retry_on`: only these codes are tried
+    again, and they are whatever the work said of them; empty: all. `fail_on`: these never are.
+    """
+
+    backoff: Backoff = Backoff.FIXED
+    multiplier: float = 2.0
+    max_interval_seconds: float = 86_400.0
+    jitter: float = 0.0
+    max_elapsed_seconds: float | None = None
+    retry_on: tuple[str, ...] = ()
+    fail_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +53,7 @@ class RetryPolicy:
     max_retries: int
     interval: int
     max_stalled: int
+    rules: RetryRules = field(default_factory=RetryRules)
 
 
 def after_failure(
@@ -26,20 +63,63 @@ def after_failure(
     token: int,
     at: int,
     started_at: int | None,
+    code: str,
     retryable: bool,
     retry_after: int | None,
 ) -> Retry | Fail:
-    """The transition for an attempt that ended badly at `at`.
+    """The transition for an attempt that ended badly at `at`, with this code.
 
     A task that somebody asked to cancel is not tried again. `retry_after` (microseconds), said by the work itself,
-    wins over the policy's interval. A placement that failed late, while the task waits again, is judged the same way.
+    wins over the policy's wait. A placement that failed late, while the task waits again, is judged the same way.
     """
-    if not retryable:
-        return Fail(token=token, at=at, started_at=started_at, dead_reason=DeadReason.NOT_RETRYABLE)
+
+    def fail(reason: DeadReason) -> Fail:
+        return Fail(token=token, at=at, started_at=started_at, dead_reason=reason)
+
+    if not _may_be_tried_again(policy.rules, code, retryable):
+        return fail(DeadReason.NOT_RETRYABLE)
     if task.cancel_requested or task.attempt > policy.max_retries:
-        return Fail(token=token, at=at, started_at=started_at, dead_reason=DeadReason.RETRIES_EXHAUSTED)
-    wait = policy.interval if retry_after is None else retry_after
-    return Retry(token=token, at=at, started_at=started_at, wake_at=at + wait)
+        return fail(DeadReason.RETRIES_EXHAUSTED)
+    wake_at = at + (wait_before(task, policy) if retry_after is None else retry_after)
+    longest = policy.rules.max_elapsed_seconds
+    first_start = task.started_at or started_at or task.created_at
+    if longest is not None and wake_at > first_start + longest * SECOND:
+        return fail(DeadReason.TIME_EXHAUSTED)
+    return Retry(token=token, at=at, started_at=started_at, wake_at=wake_at)
+
+
+def wait_before(task: Task, policy: RetryPolicy) -> int:
+    """Microseconds between the end of the task's present attempt and the next."""
+    rules = policy.rules
+    wait = _grown(policy.interval, rules, max(task.attempt, 1))
+    return round(wait * (1 - rules.jitter * _chance(task)))
+
+
+def _may_be_tried_again(rules: RetryRules, code: str, retryable: bool) -> bool:
+    if _names(rules.fail_on, code):
+        return False
+    return _names(rules.retry_on, code) if rules.retry_on else retryable
+
+
+def _names(patterns: Iterable[str], code: str) -> bool:
+    return any(fnmatchcase(code, pattern) for pattern in patterns)
+
+
+def _grown(interval: int, rules: RetryRules, attempt: int) -> float:
+    longest = max(interval, rules.max_interval_seconds * SECOND)  # an interval beyond it does not grow
+    if rules.backoff is Backoff.LINEAR:
+        return min(longest, float(interval) * attempt)
+    if rules.backoff is Backoff.EXPONENTIAL and interval:
+        # In logarithms: the hundredth power of what is allowed is no number any more.
+        power = math.log(interval) + (attempt - 1) * math.log(rules.multiplier)
+        return longest if power >= math.log(longest) else interval * rules.multiplier ** (attempt - 1)
+    return float(interval)
+
+
+def _chance(task: Task) -> float:
+    """A number from 0 to 1 (never 1) that is this attempt's own."""
+    digest = hashlib.sha256(f"{task.id}/{task.epoch}/{task.attempt}".encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
 
 
 def after_loss(task: Task, policy: RetryPolicy, why: str) -> Lose | GiveUp:

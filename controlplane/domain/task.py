@@ -70,6 +70,7 @@ class DeadReason(IntEnum):
     RETRIES_EXHAUSTED = 1
     NOT_RETRYABLE = 2
     AGENT_LOST = 3
+    TIME_EXHAUSTED = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,14 +146,13 @@ class Results:
             token=token,
             at=end.finished_at,
             started_at=end.started_at,
+            code=end.error_code or "",
             retryable=retryable,
             retry_after=item.retry_after,
         )
 
     def _finished(self, items: Sequence[Result], verdicts: Sequence[Verdict | Exception]) -> None:
         counted = [item for item, verdict in zip(items, verdicts, strict=True) if verdict is Verdict.COUNTED]
-        self._engine.rates.finished.add(len(counted))
-        self._engine.rates.failed.add(sum(item.end.status is not Status.SUCCEEDED for item in counted))
         self._observe_waits("ends")
         for item in counted:
             if item.end.started_at is not None:

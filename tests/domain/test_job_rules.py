@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from controlplane.domain.job import JobConfig, JobSpec, WasmSpec
 from controlplane.domain.job_rules import MAX_TEXT_BYTES, digest_of_reference, job_problems
+from controlplane.domain.retry import Backoff, RetryRules
 
 HEX = "0123456789abcdef" * 4
 
@@ -50,6 +51,38 @@ def test_numbers_have_bounds_and_both_are_allowed(field: str, least: float, most
     assert found(least) == found(most) == []
     for wrong in (least - 1, most + 1, math.nan, math.inf, -math.inf):
         assert found(wrong) == [f"job.config.{field}"]
+
+
+@pytest.mark.parametrize(
+    ("field", "fine", "wrong"),
+    [
+        ("multiplier", (1.0, 100.0), (0.5, 101.0, math.nan)),
+        ("jitter", (0.0, 1.0), (-0.1, 1.1, math.nan)),
+        ("max_interval_seconds", (30.0, 2_592_000.0), (0.0, 2_592_001.0, math.inf)),
+        ("max_elapsed_seconds", (0.001, 86_400.0), (0.0, -1.0, math.nan)),
+    ],
+)
+def test_the_numbers_of_retries_have_bounds(field: str, fine: tuple[float, ...], wrong: tuple[float, ...]) -> None:
+    def found(value: float) -> list[str]:
+        changes: dict[str, Any] = {field: value}
+        return problems(retry=RetryRules(**changes))
+
+    assert [found(value) for value in fine] == [[]] * len(fine)
+    assert [found(value) for value in wrong] == [[f"job.config.retry.{field}"]] * len(wrong)
+
+
+def test_waits_that_grow_must_have_room_to_grow() -> None:
+    rules = RetryRules(Backoff.LINEAR, max_interval_seconds=5)
+    assert problems(retry=rules, retry_interval=5.0) == []
+    assert problems(retry=rules, retry_interval=6.0) == ["job.config.retry.max_interval_seconds"]
+
+
+def test_codes_of_failures_are_few_and_look_like_codes() -> None:
+    assert problems(retry=RetryRules(retry_on=("EXIT_3", "SIGNAL_*", "app.errors.Broken"), fail_on=("*",))) == []
+    assert problems(retry=RetryRules(retry_on=("",))) == ["job.config.retry.retry_on[0]"]
+    assert problems(retry=RetryRules(fail_on=("fine", "not fine"))) == ["job.config.retry.fail_on[1]"]
+    assert problems(retry=RetryRules(retry_on=("x" * 65,))) == ["job.config.retry.retry_on[0]"]
+    assert problems(retry=RetryRules(fail_on=("x",) * 51)) == ["job.config.retry.fail_on"]
 
 
 @pytest.mark.parametrize("key", ["", "A=B", "A\0", "PAWL_TASK_ID", "pawl_x", "k" * 256])

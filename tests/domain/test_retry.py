@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.domain.retry import RetryPolicy, after_failure, after_loss
+from controlplane.domain.retry import SECOND, Backoff, RetryPolicy, RetryRules, after_failure, after_loss, wait_before
 from controlplane.domain.task import DeadReason, Fail, GiveUp, Lose, Retry, Status, Task, apply
 from tests.domain.test_task import NEW, NOW, RUN, do
 
@@ -15,11 +15,22 @@ RUNNING = do(NEW, *RUN)
 
 
 def failed(
-    one: Task, policy: RetryPolicy = POLICY, *, retryable: bool = True, retry_after: int | None = None
+    one: Task,
+    policy: RetryPolicy = POLICY,
+    *,
+    code: str = "EXIT_1",
+    retryable: bool = True,
+    retry_after: int | None = None,
 ) -> Retry | Fail:
     return after_failure(
-        one, policy, token=one.token, at=NOW, started_at=None, retryable=retryable, retry_after=retry_after
+        one, policy, token=one.token, at=NOW, started_at=None, code=code, retryable=retryable, retry_after=retry_after
     )
+
+
+def waits(rules: RetryRules, *, interval: float = 2.0, attempts: int = 6) -> list[float]:
+    """Seconds before the second, third, ... attempt."""
+    policy = RetryPolicy(100, round(interval * SECOND), 3, rules)
+    return [wait_before(replace(RUNNING, attempt=attempt), policy) / SECOND for attempt in range(1, attempts + 1)]
 
 
 @pytest.mark.parametrize(("attempt", "again"), [(1, True), (2, True), (3, False)])
@@ -81,3 +92,78 @@ def test_the_answer_is_always_a_legal_step_of_a_running_task(
     following = failed(one, RetryPolicy(max_retries, 30, 0), retryable=retryable, retry_after=retry_after)
     after = apply(one, following, NOW).task
     assert (after.status is Status.WAITING_RETRY) == (retryable and attempt <= max_retries)
+
+
+# ---------------------------------------------------------------- waits that grow
+
+
+def test_waits_grow_as_the_rules_say_and_no_further_than_they_allow() -> None:
+    assert waits(RetryRules()) == [2, 2, 2, 2, 2, 2]
+    assert waits(RetryRules(Backoff.LINEAR, max_interval_seconds=9)) == [2, 4, 6, 8, 9, 9]
+    assert waits(RetryRules(Backoff.EXPONENTIAL)) == [2, 4, 8, 16, 32, 64]
+    assert waits(RetryRules(Backoff.EXPONENTIAL, multiplier=3, max_interval_seconds=50)) == [2, 6, 18, 50, 50, 50]
+
+
+def test_an_interval_of_nothing_never_grows() -> None:
+    for backoff in Backoff:
+        assert waits(RetryRules(backoff), interval=0) == [0] * 6
+
+
+def test_a_fixed_wait_may_be_longer_than_where_growth_ends() -> None:
+    assert waits(RetryRules(max_interval_seconds=1), interval=5, attempts=1) == [5]
+
+
+@given(st.sampled_from(Backoff), st.floats(1, 100), st.floats(0.001, 86_400), st.floats(0, 1), st.integers(1, 1001))
+def test_whatever_the_rules_a_wait_is_between_nothing_and_the_longest(
+    backoff: Backoff, multiplier: float, interval: float, jitter: float, attempt: int
+) -> None:
+    rules = RetryRules(backoff, multiplier, jitter=jitter)
+    policy = RetryPolicy(1000, round(interval * SECOND), 3, rules)
+    calm = replace(policy, rules=replace(rules, jitter=0.0))
+    one = replace(RUNNING, attempt=attempt)
+    assert 0 <= wait_before(one, policy) <= wait_before(one, calm) <= 86_400 * SECOND
+
+
+def test_tasks_that_failed_together_do_not_come_back_together() -> None:
+    policy = RetryPolicy(3, 100 * SECOND, 3, RetryRules(jitter=0.5))
+    waited = [wait_before(replace(RUNNING, id=f"task {number}"), policy) / SECOND for number in range(500)]
+    assert all(50 < wait <= 100 for wait in waited)
+    assert sum(wait < 75 for wait in waited) in range(180, 320)
+    assert waited[0] == wait_before(replace(RUNNING, id="task 0"), policy) / SECOND
+
+
+def test_no_attempt_begins_after_the_time_that_all_of_them_have() -> None:
+    policy = RetryPolicy(100, 10 * SECOND, 3, RetryRules(max_elapsed_seconds=60))
+    just = replace(RUNNING, started_at=NOW - 50 * SECOND)
+    assert isinstance(failed(just, policy), Retry)
+    late = failed(replace(just, started_at=NOW - 50 * SECOND - 1), policy)
+    assert isinstance(late, Fail)
+    assert late.dead_reason is DeadReason.TIME_EXHAUSTED
+    assert isinstance(failed(just, policy, retry_after=11 * SECOND), Fail)
+
+
+# ---------------------------------------------------------------- which failures
+
+
+@pytest.mark.parametrize(
+    ("rules", "code", "said", "again"),
+    [
+        (RetryRules(retry_on=("EXIT_75", "SIGNAL_*")), "EXIT_75", True, True),
+        (RetryRules(retry_on=("EXIT_75", "SIGNAL_*")), "SIGNAL_KILL", True, True),
+        (RetryRules(retry_on=("EXIT_75", "SIGNAL_*")), "EXIT_7", True, False),
+        (RetryRules(retry_on=("EXIT_7?",)), "EXIT_7", True, False),
+        (RetryRules(fail_on=("TIMEOUT",)), "TIMEOUT", True, False),
+        (RetryRules(fail_on=("TIMEOUT",)), "EXIT_1", True, True),
+        (RetryRules(fail_on=("TIMEOUT",)), "EXIT_1", False, False),
+        (RetryRules(retry_on=("*",), fail_on=("ValueError",)), "ValueError", True, False),
+        (RetryRules(retry_on=("PLUGIN_*",)), "PLUGIN_OUT_OF_MEMORY", False, True),
+        (RetryRules(retry_on=("exit_1",)), "EXIT_1", True, False),
+    ],
+)
+def test_which_failures_are_tried_again_is_said_by_their_codes(
+    rules: RetryRules, code: str, said: bool, again: bool
+) -> None:
+    following = failed(RUNNING, replace(POLICY, rules=rules), code=code, retryable=said)
+    assert isinstance(following, Retry if again else Fail)
+    if isinstance(following, Fail):
+        assert following.dead_reason is DeadReason.NOT_RETRYABLE

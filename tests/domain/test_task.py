@@ -460,7 +460,14 @@ class History:
     def _transition(self, kind: type[Transition], token: int) -> Transition:
         if kind in (Fail, Retry):
             return after_failure(
-                self.task, POLICY, token=token, at=self.now, started_at=None, retryable=kind is Retry, retry_after=None
+                self.task,
+                POLICY,
+                token=token,
+                at=self.now,
+                started_at=None,
+                code="EXIT_1",
+                retryable=kind is Retry,
+                retry_after=None,
             )
         if kind in (Lose, GiveUp):
             return after_loss(self.task, POLICY, "gone")

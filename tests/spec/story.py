@@ -39,13 +39,23 @@ class Step:
     expect: str = "OK"
 
 
+_RETRY = {"backoff": "EXPONENTIAL", "max_interval_seconds": 600, "jitter": 0.5, "fail_on": ["EXIT_64"]}
+
+
 def _job(memory: Memory, name: str = "report") -> Mapping[str, Any]:
     return {
         "name": name,
         "namespace_id": memory.namespace,
         "description": "Nightly – ünïcode",
         "environment": {"A": "1"},
-        "config": {"cmd": "echo", "args": ["a b", ""], "timeout": 12.5, "max_retries": 2, "labels": {"zone": "x"}},
+        "config": {
+            "cmd": "echo",
+            "args": ["a b", ""],
+            "timeout": 12.5,
+            "max_retries": 2,
+            "labels": {"zone": "x"},
+            "retry": _RETRY,
+        },
     }
 
 
@@ -288,7 +298,9 @@ STORY: tuple[Step, ...] = (
     Step("JobService/DeleteJob", _in(job_pb2.DeleteJobRequest, id="report"), expect="FAILED_PRECONDITION"),
     Step("JobService/DeleteJob", _in(job_pb2.DeleteJobRequest, id="report", cascade="CANCEL")),
     Step("JobService/GetJob", _in(job_pb2.GetJobRequest, id="report"), expect="NOT_FOUND"),
-    Step("KeyService/CreateKey", lambda m: access_pb2.CreateKeyRequest(key=_key(m), request_id=f"k-{m.namespace}"), "key"),
+    Step(
+        "KeyService/CreateKey", lambda m: access_pb2.CreateKeyRequest(key=_key(m), request_id=f"k-{m.namespace}"), "key"
+    ),
     Step("KeyService/CreateKey", lambda m: access_pb2.CreateKeyRequest(key=_key(m)), expect="ALREADY_EXISTS"),
     Step("KeyService/GetKey", lambda m: access_pb2.GetKeyRequest(id=f"ci-{m.namespace}")),
     Step("KeyService/GetKey", lambda m: access_pb2.GetKeyRequest(id=m.id("key"))),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from pawl.client import BlockingClient
-    from pawl.v1.job_pb2 import Job
+    from pawl.v1.job_pb2 import Job, JobConfig
     from pawl.v1.task_pb2 import Task
 
 app = typer.Typer(
@@ -41,6 +41,15 @@ PluginConfig = Annotated[
 Seconds = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help="An attempt may run so long.")]
 Retries = Annotated[int | None, typer.Option(min=0, help="How often a failed attempt is tried again.")]
 Interval = Annotated[float | None, typer.Option(metavar="SECONDS", help="Between an attempt's end and the next.")]
+Backoff = Annotated[str | None, typer.Option(metavar="HOW", help="How the waits grow: fixed, linear or exponential.")]
+MaxInterval = Annotated[float | None, typer.Option(metavar="SECONDS", help="Beyond this no wait grows.")]
+RetryOn = Annotated[
+    list[str] | None,
+    typer.Option("--retry-on", metavar="CODE", help="Only such failures, as EXIT_75 or 'SIGNAL_*'; repeat it."),
+]
+FailOn = Annotated[
+    list[str] | None, typer.Option("--fail-on", metavar="CODE", help="Never such failures, as TIMEOUT; repeat it.")
+]
 Grace = Annotated[float | None, typer.Option("--grace", metavar="SECONDS", help="Between TERM and KILL.")]
 Priority = Annotated[int | None, typer.Option(min=0, max=1000, help="0 to 1000, higher first.")]
 
@@ -61,6 +70,10 @@ def create(
     timeout: Seconds = None,
     max_retries: Retries = None,
     retry_interval: Interval = None,
+    retry_backoff: Backoff = None,
+    retry_max_interval: MaxInterval = None,
+    retry_on: RetryOn = None,
+    fail_on: FailOn = None,
     grace: Grace = None,
     priority: Priority = None,
     disabled: Annotated[bool, typer.Option("--disabled", help="Make no tasks yet.")] = False,
@@ -69,7 +82,7 @@ def create(
     session = Session.of(context)
     job, _ = _described(
         name, program, description, executor, cwd, env, label, plugin, entry, config, timeout, max_retries,
-        retry_interval, grace, priority,
+        retry_interval, retry_backoff, retry_max_interval, retry_on, fail_on, grace, priority,
     )  # fmt: skip
     if not program and not plugin and executor is None:
         raise typer.BadParameter("say what to run: `-- PROGRAM ARG...`, or --plugin", param_hint="PROGRAM")
@@ -95,6 +108,10 @@ def update(
     timeout: Seconds = None,
     max_retries: Retries = None,
     retry_interval: Interval = None,
+    retry_backoff: Backoff = None,
+    retry_max_interval: MaxInterval = None,
+    retry_on: RetryOn = None,
+    fail_on: FailOn = None,
     grace: Grace = None,
     priority: Priority = None,
     new_name: Annotated[str | None, typer.Option("--name", help="Its new name.")] = None,
@@ -103,7 +120,7 @@ def update(
     session = Session.of(context)
     job, mask = _described(
         new_name, program, description, executor, cwd, env, label, plugin, entry, config, timeout, max_retries,
-        retry_interval, grace, priority,
+        retry_interval, retry_backoff, retry_max_interval, retry_on, fail_on, grace, priority,
     )  # fmt: skip
     if not mask:
         raise typer.BadParameter("nothing to change: give at least one option")
@@ -118,7 +135,8 @@ def update(
 def _described(
     name: str | None, program: list[str] | None, description: str | None, executor: str | None, cwd: str | None,
     env: list[str] | None, label: list[str] | None, plugin: str | None, entry: str | None, config: list[str] | None,
-    timeout: float | None, max_retries: int | None, retry_interval: float | None, grace: float | None,
+    timeout: float | None, max_retries: int | None, retry_interval: float | None, retry_backoff: str | None,
+    retry_max_interval: float | None, retry_on: list[str] | None, fail_on: list[str] | None, grace: float | None,
     priority: int | None,
 ) -> tuple[Job, list[str]]:  # fmt: skip
     """The job that the options describe, and which of its fields they speak of."""
@@ -140,6 +158,10 @@ def _described(
         "config.timeout": timeout,
         "config.max_retries": max_retries,
         "config.retry_interval": retry_interval,
+        "config.retry.backoff": None if retry_backoff is None else _backoff(retry_backoff),
+        "config.retry.max_interval_seconds": retry_max_interval,
+        "config.retry.retry_on": retry_on or None,
+        "config.retry.fail_on": fail_on or None,
         "config.grace_seconds": grace,
         "config.priority": priority,
     }
@@ -147,6 +169,14 @@ def _described(
     for path in mask:
         _put(job, path, values[path])
     return job, mask
+
+
+def _backoff(word: str) -> int:
+    from pawl.v1.job_pb2 import RetryRules
+
+    if word.upper() not in ("FIXED", "LINEAR", "EXPONENTIAL"):
+        raise typer.BadParameter(f"{word!r} is not fixed, linear or exponential", param_hint="--retry-backoff")
+    return RetryRules.Backoff.Value(word.upper())
 
 
 def _put(message: object, path: str, value: object) -> None:
@@ -287,6 +317,17 @@ def _told(session: Session, job: Job, done: str) -> None:
     show.answer(session, job, _card(session, job))
 
 
+def _retries(config: JobConfig) -> str | None:
+    if not config.max_retries:
+        return None
+    rules, word = config.retry, ""
+    if rules.backoff not in (rules.UNSPECIFIED, rules.FIXED):
+        word = f", growing ({rules.Backoff.Name(rules.backoff).lower()}) to {rules.max_interval_seconds:g} s"
+    only = f"; only on {', '.join(rules.retry_on)}" if rules.retry_on else ""
+    never = f"; never on {', '.join(rules.fail_on)}" if rules.fail_on else ""
+    return f"{config.max_retries}, {config.retry_interval:g} s apart{word}{only}{never}"
+
+
 def _runs(job: Job) -> str:
     from pawl.cli import show
 
@@ -312,7 +353,7 @@ def _card(session: Session, job: Job) -> RenderableType:
             ("environment", show.words({**job.environment, **config.environment})),
             ("labels", show.words(config.labels)),
             ("timeout", f"{config.timeout:g} s" if config.HasField("timeout") else None),
-            ("retries", f"{config.max_retries}, {config.retry_interval:g} s apart" if config.max_retries else None),
+            ("retries", _retries(config)),
             ("priority", str(config.priority) if config.HasField("priority") else None),
             ("revision", str(job.revision)),
             ("created", show.when(session, job, "created_at")),

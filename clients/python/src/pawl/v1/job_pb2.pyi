@@ -60,7 +60,7 @@ class Job(_message.Message):
     def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., environment: _Optional[_Mapping[str, str]] = ..., config: _Optional[_Union[JobConfig, _Mapping]] = ..., status: _Optional[_Union[Job.Status, str]] = ..., enabled: bool = ..., revision: _Optional[int] = ..., version: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class JobConfig(_message.Message):
-    __slots__ = ("executor", "cmd", "args", "cwd", "environment", "capture_output", "max_output_size", "timeout", "max_retries", "retry_interval", "labels", "wasm", "grace_seconds", "max_stalled", "lost_after_seconds", "on_control_plane_lost", "priority")
+    __slots__ = ("executor", "cmd", "args", "cwd", "environment", "capture_output", "max_output_size", "timeout", "max_retries", "retry_interval", "labels", "wasm", "grace_seconds", "max_stalled", "lost_after_seconds", "on_control_plane_lost", "priority", "retry")
     class OnControlPlaneLost(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNSPECIFIED: _ClassVar[JobConfig.OnControlPlaneLost]
@@ -100,6 +100,7 @@ class JobConfig(_message.Message):
     LOST_AFTER_SECONDS_FIELD_NUMBER: _ClassVar[int]
     ON_CONTROL_PLANE_LOST_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    RETRY_FIELD_NUMBER: _ClassVar[int]
     executor: str
     cmd: str
     args: _containers.RepeatedScalarFieldContainer[str]
@@ -117,7 +118,36 @@ class JobConfig(_message.Message):
     lost_after_seconds: float
     on_control_plane_lost: JobConfig.OnControlPlaneLost
     priority: int
-    def __init__(self, executor: _Optional[str] = ..., cmd: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., cwd: _Optional[str] = ..., environment: _Optional[_Mapping[str, str]] = ..., capture_output: bool = ..., max_output_size: _Optional[int] = ..., timeout: _Optional[float] = ..., max_retries: _Optional[int] = ..., retry_interval: _Optional[float] = ..., labels: _Optional[_Mapping[str, str]] = ..., wasm: _Optional[_Union[WasmConfig, _Mapping]] = ..., grace_seconds: _Optional[float] = ..., max_stalled: _Optional[int] = ..., lost_after_seconds: _Optional[float] = ..., on_control_plane_lost: _Optional[_Union[JobConfig.OnControlPlaneLost, str]] = ..., priority: _Optional[int] = ...) -> None: ...
+    retry: RetryRules
+    def __init__(self, executor: _Optional[str] = ..., cmd: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., cwd: _Optional[str] = ..., environment: _Optional[_Mapping[str, str]] = ..., capture_output: bool = ..., max_output_size: _Optional[int] = ..., timeout: _Optional[float] = ..., max_retries: _Optional[int] = ..., retry_interval: _Optional[float] = ..., labels: _Optional[_Mapping[str, str]] = ..., wasm: _Optional[_Union[WasmConfig, _Mapping]] = ..., grace_seconds: _Optional[float] = ..., max_stalled: _Optional[int] = ..., lost_after_seconds: _Optional[float] = ..., on_control_plane_lost: _Optional[_Union[JobConfig.OnControlPlaneLost, str]] = ..., priority: _Optional[int] = ..., retry: _Optional[_Union[RetryRules, _Mapping]] = ...) -> None: ...
+
+class RetryRules(_message.Message):
+    __slots__ = ("backoff", "multiplier", "max_interval_seconds", "jitter", "max_elapsed_seconds", "retry_on", "fail_on")
+    class Backoff(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        UNSPECIFIED: _ClassVar[RetryRules.Backoff]
+        FIXED: _ClassVar[RetryRules.Backoff]
+        LINEAR: _ClassVar[RetryRules.Backoff]
+        EXPONENTIAL: _ClassVar[RetryRules.Backoff]
+    UNSPECIFIED: RetryRules.Backoff
+    FIXED: RetryRules.Backoff
+    LINEAR: RetryRules.Backoff
+    EXPONENTIAL: RetryRules.Backoff
+    BACKOFF_FIELD_NUMBER: _ClassVar[int]
+    MULTIPLIER_FIELD_NUMBER: _ClassVar[int]
+    MAX_INTERVAL_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    JITTER_FIELD_NUMBER: _ClassVar[int]
+    MAX_ELAPSED_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    RETRY_ON_FIELD_NUMBER: _ClassVar[int]
+    FAIL_ON_FIELD_NUMBER: _ClassVar[int]
+    backoff: RetryRules.Backoff
+    multiplier: float
+    max_interval_seconds: float
+    jitter: float
+    max_elapsed_seconds: float
+    retry_on: _containers.RepeatedScalarFieldContainer[str]
+    fail_on: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, backoff: _Optional[_Union[RetryRules.Backoff, str]] = ..., multiplier: _Optional[float] = ..., max_interval_seconds: _Optional[float] = ..., jitter: _Optional[float] = ..., max_elapsed_seconds: _Optional[float] = ..., retry_on: _Optional[_Iterable[str]] = ..., fail_on: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class WasmConfig(_message.Message):
     __slots__ = ("plugin", "entry", "config")

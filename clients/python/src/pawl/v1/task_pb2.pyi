@@ -136,10 +136,12 @@ class DeadLetter(_message.Message):
         RETRIES_EXHAUSTED: _ClassVar[DeadLetter.Reason]
         NOT_RETRYABLE: _ClassVar[DeadLetter.Reason]
         AGENT_LOST: _ClassVar[DeadLetter.Reason]
+        TIME_EXHAUSTED: _ClassVar[DeadLetter.Reason]
     UNSPECIFIED: DeadLetter.Reason
     RETRIES_EXHAUSTED: DeadLetter.Reason
     NOT_RETRYABLE: DeadLetter.Reason
     AGENT_LOST: DeadLetter.Reason
+    TIME_EXHAUSTED: DeadLetter.Reason
     def __init__(self) -> None: ...
 
 class TaskError(_message.Message):
