@@ -26,7 +26,18 @@ if TYPE_CHECKING:
 
 # What only grows. `total_connections` loses its prefix, since Prometheus adds one of its own.
 COUNTERS = frozenset(
-    {"total_connections", "messages_in", "messages_out", "bytes_in", "bytes_out", "refused", "takeovers"}
+    {
+        "bytes_in",
+        "bytes_out",
+        "messages_in",
+        "messages_out",
+        "process_cpu_seconds",
+        "refused",
+        "spans_dropped",
+        "spans_exported",
+        "takeovers",
+        "total_connections",
+    }
 )
 
 _PREFIXES = ((system_pb2.SystemMetrics, "pawl_"), (system_pb2.GatewayStats, "pawl_gateway_"))
@@ -55,7 +66,7 @@ class Exposition(Collector):
             for field in message.DESCRIPTOR.fields:
                 yield _family(prefix, field.name, getattr(message, field.name), self._helps[prefix][field.name])
         for what, count in self._system.totals().items():
-            words = {"new": "were created", "finished": "ended", "failed": "ended otherwise than well"}[what]
+            words = {"new": "were created", "finished": "ended", "failed": "failed for good"}[what]
             counter = CounterMetricFamily(f"pawl_{what}_tasks", f"Tasks that {words}, since the start of this process.")
             counter.add_metric([], count)
             yield counter

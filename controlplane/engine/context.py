@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from controlplane.domain.task import Status
 from controlplane.store import Store
 from controlplane.store.restored import Restored
 from controlplane.store.wakeup import Wakeups
@@ -32,23 +34,26 @@ class Clock:
 
 
 class Rate:
-    """How many a second, over the last minute: a ring of seconds, so that counting costs nothing."""
+    """How many a second, over the last minute: a ring of seconds, so that counting costs nothing. From any thread."""
 
     def __init__(self) -> None:
         self.total = 0
+        self._lock = threading.Lock()
         self._seconds = [0] * 60
         self._last = int(time.monotonic())
 
     def add(self, count: int) -> None:
         """Count so many now."""
-        self._turn()
-        self.total += count
-        self._seconds[self._last % 60] += count
+        with self._lock:
+            self._turn()
+            self.total += count
+            self._seconds[self._last % 60] += count
 
     def per_second(self) -> float:
         """The mean over the last minute."""
-        self._turn()
-        return sum(self._seconds) / 60
+        with self._lock:
+            self._turn()
+            return sum(self._seconds) / 60
 
     def _turn(self) -> None:
         now = int(time.monotonic())
@@ -59,11 +64,16 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What the figures of the system are made of."""
+    """What the figures of the system are made of: tasks, not attempts."""
 
     created: Rate = field(default_factory=Rate)
     finished: Rate = field(default_factory=Rate)
     failed: Rate = field(default_factory=Rate)
+
+    def ended(self, statuses: Sequence[Status]) -> None:
+        """Tasks have ended, each in one of these."""
+        self.finished.add(len(statuses))
+        self.failed.add(sum(status is Status.FAILED for status in statuses))
 
 
 @dataclass(slots=True)
@@ -91,3 +101,6 @@ class Engine:
     seen: Seen = field(default_factory=Seen)
     tracing: Tracing = field(default_factory=Tracing)
     request_ids_kept: int = 24 * 3_600_000_000
+
+    def __post_init__(self) -> None:
+        self.store.on_ended = self.rates.ended

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -21,7 +21,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from controlplane.domain.errors import PawlError, Unavailable
-from controlplane.store import dialect
+from controlplane.domain.task import Status
+from controlplane.store import dialect, ended
 from controlplane.store.filelock import FileLock
 from controlplane.store.files import StoreFiles
 from controlplane.store.tables import PARTITIONED
@@ -47,6 +48,7 @@ class Store:
         self.is_sqlite = self.url.startswith("sqlite")
         self.commit_seconds: deque[float] = deque(maxlen=1000)
         self.measures = Measures()
+        self.on_ended: Callable[[Sequence[Status]], None] = lambda _: None  # told on the thread that has committed
         self.repeated = 0  # transactions that a deadlock or a serialisation failure had begin again
         self._tell_at = 0.0
         self._pool_size = pool_size
@@ -169,8 +171,12 @@ class Store:
         for attempt in range(1, TRANSIENT_TRIES + 1):
             began = time.perf_counter()
             try:
-                with engine.connect() as connection, connection.begin():
-                    result = function(connection, *args, **kwargs)
+                with engine.connect() as connection:
+                    ended.begin(connection)
+                    with connection.begin():
+                        result = function(connection, *args, **kwargs)
+                    if statuses := ended.taken(connection):
+                        self.on_ended(statuses)
                 if engine is self._writer:
                     seconds = time.perf_counter() - began
                     self.commit_seconds.append(seconds)

@@ -30,7 +30,7 @@ from controlplane.domain.task import (
     Task,
     Unready,
 )
-from controlplane.store import dialect, outputs
+from controlplane.store import dialect, ended, outputs
 from controlplane.store.lanes import Lanes
 from controlplane.store.namespaces import is_task_of
 from controlplane.store.query import Listing, Tags
@@ -212,6 +212,7 @@ def save_many(
         _record_row(step.task, effect) for step in after for effect in step.effects if isinstance(effect, Record)
     ]
     dialect.insert_rows(connection, task_transition, records)
+    ended.note(connection, steps)
 
 
 _CHANGING = (

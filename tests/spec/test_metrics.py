@@ -4,9 +4,12 @@ import queue
 import time
 from typing import Any
 
+import grpc
+import pytest
 from pawl.v1 import agent_pb2, agent_pb2_grpc, system_pb2
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.spec import exposition
 from tests.spec.conftest import Plane
 
 
@@ -31,6 +34,42 @@ def test_every_figure_of_the_api_is_in_the_exposition(plane: Plane) -> None:
         assert f"pawl_{field.name}" in found
     for field in system_pb2.GatewayStats.DESCRIPTOR.fields:
         assert f"pawl_gateway_{field.name.removeprefix('total_')}" in found
+
+
+@pytest.mark.parametrize("round", ["before", "after refused calls"])
+def test_the_exposition_is_clean_and_what_callers_send_makes_no_series(plane: Plane, round: str) -> None:
+    if round != "before":
+        for number in range(20):
+            plane.rest.client.get(f"/api/v1/nowhere-{number}")
+            plane.rest.client.get(f"/api/v1/jobs/no-such-{number}")
+            plane.rest.client.request("BREW", f"/pot-{number}")
+            with pytest.raises(grpc.RpcError):
+                plane.grpc.channel.unary_unary(f"/pawl.v1.Nothing/Method{number}")(b"", timeout=5)
+            with pytest.raises(grpc.RpcError):
+                plane.grpc.channel.unary_unary("/pawl.v1.JobService/GetJob")(b"\xff\xff", timeout=5)
+    found = exposition.read(plane.rest.client)
+    assert sum(len(one.samples) for one in found.values()) < 2_000
+    if round != "before":
+        calls = found["pawl_calls"]
+        assert calls.total("_total", method="pawl.v1.JobService/GetJob", code="NOT_FOUND", front="rest") >= 20
+        assert calls.total("_total", method="pawl.v1.JobService/GetJob", code="INVALID_ARGUMENT", front="grpc") >= 20
+        assert calls.total("_total", method="none", front="rest") >= 20
+
+
+def test_every_call_is_counted_once_and_timed(plane: Plane) -> None:
+    of = {"method": "pawl.v1.NamespaceService/GetNamespace", "code": "OK", "front": "rest"}
+
+    def counted() -> tuple[float, float, float]:
+        found = exposition.read(plane.rest.client)
+        seconds = found["pawl_call_seconds"]
+        return found["pawl_calls"].total("_total", **of), seconds.total("_count", **of), seconds.total("_sum", **of)
+
+    before = counted()
+    for _ in range(5):
+        assert plane.rest.client.get("/api/v1/namespaces/default").status_code == 200
+    after = counted()
+    assert (after[0] - before[0], after[1] - before[1]) == (5, 5)
+    assert 0 < after[2] - before[2] < 5
 
 
 def test_both_places_count_the_same_tasks(plane: Plane) -> None:

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from agent.executors.process import DEFAULT_PATH
+from tests.spec import exposition
 from tests.spec.conftest import end, serving, start_agent
 
 DEADLINE = 30.0
@@ -85,6 +86,16 @@ def test_figures_count_what_was_done_and_what_runs(rest: Rest) -> None:
     assert metrics["created_per_second"] > 0
     assert metrics["finished_per_second"] > metrics["failed_per_second"] > 0
 
+    served = exposition.read(rest.client)
+    assert served["pawl_task_run_seconds"].total("_count", status="SUCCEEDED") == 2
+    assert served["pawl_task_run_seconds"].total("_count", status="FAILED") == 1
+    assert served["pawl_task_wait_seconds"].value("_count") == 4
+    assert served["pawl_task_placing_seconds"].value("_count") == 4
+    assert served["pawl_commit_seconds"].value("_count") >= 4
+    assert served["pawl_commit_batch_items"].value("_sum", writer="create tasks") == 4
+    assert served["pawl_commit_batch_items"].value("_sum", writer="finish tasks") == 3
+    assert [served[f"pawl_{what}_tasks"].value("_total") for what in ("new", "finished", "failed")] == [4, 3, 1]
+
     stats = eventually(lambda: rest.get("/gateway/stats"), lambda one: one["unacknowledged"] == "0")
     assert (stats["agents_online"], stats["streams_open"], stats["total_connections"]) == (1, 1, "1")
     assert (stats["refused"], stats["takeovers"]) == ("0", "0")
@@ -101,6 +112,41 @@ def test_figures_count_what_was_done_and_what_runs(rest: Rest) -> None:
     rest.reaches(running, "CANCELLED")
     page = rest.post("/tasks/page", {"filter": {"status": {"eq": 10}}, "page": {"page": 1, "page_size": 20}})
     assert (page["data"], page["total"]) == ([], 0)
+
+
+def test_every_figure_is_true(rest: Rest) -> None:
+    rest.post("/jobs", {"name": "tries", "config": {"cmd": "false", "max_retries": 2, "retry_interval": 0.01}})
+    rest.post("/jobs", {"name": "nowhere", "config": {"cmd": "true", "labels": {"planet": "mars"}}})
+    rest.post("/schedules", {"name": "later", "job_id": "tries", "kind": "INTERVAL", "interval_seconds": 3600})
+    hungry = "import time\nkept = bytearray(80_000_000)\nwhile time.process_time() < 0.3: pass"
+    rest.post("/jobs", {"name": "hungry", "config": {"cmd": "python", "args": ["-S", "-c", hungry]}})
+    fed = rest.run("hungry")
+    tried, waiting, given_up = rest.run("tries"), rest.run("nowhere"), rest.run("nowhere")
+    rest.reaches(tried, "FAILED")
+    rest.post(f"/tasks/{given_up}/cancel", {})
+    rest.reaches(fed, "SUCCEEDED")
+    (instance,) = rest.post("/task-instances/query", {"filter": {"task_id": {"eq": fed}}})["data"]
+    used = instance["metrics"]
+    assert used["user_cpu_seconds"] + used["system_cpu_seconds"] >= 0.3
+    assert used["wall_seconds"] >= 0.3
+    assert 80_000_000 < int(used["peak_memory_bytes"]) < 400_000_000
+
+    said = eventually(lambda: rest.get("/system/metrics"), lambda one: one["tasks"].get("CANCELLED") == "1")
+    assert said["tasks"] == {"SUCCEEDED": "1", "FAILED": "1", "CANCELLED": "1", "PENDING": "1"}
+    # Tasks, not attempts: three tries of one are one that ended.
+    assert [said[f"{what}_per_second"] * 60 for what in ("created", "finished", "failed")] == [4, 3, 1]
+    assert (said["ready"], said["schedules_active"], said["schedule_lag_seconds"]) == ("1", "1", 0)
+    assert said["oldest_ready_seconds"] > 0
+    assert rest.get(f"/tasks/{waiting}")["status"] == "PENDING"
+    assert 0 < said["commit_seconds_p50"] <= said["commit_seconds_p99"] < 60
+    assert said["process_cpu_seconds"] > 0
+    assert int(said["process_memory_bytes"]) > 10_000_000
+    assert 0 <= said["oldest_beat_seconds"] < 60
+    for nothing in ("results_waiting", "spool_bytes", "log_bytes", "writes_waiting", "spans_exported", "spans_dropped"):
+        assert said[nothing] == "0", nothing
+    served = exposition.read(rest.client)
+    assert served["pawl_task_run_seconds"].total("_count", status="FAILED") == 3
+    assert [served[f"pawl_{what}_tasks"].value("_total") for what in ("new", "finished", "failed")] == [4, 3, 1]
 
 
 def test_a_python_script_imports_from_the_pythonpath_of_its_job(rest: Rest, tmp_path: Path) -> None:

@@ -1,0 +1,34 @@
+"""Tasks that a transaction ends: noted while it is written, told when it is committed.
+
+The only way of a task to its end is `tasks.save_many`, so nothing is forgotten here; and what is rolled back, or begun
+again after a deadlock, was never counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import Connection
+
+from controlplane.domain.task import Status, Step, Task
+
+_KEY: Final = "pawl_ended"
+
+
+def begin(connection: Connection) -> None:
+    """A transaction begins: what one before it left on this connection is not its."""
+    connection.info.pop(_KEY, None)
+
+
+def note(connection: Connection, steps: Sequence[tuple[Task, Step]]) -> None:
+    """Of these steps, each with the task before it, remember those that end one."""
+    found = [step.task.status for before, step in steps if step.task.is_final and not before.is_final]
+    if found:
+        connection.info.setdefault(_KEY, []).extend(found)
+
+
+def taken(connection: Connection) -> Sequence[Status]:
+    """It is committed: how its tasks have ended."""
+    found: Sequence[Status] = connection.info.pop(_KEY, ())
+    return found
