@@ -144,7 +144,7 @@ async def test_a_caller_who_cancels_or_runs_out_of_time_cancels_the_handler(serv
     call.cancel()
     assert await ended.get() == "cancelled"
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await served.get(text="late", timeout=0.05)
+        await served.get(text="late", timeout=0.5)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert await ended.get() == "late"
 
