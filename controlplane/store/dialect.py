@@ -305,14 +305,43 @@ def one_of(connection: Connection, column: sa.Column[Any], ids: Sequence[str]) -
     return column == sa.any_(array)
 
 
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Where one index has rows one after the other: those with the same value in `column`, by their `key`. What is
+    asked for begins after `after`, if that is not None.
+    """
+
+    column: sa.ColumnElement[Any]
+    key: sa.ColumnElement[Any]
+    descending: bool
+    after: sa.ColumnElement[Any] | None = None
+
+    def of(self, connection: Connection, rows: sa.Select[Any], value: sa.ColumnElement[Any]) -> sa.Select[Any]:
+        """Those of the rows that have the value, in the order of the key.
+
+        PostgreSQL, told that the column equals the value, takes any index over the key alone for a good way and walks
+        it until it has met enough such rows, which may be the whole table: it believes that they lie scattered. Told
+        of a range, and of an order that begins with the column, it has no other index to read than that of the lanes.
+        """
+        order = [self.key.desc() if self.descending else self.key.asc()]
+        if not is_postgres(connection):
+            rows = rows.where(self.column == value)
+            if self.after is not None:
+                rows = rows.where(self.key < self.after if self.descending else self.key > self.after)
+            return rows.order_by(*order)
+        column, descending = self.column, self.descending
+        first = column <= value if descending else column >= value
+        if self.after is not None:
+            here, there = sa.tuple_(column, self.key), sa.tuple_(value, self.after)
+            first = here < there if descending else here > there
+        rows = rows.where(first, column >= value if descending else column <= value)
+        return rows.order_by(column.desc() if descending else column.asc(), *order)
+
+
 def from_each(
-    connection: Connection,
-    values: Sequence[int | str],
-    narrow: sa.Select[Any],
-    column: sa.ColumnElement[Any],
-    key: sa.ColumnElement[Any],
+    connection: Connection, values: Sequence[int | str], narrow: sa.Select[Any], lane: Lane, key: sa.ColumnElement[Any]
 ) -> sa.Select[Any]:
-    """What `narrow` (a SELECT of the key, with an order and a limit) gives for each value of the column, all together.
+    """What `narrow` (a SELECT of the key, with a limit) gives for each value of the lane's column, all together.
 
     The values travel as one parameter, so that the statement is the same for any number of them. PostgreSQL repeats a
     subquery for each row of another (LATERAL). SQLite does not know that, but repeats what stands behind IN.
@@ -320,14 +349,14 @@ def from_each(
     if is_postgres(connection):
         kind = sa.Text if isinstance(values[0], str) else sa.BigInteger
         given = sa.func.unnest(sa.bindparam(None, list(values), type_=sa.ARRAY(kind)))
-        lane = given.table_valued(sa.column("value", kind), name="lane").render_derived(name="lane")
-        found = narrow.where(column == lane.c.value).correlate(lane).lateral("found")
-        return sa.select(found.c[0].label("id")).select_from(lane.join(found, sa.true()))
-    lane = sa.func.json_each(json.dumps(list(values))).table_valued(sa.column("value", column.type), name="lane")
+        each = given.table_valued(sa.column("value", kind), name="lane").render_derived(name="lane")
+        found = lane.of(connection, narrow, each.c.value).correlate(each).lateral("found")
+        return sa.select(found.c[0].label("id")).select_from(each.join(found, sa.true()))
+    each = sa.func.json_each(json.dumps(list(values))).table_valued(sa.column("value", lane.column.type), name="lane")
     rows = key.table.alias("of_lane")
-    found_here = narrow.where(column == lane.c.value).correlate(lane)
+    found_here = lane.of(connection, narrow, each.c.value).correlate(each)
     own = rows.c[key.name]
-    return sa.select(own.label("id")).select_from(lane.join(rows, own.in_(found_here)))
+    return sa.select(own.label("id")).select_from(each.join(rows, own.in_(found_here)))
 
 
 def keyed(

@@ -17,7 +17,7 @@ from sqlalchemy.types import TypeEngine
 
 from controlplane.domain.filter import AnyOf, Condition, Kind, Op, OrderTerm, Scalar
 from controlplane.domain.page import REACH, PageRequest, Position, read_token, write_token
-from controlplane.store.dialect import Id, bytewise, from_each
+from controlplane.store.dialect import Id, Lane, bytewise, from_each
 from controlplane.store.lanes import Lanes, Split, split
 
 # Values travel in the widest type of their kind: a bound as narrow as a SMALLINT column would refuse 40000 with an
@@ -132,16 +132,17 @@ def _in_lanes(
     request: PageRequest,
 ) -> tuple[Select[Any], Select[Any]]:
     """The same question by lanes: what matches, and what the page shows of it."""
-    base, lane, lane_key = _laned(connection, listing, parts, key)
-    matching = base if parts.whole else base.where(lane.in_(parts.values))
+    base, column, lane_key = _laned(connection, listing, parts, key)
+    after = None if position is None else _bound(position[0], key.kind)
+    lane = Lane(column, lane_key.plain, key.descending, after)
+    matching = base if parts.whole else base.where(column.in_(parts.values))
     if len(parts.values) <= 1:
-        return matching, _part(matching, [lane_key], position, request)
+        value = sa.literal(next(iter(parts.values), None), column.type)
+        single = lane.of(connection, base, value).limit(request.size + 1)
+        return matching, single.offset(request.offset or None)
     # Only ids, as many from each lane as the page could show; then the rows of those that it does show.
     narrow = base.with_only_columns(lane_key.plain.label("id"), maintain_column_froms=True)
-    if position is not None:
-        narrow = narrow.where(_after(position, [lane_key]))
-    narrow = narrow.order_by(lane_key.ordering()).limit(request.offset + request.size + 1)
-    merged = from_each(connection, parts.values, narrow, lane, key.plain)
+    merged = from_each(connection, parts.values, narrow.limit(request.offset + request.size + 1), lane, key.plain)
     order: ColumnElement[Any] = sa.desc("id") if key.descending else sa.asc("id")
     shown = merged.order_by(order).limit(request.size + 1).offset(request.offset or None).subquery()
     return matching, listing.select.where(key.plain.in_(sa.select(shown.c.id))).order_by(key.ordering())
