@@ -541,3 +541,20 @@ async def test_a_plugin_that_nobody_has_fails_by_name(plane: ScriptedControlPlan
             begins(), says(assign(work(1, "", executor="wasm", wasm=config))), hears("finished", 1)
         )
     assert (done.status, done.error.code, done.error.retryable) == (Status.FAILED, "PLUGIN_NOT_FOUND", False)
+
+
+async def test_a_sign_of_life_says_what_waits_for_the_control_plane(
+    plane: ScriptedControlPlane, tmp_path: Path
+) -> None:
+    async with running_agent(plane, tmp_path, agent__heartbeat_interval=0.05):
+        await plane.play(begins(), hears("heartbeat"))
+        plane.acks = False
+        await plane.play(says(assign(shell(1, "echo a result"))), hears("finished", 1))
+        while not (said := (await plane.play(hears("heartbeat")))[-1].metrics).results_waiting:
+            pass
+        assert (said.results_waiting, said.spool_bytes > 0) == (1, True)
+        assert 0 < said.memory_used_bytes < said.memory_total_bytes
+        plane.acks = True
+        await plane.play(acks())
+        while (await plane.play(hears("heartbeat")))[-1].metrics.results_waiting:
+            pass
