@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.postgres import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 UNTRACKED = {"build", "dist", "__pycache__", "node_modules"}
 FENCE = re.compile(r"^```(?P<info>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -31,9 +33,12 @@ def pages() -> list[Path]:
     return sorted(found)
 
 
-def runnable() -> list[Path]:
-    """Pages with commands that must work."""
-    return [page for page in pages() if "```bash run" in page.read_text()]
+DEV, SERVER = "bash run", "bash run server"
+
+
+def runnable(info: str) -> list[Path]:
+    """Pages with commands that must work: beside a `pawl dev`, or with the server that they start themselves."""
+    return [page for page in pages() if f"```{info}\n" in page.read_text()]
 
 
 @dataclass(frozen=True)
@@ -44,40 +49,60 @@ class Block:
     printed: str
 
 
-def blocks(page: Path) -> list[Block]:
+def blocks(page: Path, info: str) -> list[Block]:
     """The commands of a page in order."""
     fences = list(FENCE.finditer(page.read_text()))
     found = []
     for fence, after in zip(fences, [*fences[1:], None], strict=True):
-        if fence["info"] == "bash run":
+        if fence["info"] == info:
             printed = after["text"] if after is not None and after["info"] == "text" else ""
             found.append(Block(fence["text"], printed))
     return found
 
 
 @pytest.mark.timeout(150)
-@pytest.mark.parametrize("page", runnable(), ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", runnable(DEV), ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_commands_of_a_page_work_as_printed(page: Path, tmp_path: Path) -> None:
     with pawl_dev(tmp_path) as (http, grpc):
-        checkout = as_a_checkout(tmp_path / "checkout")
-        script = ["set -eu"]
-        for number, block in enumerate(blocks(page)):
-            script += [f"echo '<<<{number}>>>'", block.commands.replace("localhost:8080", http)]
-        environment = os.environ | {"PAWL_SERVER": grpc, "HOME": str(tmp_path), "NO_COLOR": "1"}
-        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        ended = subprocess.run(
-            ["bash", "-c", "\n".join(script)],
-            cwd=checkout,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        run(blocks(page, DEV), tmp_path, http, PAWL_SERVER=grpc)
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize("page", runnable(SERVER), ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_commands_of_a_page_that_starts_its_own_server_work_as_printed(page: Path, tmp_path: Path) -> None:
+    http, grpc = free_port(), free_port()
+    run(
+        blocks(page, SERVER),
+        tmp_path,
+        f"127.0.0.1:{http}",
+        PAWL_SERVER=f"127.0.0.1:{grpc}",
+        PAWL_SERVER_HOST="127.0.0.1",
+        PAWL_SERVER_HTTP_PORT=str(http),
+        PAWL_SERVER_GRPC_PORT=str(grpc),
+        PAWL_SERVER_DATA_DIR=str(tmp_path / "data"),
+    )
+
+
+def run(commands: list[Block], folder: Path, http: str, **variables: str) -> None:
+    """Run them in one shell, from something like a checkout; what they leave running ends with it."""
+    script = ["set -eu", "trap 'kill $(jobs -p) 2> /dev/null || true; wait || true' EXIT"]
+    for number, block in enumerate(commands):
+        script += [f"echo '<<<{number}>>>'", block.commands.replace("localhost:8080", http)]
+    environment = os.environ | {"HOME": str(folder), "NO_COLOR": "1"} | variables
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    ended = subprocess.run(
+        ["bash", "-c", "\n".join(script)],
+        cwd=as_a_checkout(folder / "checkout"),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert ended.returncode == 0, ended.stdout
     said = dict(re.findall(r"<<<(\d+)>>>\n(.*?)(?=<<<\d+>>>\n|\Z)", ended.stdout, re.DOTALL))
-    for number, block in enumerate(blocks(page)):
+    for number, block in enumerate(commands):
         expect_printed(block, said[str(number)])
 
 
