@@ -45,7 +45,7 @@ _TIME = re.compile(
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*|[A-Za-z0-9_-]*", re.ASCII)
 _DURATION = re.compile(r"(-?)([0-9]{1,12})(?:\.([0-9]{1,9}))?s", re.ASCII)
 _MASK_PATH = re.compile(r"\*|[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_-]+)*", re.ASCII)
-_UPPER = re.compile(r"(?<=[a-z0-9])([A-Z])")
+_UPPER = re.compile(r"[A-Z]")
 _LOWER = re.compile(r"_([a-z])")
 _MAX_DURATION = 315_576_000_000
 
@@ -206,8 +206,8 @@ def read_mask(value: Any) -> dict[str, list[str]]:
 
 
 def snake_path(path: str) -> str:
-    """config.maxRetries → config.max_retries."""
-    return _UPPER.sub(lambda one: "_" + one[1].lower(), path)
+    """config.maxRetries → config.max_retries; a path with an underline is in snake_case already."""
+    return path if "_" in path else _UPPER.sub(lambda one: "_" + one[0].lower(), path)
 
 
 def camel_path(path: str) -> str:
