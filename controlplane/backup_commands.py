@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 EXIT_CONFLICT = 4
 SAY_EVERY_SECONDS = 1.0
-PAGE = '"Backup and restore" in controlplane/store/README.md'
+PAGE = "deploy/postgresql.md"
 
 OutputOption = Annotated[str, typer.Option("--output", "-o", help="table or json.")]
 
@@ -37,11 +37,11 @@ def backup(
     data_dir: DataDirOption = None,
     output: OutputOption = "table",
 ) -> None:
-    """Copy a SQLite database with its logs, outputs and plugins, as they are at one instant. The server may run and work.
+    """Copy a SQLite database with logs, outputs and plugins, as they are at one instant. The server may run and work.
 
     Overwrites nothing, and is whole or not there. Prints what it made, with digests; progress goes to stderr.
 
-    Exit codes: 2 a setting is wrong, 4 FILE is there already, 5 database or disk cannot be had.
+    Exit codes: 2 a setting is wrong or the database is not SQLite, 4 FILE is there already, 5 database or disk cannot be had.
     """
     from controlplane.store.backup import back_up
     from controlplane.store.files import StoreFiles

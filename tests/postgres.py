@@ -124,6 +124,23 @@ class Postgres:
         finally:
             self._execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
+    def run(self, script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+        """A script of an administrator: with the server's programs, as the server's user, in a folder of that user."""
+        if not folder.exists():
+            folder.mkdir()
+            if self._as:
+                os.chown(folder, self._as["user"], self._as["group"])
+        path = f"{self._programs}{os.pathsep}{os.defpath}"
+        own = {"PATH": path, "LC_ALL": "C", "HOME": str(folder), **self.variables()}
+        return subprocess.run(
+            ["bash", "-euc", script], cwd=folder, env=own | variables, capture_output=True, text=True, timeout=100,
+            check=False, **self._as,
+        )  # fmt: skip
+
+    def variables(self) -> dict[str, str]:
+        """The variables by which PostgreSQL's own programs find this server."""
+        return {"PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGUSER": SUPERUSER}
+
     def log(self) -> str:
         """What the server has said, for a failure message."""
         path = self.folder / "log"
