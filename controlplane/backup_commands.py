@@ -41,7 +41,7 @@ def backup(
 
     Overwrites nothing, and is whole or not there. Prints what it made, with digests; progress goes to stderr.
 
-    Exit codes: 2 a setting is wrong or the database is not SQLite, 4 FILE is there already, 5 database or disk cannot be had.
+    Exit codes: 2 a setting is wrong, or it is PostgreSQL; 4 FILE is there already; 5 database or disk cannot be had.
     """
     from controlplane.store.backup import back_up
     from controlplane.store.files import StoreFiles
