@@ -14,6 +14,7 @@ from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from controlplane.api.methods import HTTP_BODY, Kind, Method, is_repeated, is_required, table
+from controlplane.api.openapi_limits import BY_UUID, PRINTABLE, TAGS_PATTERN, UUID_PATTERN
 from controlplane.api.openapi_schemas import Comments, Schemas
 from controlplane.api.routes import template_parameters
 from controlplane.version import VERSION
@@ -24,13 +25,13 @@ _IDEMPOTENCY: Json = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "Another way to give request_id: a repeat of the same call returns what the first one made.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[\\x20-\\x7e]+$"},
+    "schema": {"type": "string", "minLength": 1, "pattern": PRINTABLE},
 }
 _IF_MATCH: Json = {
     "name": "If-Match",
     "in": "header",
     "description": "The version this change is based on, as the ETag header gave it; 412 when it is another by now.",
-    "schema": {"type": "string"},
+    "schema": {"type": "string", "pattern": TAGS_PATTERN},
 }
 _NAMESPACE: Json = {
     "name": "pawl-namespace",
@@ -104,6 +105,8 @@ def _parameters(method: Method, index: int, schemas: Schemas) -> Iterable[Json]:
     for name, path in variables.items():
         field = _field_at(descriptor, path)
         schema = {**schemas.field(field, described=False), "minLength": 1}
+        if name == "id" and method.service in BY_UUID:
+            schema["pattern"] = UUID_PATTERN
         yield {
             "name": name,
             "in": "path",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from controlplane.api.json_in import ALIAS, WRAPPERS
 from controlplane.api.json_scalars import BIG_INTEGERS
 from controlplane.api.methods import is_output_only, is_repeated, is_required
+from controlplane.api.openapi_limits import limits_of
 
 Json = dict[str, Any]
 
@@ -153,7 +155,9 @@ class Schemas:
         elif is_repeated(field):
             schema = {"type": "array", "items": self._one(field)}
         else:
-            schema = dict(self._one(field))
+            schema = {**self._one(field), **limits_of(field)}
+            if is_required(field) and schema.get("type") == "string":
+                schema.setdefault("minLength", 1)  # proto3 does not tell an empty text from none
         if described and (text := self.comment(field)):
             schema["description"] = text
         if is_output_only(field):
@@ -169,6 +173,9 @@ class Schemas:
         needed = [field.name for field in fields if required and is_required(field)]
         if needed:
             schema["required"] = needed
+        one_spelling = [{"not": {"required": list(both)}} for both in _spellings(fields)]
+        if one_spelling:
+            schema["allOf"] = one_spelling
         schema["additionalProperties"] = False
         return schema
 
@@ -179,7 +186,12 @@ class Schemas:
             for alias in aliases:
                 yield (
                     alias,
-                    {"writeOnly": True, "description": f"Another spelling of `{field.name}`.", **self._one(field)},
+                    {
+                        "writeOnly": True,
+                        "description": f"Another spelling of `{field.name}`.",
+                        **self._one(field),
+                        **limits_of(field),
+                    },
                 )
 
     def _one(self, field: FieldDescriptor) -> Json:
@@ -206,6 +218,13 @@ class Schemas:
             text = "\n".join((self._comments.of(enum.full_name), "", *lines))
             self._made[name] = {"type": "string", "enum": [one.name for one in enum.values], "description": text}
         return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _spellings(fields: Iterable[FieldDescriptor]) -> Iterable[tuple[str, str]]:
+    """Pairs of names that mean one field: only one of them may be given."""
+    for field in fields:
+        aliases: list[str] = list(field.GetOptions().Extensions[ALIAS])
+        yield from itertools.combinations((field.name, *aliases), 2)
 
 
 def _short(descriptor: Any) -> str:

@@ -346,7 +346,9 @@ def call_id(metadata: Mapping[str, str]) -> str:
 def _fill_from_headers(method: Method, request: Any, metadata: Mapping[str, str]) -> None:
     """Idempotency-Key and If-Match are other ways of giving request_id and etag: fields win, contradictions do not."""
     key = metadata.get("idempotency-key")
-    if key and method.has_request_id:
+    if key is not None and method.has_request_id:
+        if not key:
+            raise Invalid.field("Idempotency-Key", "must be 1 to 128 printable ASCII characters")
         if request.request_id and request.request_id != key:
             raise Invalid.field("request_id", "contradicts the header Idempotency-Key")
         request.request_id = key

@@ -233,7 +233,7 @@ class _Exchange:
         deadline = deadline_of(self._headers)
         tags: tuple[str, ...] = ()
         if "if-match" in self._metadata:
-            tags = tags_of(self._metadata["if-match"], "If-Match")
+            tags = tuple(map(_as_version, tags_of(self._metadata["if-match"], "If-Match")))
         unwanted: tuple[str, ...] = ()
         if "if-none-match" in self._headers:
             unwanted = tags_of(self._headers["if-none-match"], "If-None-Match")
@@ -476,6 +476,11 @@ def _challenge(error: Exception) -> str:
     """RFC 6750: a key that was shown and is not good is an error of its own."""
     shown = isinstance(error, PawlError) and error.facts.get("key") not in (None, "missing")
     return 'Bearer realm="pawl", error="invalid_token"' if shown else 'Bearer realm="pawl"'
+
+
+def _as_version(tag: str) -> str:
+    """A tag that is none of ours is no mistake, but one that nothing has: as version 0 is."""
+    return tag if tag == "*" or (tag.isascii() and tag.isdigit() and len(tag) < 10) else "0"
 
 
 def _as_header(tag: str) -> str:

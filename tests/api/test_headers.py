@@ -202,6 +202,7 @@ async def test_if_match_is_the_etag_of_the_request_and_a_mismatch_is_412(front: 
     assert (await front.asked("POST", "/v1/things", "{}", if_match='W/"7"')).etag == '"7"'
     assert (await front.asked("POST", "/v1/things", '{"etag": "7"}', if_match='"7"')).etag == '"7"'
     assert (await front.refused("POST", "/v1/things", '{"etag": "8"}', if_match='"7"'))[0] == 400
+    assert (await front.asked("POST", "/v1/things", "{}", if_match='"of another server"')).etag == '"0"'
     front.echo.failure = EtagMismatch("this is version 9")
     assert (await front.ask("POST", "/v1/things", "{}", if_match='"7"')).status_code == 412
     assert (await front.ask("POST", "/v1/things", '{"etag": "7"}')).status_code == 409
@@ -230,6 +231,13 @@ async def test_an_idempotency_key_is_the_request_id_in_quotes_or_without(front: 
     call = front.echo.calls[-1]
     assert call.idempotency is not None
     assert call.idempotency.request_id == "order-1"
+
+
+@pytest.mark.parametrize("given", ["", '""', '"ü"', "x" * 129])
+async def test_a_key_that_cannot_be_one_is_refused(front: Front, given: str) -> None:
+    response = await front.client.post("/v1/things", content="{}", headers=[(b"idempotency-key", given.encode())])
+    assert response.status_code == 400
+    assert not front.echo.asked
 
 
 async def test_a_quoted_key_may_hold_quotes(front: Front) -> None:

@@ -1,0 +1,64 @@
+"""What a schema can say of a field beyond its type: bounds and patterns, from the constants that the rules are made of.
+
+Only what always holds. Rules that look at several fields, at the state, or at what an answer may hold and a request may
+not, stand in the proto files' comments alone. Not here: the schemas themselves (`openapi_schemas.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+
+from controlplane.domain import job_rules as job
+from controlplane.domain import page
+from controlplane.domain.ids import NAME, UUID
+from controlplane.domain.schedule import MAX_INTERVAL_SECONDS
+
+Json = dict[str, Any]
+
+UUID_PATTERN = f"^{UUID.pattern.replace('a-f', 'a-fA-F')}$"
+PRINTABLE = "^[\\x20-\\x7e]{0,128}$"
+_TAG = '([wW]/)?("[^"]*"|[^\\s",]+)'
+# As `negotiate.tags_of` reads it: one version or several, strong or weak, or a star.
+TAGS_PATTERN = f"^(\\*|{_TAG}(\\s*,\\s*{_TAG}){{0,15}})$"
+# The services whose things have ids and no names.
+BY_UUID = frozenset({"pawl.v1.TaskService", "pawl.v1.TaskInstanceService"})
+
+_NAME: Json = {"pattern": f"^{NAME.pattern}$"}
+_DESCRIPTION: Json = {"maxLength": job.MAX_DESCRIPTION}
+
+
+def _range(least: float, most: float) -> Json:
+    return {"minimum": least, "maximum": most}
+
+
+# Of every message that has a field of this name.
+_BY_NAME: Mapping[str, Json] = {
+    "request_id": {"pattern": PRINTABLE},
+    "etag": {"pattern": '^((W/)?"?[0-9]{1,9}"?|\\*)?$'},
+    "priority": _range(0, job.MAX_PRIORITY),
+    "timeout": _range(job.MIN_TIMEOUT, job.MAX_TIMEOUT),
+    "description": _DESCRIPTION,
+}
+_BY_FIELD: Mapping[str, Json] = {
+    "pawl.v1.Job.name": _NAME,
+    "pawl.v1.Schedule.name": _NAME,
+    "pawl.v1.JobConfig.max_output_size": _range(1, job.MAX_OUTPUT_SIZE),
+    "pawl.v1.JobConfig.max_retries": _range(0, job.MAX_RETRIES),
+    "pawl.v1.JobConfig.retry_interval": _range(0, job.MAX_RETRY_INTERVAL),
+    "pawl.v1.JobConfig.grace_seconds": _range(0, job.MAX_GRACE),
+    "pawl.v1.JobConfig.max_stalled": _range(0, job.MAX_STALLED),
+    "pawl.v1.JobConfig.lost_after_seconds": _range(job.MIN_LOST_AFTER, job.MAX_LOST_AFTER),
+    "pawl.v1.Schedule.interval_seconds": {"maximum": MAX_INTERVAL_SECONDS},
+    "pawl.v1.Page.page": {"minimum": 1},
+    "pawl.v1.Page.page_size": _range(1, page.MAX_SIZE),
+    "pawl.v1.Page.limit": _range(1, page.MAX_SIZE),
+    "pawl.v1.Page.offset": _range(0, page.REACH),
+}
+
+
+def limits_of(field: FieldDescriptor) -> Json:
+    """Keywords of JSON schema for a field."""
+    return dict(_BY_FIELD.get(field.full_name) or _BY_NAME.get(field.name, {}))
