@@ -13,7 +13,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 EXIT_UNWANTED = 1
 EXIT_SETTINGS = 2
 EXIT_MACHINE = 3
+RELOADABLE = frozenset({"logging.level"})
 
 log = logging.getLogger("pawl.agent")
 
@@ -86,7 +87,7 @@ def agent(
     section = loaded.settings.logging
     set_up_logging(section.level, json=section.format == "json")
     try:
-        asyncio.run(serve(loaded.settings))
+        asyncio.run(serve(loaded.settings, Reloading(loaded, lambda: load_settings(config, os.environ, flags))))
     except LinkEnded as error:
         raise _fail(str(error), EXIT_UNWANTED) from None
     except (StateDirError, OSError) as error:
@@ -110,16 +111,51 @@ def settings_rows(config: Path | None) -> list[tuple[str, object, str]]:
         raise ValueError(str(error)) from None
 
 
-async def serve(settings: Settings) -> None:
-    """Run an agent until a signal asks it to stop."""
+class Reloading:
+    """Reads the settings again, as SIGHUP asks: takes up what a running agent can, says what waits for a restart."""
+
+    def __init__(self, held: Loaded[Settings], reread: Callable[[], Loaded[Settings]]) -> None:
+        self._held = {key: value for key, value, _ in held.rows()}
+        self._reread = reread
+
+    def __call__(self) -> None:
+        """What is wrong in them changes nothing."""
+        from pawl.settings import SettingsError
+
+        from agent.log_setup import set_level
+
+        try:
+            loaded = self._reread()
+        except SettingsError as error:
+            log.error("settings were not read again: %s", error)
+            return
+        found = {key: value for key, value, _ in loaded.rows()}
+        changed = {key for key in found.keys() | self._held.keys() if found.get(key) != self._held.get(key)}
+        taken = changed & RELOADABLE
+        set_level(loaded.settings.logging.level)
+        self._held |= {key: found[key] for key in taken}
+        log.warning(
+            "settings were read again: %s; %s", _list("changed", taken), _list("need a restart", changed - taken)
+        )
+
+
+def _list(what: str, keys: set[str]) -> str:
+    return f"{what}: {', '.join(sorted(keys)) or 'none'}"
+
+
+async def serve(settings: Settings, reload: Callable[[], None]) -> None:
+    """Run an agent until a signal asks it to stop, or its terminal is closed."""
+    from pawl.terminal import Terminal
+
     from agent import machine
     from agent.agent import Agent, opened
 
-    loop = asyncio.get_running_loop()
+    loop, terminal = asyncio.get_running_loop(), Terminal()
     async with opened(settings) as parts:
         running = Agent(parts)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, running.stop)
+        loop.add_signal_handler(signal.SIGHUP, lambda: running.stop() if terminal.gone else reload())
         log.info(
             "agent %s (Pawl %s, start %d): %d slots, executors %s, control plane %s",
             settings.name, machine.version(), parts.state.generation, settings.agent.max_concurrent_tasks,

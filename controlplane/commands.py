@@ -320,10 +320,11 @@ async def _serve(
     import signal
 
     import structlog
+    from pawl.terminal import Terminal
 
     from controlplane.wiring import ControlPlane
 
-    settings = loaded.settings
+    settings, terminal = loaded.settings, Terminal()
     plane = ControlPlane(settings, authentication=authentication, origins=loaded.origins)
     asked = asyncio.Event()
     log = structlog.get_logger("controlplane")
@@ -334,13 +335,19 @@ async def _serve(
         log.info("received a signal, shutting down gracefully", signal=signal.Signals(number).name)
         asked.set()
 
+    def hung_up() -> None:
+        if terminal.gone:
+            ask(signal.SIGHUP)
+        else:
+            _reload(plane, reread)
+
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ask, number)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, plane, reread)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up)
 
     async def stop_in_order() -> None:
         await asked.wait()
-        _say_what_it_waits_for(plane, settings, beside)
+        _say_what_it_waits_for(plane, plane.settings, beside)
         if beside is not None:
             await beside.leave()
         plane.stop()

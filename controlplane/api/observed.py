@@ -8,17 +8,21 @@ fields are written. A flood of such lines is thinned, the flood itself is said.
 
 from __future__ import annotations
 
+import functools
 import logging
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from pawl.tracing import Trace
 
+from controlplane.api.grpc_wire import READ
+from controlplane.api.methods import table
 from controlplane.api.status import code_of
 from controlplane.domain.errors import PawlError
 from controlplane.log_setup import Sparing, about_this_call
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Span
 
 LINES_A_SECOND = 50
+UNKNOWN = "(unknown)"
 UNROUTED = "none"  # the method of a call that names none that there is
 _LONGEST = 200
 _FIELDS = 5
@@ -176,13 +181,38 @@ def _reason(error: BaseException) -> str:
     return error.reason if isinstance(error, PawlError) else type(error).__name__
 
 
+def shown(path: str) -> str:
+    """The path of a field as far as the contract knows its names: the others are what somebody has sent."""
+    bare = re.sub(r"\[(?!\d+\])[^\]]*\]", "[]", path[:_LONGEST])  # keys of maps are users' words, indexes are not
+    known = _known_names()
+    return ".".join(part if part.partition("[")[0] in known else UNKNOWN for part in bare.split("."))[:64]
+
+
+@functools.cache
+def _known_names() -> frozenset[str]:
+    """Of all fields in all requests, as proto and as JSON, and of the headers that are read."""
+    found = {"metadata", "If-Match", "If-None-Match", "Last-Event-ID", "Accept", "Grpc-Timeout", *READ}
+    seen: set[str] = set()
+    waiting: list[Any] = [method.input.DESCRIPTOR for method in table().values()]
+    while waiting:
+        message = waiting.pop()
+        if message.full_name in seen:
+            continue
+        seen.add(message.full_name)
+        for field in message.fields:
+            found |= {field.name, field.json_name}
+            if field.message_type is not None:
+                waiting.append(field.message_type)
+    return frozenset(found)
+
+
 def _facts(error: BaseException, code: str) -> dict[str, object]:
     facts: dict[str, object] = {"code": code}
     if not isinstance(error, PawlError):
         return facts
     facts["reason"] = error.reason
     if error.violations:
-        facts["fields"] = [one.field[:64] for one in error.violations[:_FIELDS]]
+        facts["fields"] = [shown(one.field) for one in error.violations[:_FIELDS]]
     if code not in _QUOTING:
         facts["message"] = error.message[:_LONGEST]
     return facts
