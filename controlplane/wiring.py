@@ -291,7 +291,8 @@ class ControlPlane:
             self._system.stopping = True
             await front.not_serving()
             self._sessions.end(EndStream("SHUTTING_DOWN", "the server stops; connect again", 0.5))
-            await asyncio.gather(front.stop(server.drain_seconds), rest.stop(server.drain_seconds))
+            patience = self.settings.server.drain_seconds  # as it is now, which a reload may have changed
+            await asyncio.gather(front.stop(patience), rest.stop(patience))
             await serving
 
     def _loops(self) -> list[Any]:
