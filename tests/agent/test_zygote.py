@@ -23,11 +23,13 @@ from agent.executors.base import LaunchError, Limits, Payload
 from agent.executors.host_calls import Caller
 from agent.executors.wasm_budget import Budget, Ceiling
 from agent.executors.wasm_run import FrameChannel, Host, WasmRun
-from tests.agent.hostile import HOSTILE, End, Hostile
-from tests.agent.wasm_stage import WITHIN, RecordingSink, Stage, digest, execute, guest, opened, outcome
+from tests.agent.hostile import HOSTILE, End, Hostile, whole
+from tests.agent.wasm_stage import WITHIN, RecordingSink, Stage, digest, execute, opened, outcome
 
 HELLO = execute("(call $put (call $hello))", hello="hello")
 SMALL = Limits(memory_bytes=64 << 20)
+MANY_CALLS = Ceiling(host_calls=100_000_000)
+"""A neighbour asks without a pause until it is told to end."""
 
 asynchronous = pytest.mark.asyncio(loop_scope="module")
 
@@ -35,7 +37,7 @@ asynchronous = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     """One executor and one zygote for all: each test also shows that the ones before it left no harm."""
-    async with opened(tmp_path_factory.mktemp("wasm")) as stage:
+    async with opened(tmp_path_factory.mktemp("wasm"), ceiling=MANY_CALLS) as stage:
         yield stage
 
 
@@ -159,27 +161,16 @@ async def test_a_handle_out_of_thin_air(stage: Stage) -> None:
 # Ends from outside
 
 
-BOTH = guest(
-    """(func (export "execute_task")
-         (call $put (call $words)) (call $store_u64 (i64.const 57) (i64.const 0x100000000)))
-       (func (export "waits")
-         (loop $ask (br_if $ask (i64.ne (i64.const 32) (call $length (call $pawl (call $op)))))))""",
-    words="x",
-    op='{"op": "heartbeat"}',
-)
-
-
 @asynchronous
-async def test_a_neighbour_of_the_same_plugin_is_untouched(tmp_path: Path) -> None:
-    async with opened(tmp_path, ceiling=Ceiling(host_calls=10_000_000)) as stage:
-        neighbour = await stage.start(stage.work(BOTH, entry="waits"))
-        victim = await stage.start(stage.work(BOTH, entry="waits"))
-        assert (await stage.run(stage.work(BOTH))).failure is not None
-        await victim.stop(0)
-        assert (await outcome(victim)).signal == signal.SIGKILL
-        async with asyncio.timeout(WITHIN):
-            await neighbour.stop(WITHIN)
-        assert (await outcome(neighbour)).failure is None
+async def test_ending_one_run_leaves_another_of_the_same_plugin_alone(stage: Stage) -> None:
+    module = whole('(func (export "execute_task") (call $spin))')
+    neighbour = await stage.start(stage.work(module, entry="waits"))
+    victim = await stage.start(stage.work(module, entry="waits"))
+    await victim.stop(0)
+    assert (await outcome(victim)).signal == signal.SIGKILL
+    async with asyncio.timeout(WITHIN):
+        await neighbour.stop(WITHIN)
+    assert (await outcome(neighbour)).failure is None
 
 
 @asynchronous

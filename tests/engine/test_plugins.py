@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
+from pawl import signatures
 from pawl.wasm import with_metadata
 
 from controlplane.domain.errors import AlreadyExists, Exhausted, IllegalTransition, Invalid, NotFound
 from controlplane.domain.idempotency import IdempotencyKey
 from controlplane.domain.job import Job, JobConfig, JobSpec, JobStatus, WasmSpec
 from controlplane.domain.page import PageRequest
-from controlplane.domain.plugin import PluginStatus
+from controlplane.domain.plugin import MAX_SIGNATURES, Grant, PluginStatus
 from controlplane.engine.context import Engine
 from controlplane.engine.jobs import JobDraft, Jobs
 from controlplane.engine.lists import Question
@@ -195,3 +196,112 @@ async def test_a_repeated_upload_is_one_plugin(plugins: Plugins) -> None:
     assert await plugins.create("default", module(), "words", "1.0", key) == made
     _, found = await plugins.list(Question("default", {"version": {"eq": "1.0"}}, ["name"], PageRequest(1, 20)))
     assert found == [made]
+
+
+# Trust
+
+KEY = signatures.new_private_key()
+
+
+async def signed(plugins: Plugins, digest: str, private: bytes = KEY) -> list[str]:
+    seal = signatures.sign(private, digest)
+    plugin = await plugins.sign("default", digest, signatures.public_key_of(private), seal, None)
+    return [one.key_id for one in plugin.signatures]
+
+
+async def test_a_grant_is_kept_and_replaced_and_taken_away(plugins: Plugins) -> None:
+    made = await plugins.create("default", module(), "words", "1.0", None)
+    assert made.grant is None
+    await plugins.grant("default", "words", Grant(http=("api.example.com",), secrets=("KEY",)), "ada", None)
+    found = await plugins.get("default", made.digest)
+    assert found.grant is not None
+    assert (found.grant.http, found.grant.secrets, found.grant.granted_by) == (("api.example.com",), ("KEY",), "ada")
+    await plugins.grant("default", "words", Grant(http_private=("10.0.0.1:80",)), "bob", None)
+    found = await plugins.get("default", made.digest)
+    assert found.grant is not None
+    assert (found.grant.http, found.grant.http_private, found.grant.granted_by) == ((), ("10.0.0.1:80",), "bob")
+    await plugins.revoke("default", "words", None)
+    assert (await plugins.get("default", made.digest)).grant is None
+
+
+async def test_the_same_grant_again_stays_with_who_gave_it_first(plugins: Plugins) -> None:
+    await plugins.create("default", module(), "words", "1.0", None)
+    first = await plugins.grant("default", "words", Grant(secrets=("KEY",)), "ada", None)
+    assert await plugins.grant("default", "words", Grant(secrets=("KEY",)), "bob", None) == first
+
+
+async def test_a_new_version_has_no_grant_and_no_signature(plugins: Plugins) -> None:
+    first = await plugins.create("default", module(b"1"), "words", "1.0", None)
+    await plugins.grant("default", "words", Grant(secrets=("KEY",)), "ada", None)
+    await signed(plugins, first.digest)
+    second = await plugins.create("default", module(b"2"), "words", "2.0", None)
+    found = await plugins.get("default", second.digest)
+    assert (found.grant, found.signatures) == (None, ())
+
+
+async def test_sending_the_bytes_again_keeps_the_grant(plugins: Plugins) -> None:
+    await plugins.create("default", module(), "words", "1.0", None)
+    await plugins.grant("default", "words", Grant(secrets=("KEY",)), "ada", None)
+    again = await plugins.create("default", module(), "words", "1.0", None)
+    assert again.grant is not None
+
+
+async def test_a_plugin_that_is_deleted_and_sent_again_is_granted_nothing(plugins: Plugins) -> None:
+    made = await plugins.create("default", module(), "words", "1.0", None)
+    await plugins.grant("default", "words", Grant(secrets=("KEY",)), "ada", None)
+    await signed(plugins, made.digest)
+    await plugins.delete("default", "words", None)
+    again = await plugins.create("default", module(), "words", "1.0", None)
+    assert (again.grant, again.signatures) == (None, ())
+
+
+@pytest.mark.parametrize(
+    ("grant", "field"),
+    [
+        (Grant(), "http"),
+        (Grant(http=("https://api.example.com/",)), "http[0]"),
+        (Grant(http=("*",)), "http[0]"),
+        (Grant(http=("a.example.com", "*.com")), "http[1]"),
+        (Grant(http_private=("host:99999",)), "http_private[0]"),
+        (Grant(secrets=("KEY", "KEY")), "secrets[1]"),
+        (Grant(secrets=("../KEY",)), "secrets[0]"),
+        (Grant(http=tuple(f"h{n}.example.com" for n in range(101))), "http"),
+    ],
+)
+async def test_a_grant_that_cannot_be_meant_names_the_field(plugins: Plugins, grant: Grant, field: str) -> None:
+    await plugins.create("default", module(), "words", "1.0", None)
+    with pytest.raises(Invalid) as caught:
+        await plugins.grant("default", "words", grant, "ada", None)
+    assert field in [one.field for one in caught.value.violations]
+    assert (await plugins.get("default", "words")).grant is None
+
+
+async def test_a_signature_is_kept_once_for_each_key(plugins: Plugins) -> None:
+    made = await plugins.create("default", module(), "words", "1.0", None)
+    other = signatures.new_private_key()
+    mine, theirs = (signatures.key_id(signatures.public_key_of(one)) for one in (KEY, other))
+    assert await signed(plugins, made.digest) == [mine]
+    assert await signed(plugins, made.digest) == [mine]
+    assert await signed(plugins, made.digest, other) == [mine, theirs]
+
+
+async def test_a_signature_of_other_bytes_is_refused(plugins: Plugins) -> None:
+    made = await plugins.create("default", module(b"1"), "words", "1.0", None)
+    for seal in (signatures.sign(KEY, "0" * 64), b"", b"x" * 64):
+        with pytest.raises(Invalid) as caught:
+            await plugins.sign("default", "words", signatures.public_key_of(KEY), seal, None)
+        assert [one.field for one in caught.value.violations] == ["signature"]
+    with pytest.raises(Invalid) as caught:
+        await plugins.sign("default", "words", "ed25519:AAAA", signatures.sign(KEY, made.digest), None)
+    assert [one.field for one in caught.value.violations] == ["public_key"]
+    assert (await plugins.get("default", "words")).signatures == ()
+
+
+async def test_signatures_have_a_bound(plugins: Plugins) -> None:
+    made = await plugins.create("default", module(), "words", "1.0", None)
+    for _ in range(MAX_SIGNATURES):
+        await signed(plugins, made.digest, signatures.new_private_key())
+    with pytest.raises(Exhausted):
+        await signed(plugins, made.digest)
+    with pytest.raises(NotFound):
+        await signed(plugins, "0" * 64)

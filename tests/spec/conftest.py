@@ -61,10 +61,10 @@ def serving(url: str, folder: Path, **telemetry: Any) -> Iterator[Addresses]:
     assert not thread.is_alive(), "the control plane did not stop"
 
 
-def start_agent(server: str, folder: Path, **environment: str) -> subprocess.Popen[bytes]:
-    """`pawl agent --name agent-01`."""
+def start_agent(server: str, folder: Path, name: str = "agent-01", **environment: str) -> subprocess.Popen[bytes]:
+    """`pawl agent` under this name."""
     command = [sys.executable, "-c", "import sys; from pawl.cli import main; sys.exit(main())", "agent"]
-    options = ["--server", server, "--name", "agent-01", "--data-dir", str(folder), "--log-level", "warning"]
+    options = ["--server", server, "--name", name, "--data-dir", str(folder), "--log-level", "warning"]
     return subprocess.Popen(
         [*command, *options], cwd=folder.parent, stdin=subprocess.DEVNULL, env={**os.environ, **environment}
     )
