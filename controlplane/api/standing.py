@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 from controlplane.api.call import Credential
@@ -19,6 +19,20 @@ A = TypeVar("A")
 
 class OverdueError(Exception):
     """The deadline passed before the next answer. Not a TimeoutError: those may come from what makes the answers."""
+
+
+@contextmanager
+def waking(credential: Credential | None, event: asyncio.Event) -> Iterator[Callable[[], bool]]:
+    """Set the event when the credential ends; whether it has. For a call that waits and whose effect stands already."""
+    if credential is None:
+        yield lambda: False
+        return
+    wake = event.set  # one object, to be found again
+    credential.listeners.add(wake)
+    try:
+        yield lambda: credential.over is not None
+    finally:
+        credential.listeners.discard(wake)
 
 
 class Standing(AbstractContextManager["Standing"]):

@@ -13,6 +13,7 @@ from pawl.v1 import task_pb2
 
 from controlplane.api import translate, translate_tasks
 from controlplane.api.repeats import content
+from controlplane.api.standing import waking
 from controlplane.api.status import failure_of
 from controlplane.domain.errors import Invalid, PawlError
 from controlplane.domain.idempotency import IdempotencyKey
@@ -98,12 +99,15 @@ class TaskService:
         if call.deadline is not None:
             until = min(until, call.deadline - ANSWER_MARGIN)
         view = await self._tasks.create(new)
-        with self._engine.wakeups.listen(f"task:{view.task.id}") as event:
+        credential = call.principal.credential
+        with self._engine.wakeups.listen(f"task:{view.task.id}") as event, waking(credential, event) as has_ended:
             # The first look comes after listening began: an end in between is seen by it.
             view = await self._tasks.get(call.namespace_id, view.task.id)
             while not view.task.is_final and (left := until - time.monotonic()) > 0:
                 await wait(event, min(left, SWEEP_SECONDS))
                 event.clear()
+                if has_ended():
+                    break  # the task is made, so this is no error; but what becomes of it is not told any more
                 view = await self._tasks.get(call.namespace_id, view.task.id)
         return _answer(call, view)
 

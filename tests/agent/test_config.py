@@ -93,3 +93,40 @@ def test_shown_settings_hold_no_password() -> None:
         "localhost:8081": "localhost:8081",
     }
     assert {text: without_password(text) for text in shown} == shown
+
+
+def test_hosts_that_are_none_are_named_at_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    for text, key in (
+        ('[http]\nprivate_hosts = ["a b"]\n', "http.private_hosts"),
+        ('[http.secrets]\nTOKEN = ["https://x"]\n', "http.secrets.TOKEN"),
+    ):
+        file.write_text(text)
+        with pytest.raises(SettingsError, match=key):
+            load(file, {}, {})
+    file.write_text('[http]\nprivate_hosts = ["localhost:*"]\n\n[http.secrets]\nTOKEN = ["*.example.com"]\n')
+    assert load(file, {}, {}).settings.http.secrets == {"TOKEN": ("*.example.com",)}
+
+
+@pytest.mark.parametrize(
+    ("file", "environ", "flags", "key", "key_file"),
+    [
+        ('[server]\nkey = "a"\n', {}, {}, "a", ""),
+        ('[server]\nkey = "a"\n', {"PAWL_API_KEY": "b"}, {}, "b", ""),
+        ('[server]\nkey = "a"\n', {"PAWL_API_KEY_FILE": "/b"}, {}, "", "/b"),
+        ('[server]\nkey_file = "/a"\n', {"PAWL_API_KEY": "b"}, {}, "b", ""),
+        ("", {"PAWL_API_KEY": "b"}, {"server.key_file": "/c"}, "", "/c"),
+        ("", {"PAWL_API_KEY": "b", "PAWL_SERVER_KEY": "c"}, {}, "c", ""),
+    ],
+)
+def test_of_a_key_and_a_file_with_one_that_of_the_stronger_place_holds(
+    tmp_path: Path, file: str, environ: dict[str, str], flags: dict[str, object], key: str, key_file: str
+) -> None:
+    (tmp_path / "agent.toml").write_text(file)
+    server = load(tmp_path / "agent.toml", environ, flags).settings.server
+    assert (server.key, server.key_file) == (key, key_file)
+
+
+def test_a_key_and_a_file_with_one_in_the_same_place_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="choose one"):
+        load(None, {"PAWL_API_KEY": "a", "PAWL_API_KEY_FILE": "/b"}, {})

@@ -180,6 +180,25 @@ def test_a_revoked_key_opens_nothing_and_its_streams_end_within_two_seconds_on_e
             assert (outcome.code, outcome.text) == ("UNAUTHENTICATED", "the key was revoked")
 
 
+def test_who_waits_for_a_task_with_a_key_that_ends_is_answered_with_the_task_as_it_was(plane: Keyed) -> None:
+    space = plane.namespace()
+    waiting_task(plane, space)
+    key = plane.new_key("submitter", namespaces=(space,))
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    caller = plane.caller(key.secret)
+    asking = threading.Thread(
+        target=lambda: answers.put(caller.call("TaskService/RunTask", task={"job_id": "never"}, wait_seconds=20))
+    )
+    asking.start()
+    eventually(lambda: plane.admin.does("TaskService/ListTasks", namespace_id=space).total, lambda total: total == 2)
+    at = plane.revoke(key)
+    outcome = answers.get(timeout=DEADLINE)
+    assert time.monotonic() - at < ENDED_WITHIN + MARGIN
+    assert outcome.code == "OK"
+    assert outcome.messages[0].status == task_pb2.Task.Status.PENDING
+    asking.join(DEADLINE)
+
+
 def test_the_other_replica_takes_no_revoked_key_that_it_has_just_taken(plane: Keyed) -> None:
     key = plane.new_key("viewer")
     callers = [plane.caller(key.secret, number) for number in range(len(plane.replicas))]
