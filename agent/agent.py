@@ -36,6 +36,7 @@ from agent.attempt import LOG_BYTES, Attempt, of_record, to_record
 from agent.config import Settings
 from agent.executors.base import Executor
 from agent.executors.host_calls import HostCalls
+from agent.executors.http import HttpExecutor
 from agent.executors.process import ProcessConfig, ProcessExecutor
 from agent.executors.wasm import WasmExecutor
 from agent.keeper import Keeper
@@ -524,6 +525,9 @@ async def opened(settings: Settings) -> AsyncIterator[Parts]:
             await _add(parts, stack, ProcessExecutor(keeper, config))
         if "wasm" in settings.executor.enabled:
             await _add_wasm(parts, stack, source)
+        if "http" in settings.executor.enabled:
+            secrets = Secrets(settings.agent.namespace, os.environ, settings.secrets_dir)
+            await _add(parts, stack, HttpExecutor(settings.http.limits, secrets))
         yield parts
 
 

@@ -350,6 +350,8 @@ def _settings_of(config: job_pb2.JobConfig) -> dict[str, object]:
         if wasm.entry:
             settings["entry"] = wasm.entry
         return settings
+    if config.executor == "http":
+        return {"url": config.http.url, "method": config.http.method, "headers": dict(config.http.headers)}
     return {
         "cmd": config.cmd,
         "args": list(config.args),

@@ -20,8 +20,10 @@ from msgspec import Meta
 from pawl import settings as layers
 from pawl.address import DEFAULT_SERVER, Address, parse
 from pawl.credential import FILE_VARIABLE, KEY_VARIABLE, Credential
+from pawl.hosts import HostRule
 from pawl.settings import Loaded, Scheme, SettingsError
 
+from agent.executors.http import HttpLimits
 from agent.executors.process import DEFAULT_PATH
 from agent.executors.wasm_budget import Ceiling
 
@@ -62,7 +64,7 @@ class ExecutorSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # How often folders that could not be removed are tried again.
     cleanup_interval: Seconds = 3600.0
     # Which kinds of work it takes.
-    enabled: tuple[Literal["process", "wasm"], ...] = ("process", "wasm")
+    enabled: tuple[Literal["process", "wasm", "http"], ...] = ("process", "wasm", "http")
     # PATH of processes that bring none.
     path: str = DEFAULT_PATH
 
@@ -100,6 +102,20 @@ class PluginsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
+class HttpSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[http]: where work of the executor http may go."""
+
+    # Hosts (`host`, `host:port`, `host:*`, `*.domain`) whose addresses need not be public.
+    private_hosts: tuple[str, ...] = ()
+    # Secrets that a job's headers may name as ${secret:NAME}, each with the hosts that it is sent to.
+    secrets: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def limits(self) -> HttpLimits:
+        """The same for the executor."""
+        return HttpLimits(self.private_hosts, self.secrets)
+
+
 class ServerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[server]: where the control plane is."""
 
@@ -133,6 +149,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     agent: AgentSection = AgentSection()
     executor: ExecutorSection = ExecutorSection()
     plugins: PluginsSection = PluginsSection()
+    http: HttpSection = HttpSection()
     server: ServerSection = ServerSection()
     logging: LoggingSection = LoggingSection()
     telemetry: TelemetrySection = TelemetrySection()
@@ -182,7 +199,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 SCHEME: Final = Scheme(
     Settings,
     maps=frozenset({"labels", "environment"}),
-    lists=frozenset({"agent.serves", "executor.enabled", "plugins.trusted_keys"}),
+    lists=frozenset({"agent.serves", "executor.enabled", "plugins.trusted_keys", "http.private_hosts"}),
     aliases={"agent.slots": "agent.max_concurrent_tasks"},
     variables=(
         ("SERVER_URL", "server.url"),
@@ -190,7 +207,7 @@ SCHEME: Final = Scheme(
         (FILE_VARIABLE, "server.key_file"),
         (KEY_VARIABLE, "server.key"),
     ),
-    own_sections=frozenset({"agent", "executor", "plugins", "logging", "labels", "environment"}),
+    own_sections=frozenset({"agent", "executor", "plugins", "http", "logging", "labels", "environment"}),
     not_settings=frozenset({"PAWL_AGENT_CONFIG"}),
 )
 
@@ -271,6 +288,14 @@ def _check_each(settings: Settings, refuse: Callable[[str, str], None]) -> None:
     for text in settings.plugins.trusted_keys:
         if (problem := _key_problem(text)) is not None:
             refuse("plugins.trusted_keys", f"{text!r}: {problem}")
+    lists = {"http.private_hosts": settings.http.private_hosts}
+    lists |= {f"http.secrets.{name}": hosts for name, hosts in settings.http.secrets.items()}
+    for key, hosts in lists.items():
+        for host in hosts:
+            try:
+                HostRule.of(host)
+            except ValueError as error:
+                refuse(key, str(error))
 
 
 def _key_problem(text: str) -> str | None:

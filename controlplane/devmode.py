@@ -50,6 +50,8 @@ class AgentProcess:
         # Keys are for other servers: this one asks for none, and must not be shown any.
         keys = (KEY_VARIABLE, FILE_VARIABLE, "PAWL_SERVER_KEY", "PAWL_SERVER_KEY_FILE")
         self._environment = {name: value for name, value in os.environ.items() if name not in keys}
+        # On a developer's machine the endpoints that work calls are mostly there as well.
+        self._environment.setdefault("PAWL_HTTP_PRIVATE_HOSTS", "localhost:*, 127.0.0.1:*, [::1]:*")
         if settings.telemetry.otlp_endpoint:
             self._environment["PAWL_TELEMETRY_OTLP_ENDPOINT"] = settings.telemetry.otlp_endpoint
         self._address = ""

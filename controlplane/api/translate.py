@@ -23,7 +23,7 @@ from controlplane.api.methods import is_repeated
 from controlplane.domain.cron import zone_of
 from controlplane.domain.errors import Invalid
 from controlplane.domain.filter import is_storable
-from controlplane.domain.job import Job, JobConfig, JobSpec, JobStatus, OnControlPlaneLost, WasmSpec
+from controlplane.domain.job import HttpSpec, Job, JobConfig, JobSpec, JobStatus, OnControlPlaneLost, WasmSpec
 from controlplane.domain.job_rules import digest_of_reference
 from controlplane.domain.namespace import Namespace
 from controlplane.domain.page import PageRequest, parse_page
@@ -276,6 +276,7 @@ def config(config: JobConfig) -> job_pb2.JobConfig:
         max_retries=config.max_retries,
         retry_interval=config.retry_interval,
         retry=_retry(config.retry),
+        http=_http(config.http),
         labels=config.labels,
         wasm=_wasm(config.wasm),
         grace_seconds=config.grace_seconds,
@@ -284,6 +285,10 @@ def config(config: JobConfig) -> job_pb2.JobConfig:
         on_control_plane_lost=job_pb2.JobConfig.OnControlPlaneLost.Name(int(config.on_control_plane_lost)),
         priority=config.priority,
     )
+
+
+def _http(http: HttpSpec | None) -> job_pb2.HttpConfig | None:
+    return None if http is None else job_pb2.HttpConfig(url=http.url, method=http.method, headers=http.headers)
 
 
 def _retry(rules: RetryRules) -> job_pb2.RetryRules:
@@ -332,10 +337,15 @@ def _read_config(message: job_pb2.JobConfig) -> JobConfig:
         wasm=wasm,
         on_control_plane_lost=lost or OnControlPlaneLost.STOP,
         retry=_read_retry(message.retry),
+        http=_read_http(message.http) if message.HasField("http") else None,
     )
     if message.executor:
         config = replace(config, executor=message.executor)
     return replace(config, **_given(message, _CONFIG_SETTINGS))
+
+
+def _read_http(message: job_pb2.HttpConfig) -> HttpSpec:
+    return HttpSpec(message.url, message.method.upper() or "POST", dict(message.headers))
 
 
 def _read_retry(message: job_pb2.RetryRules) -> RetryRules:

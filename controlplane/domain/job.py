@@ -39,6 +39,15 @@ class WasmSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpSpec:
+    """A request as the program."""
+
+    url: str
+    method: str = "POST"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class JobConfig:
     """How attempts are run. Durations in seconds, sizes in bytes; the defaults are those of the contract."""
 
@@ -60,6 +69,7 @@ class JobConfig:
     on_control_plane_lost: OnControlPlaneLost = OnControlPlaneLost.STOP
     priority: int = 500
     retry: RetryRules = field(default_factory=RetryRules)
+    http: HttpSpec | None = None
 
     @property
     def retry_policy(self) -> RetryPolicy:

@@ -16,7 +16,9 @@ from controlplane.domain.ids import name_problem
 from controlplane.domain.job import JobConfig, JobSpec
 from controlplane.domain.retry import Backoff, RetryRules
 
-EXECUTORS = ("process", "wasm")
+EXECUTORS = ("process", "wasm", "http")
+HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+MAX_URL = 8_192
 MAX_DESCRIPTION = 4_096
 MAX_ARGS = 1_000
 MAX_TEXT_BYTES = 128 * 1024  # of one set of arguments or variables: what Linux takes for a single string of an exec
@@ -39,6 +41,13 @@ MAX_PRIORITY = 1_000
 MAX_REFERENCE = 200
 RESERVED_PREFIX = "PAWL_"
 
+_URL = re.compile(r"https?://[^\s/@\\?#]+([/?#][!-~]*)?", re.ASCII)
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+# What frames a message is the client's own.
+_FRAMING = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer", "expect"}
+)
 _CODE = re.compile(r"[A-Za-z0-9_.*?-]{1,64}")
 _HEX_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 
@@ -152,6 +161,8 @@ def _program_problems(config: JobConfig, path: str) -> Iterator[Violation]:
         yield from _process_problems(config, path)
     elif config.executor == "wasm":
         yield from _wasm_problems(config, path)
+    elif config.executor == "http":
+        yield from _http_problems(config, path)
     else:
         yield Violation(
             f"{path}.executor", f"{config.executor[:64]!r} is not offered; allowed are {', '.join(EXECUTORS)}"
@@ -170,14 +181,43 @@ def _process_problems(config: JobConfig, path: str) -> Iterator[Violation]:
     for index, one in enumerate(config.args):
         if not is_storable(one):
             yield Violation(f"{path}.args[{index}]", "must not contain NUL")
-    if config.wasm is not None:
-        yield Violation(f"{path}.wasm", "belongs to executor wasm; leave it out, or set executor to wasm")
+    yield from _foreign_problems(config, path)
+
+
+def _foreign_problems(config: JobConfig, path: str) -> Iterator[Violation]:
+    """Settings of executors that this job does not use: somebody means something else than what would happen."""
+    if config.executor != "process":
+        for name, given in (("cmd", config.cmd), ("args", config.args), ("cwd", config.cwd)):
+            if given:
+                yield Violation(f"{path}.{name}", f"belongs to executor process; leave it empty for {config.executor}")
+    for executor, settings in (("wasm", config.wasm), ("http", config.http)):
+        if settings is not None and executor != config.executor:
+            message = f"belongs to executor {executor}; leave it out, or set executor to {executor}"
+            yield Violation(f"{path}.{executor}", message)
+
+
+def _http_problems(config: JobConfig, path: str) -> Iterator[Violation]:
+    yield from _foreign_problems(config, path)
+    if config.http is None or not config.http.url:
+        yield Violation(f"{path}.http.url", "is required for executor http: what is called")
+        return
+    http = config.http
+    if len(http.url) > MAX_URL or not _URL.fullmatch(http.url):
+        allowed = f"http:// or https://, a host, and printable ASCII without spaces, at most {MAX_URL:,} characters"
+        yield Violation(f"{path}.http.url", f"must be {allowed}; a user name in it is not allowed")
+    if http.method not in HTTP_METHODS:
+        yield Violation(f"{path}.http.method", f"must be one of {', '.join(HTTP_METHODS)}")
+    yield from _map_size(http.headers, f"{path}.http.headers")
+    for name, value in http.headers.items():
+        shown = f"{path}.http.headers.{name[:MAX_KEY]}"
+        if not _HEADER_NAME.fullmatch(name) or name.lower() in _FRAMING or name.lower().startswith("proxy-"):
+            yield Violation(shown, "is no name of a header that a job may set")
+        if not _HEADER_VALUE.fullmatch(value):
+            yield Violation(shown, "must be of characters that a header can hold, without line breaks")
 
 
 def _wasm_problems(config: JobConfig, path: str) -> Iterator[Violation]:
-    for name, given in (("cmd", config.cmd), ("args", config.args), ("cwd", config.cwd)):
-        if given:
-            yield Violation(f"{path}.{name}", "belongs to executor process; leave it empty for wasm")
+    yield from _foreign_problems(config, path)
     if config.wasm is None or not config.wasm.plugin:
         yield Violation(f"{path}.wasm.plugin", "is required for executor wasm: name, name@version or digest")
         return

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.domain.job import JobConfig, JobSpec, WasmSpec
+from controlplane.domain.job import HttpSpec, JobConfig, JobSpec, WasmSpec
 from controlplane.domain.job_rules import MAX_TEXT_BYTES, digest_of_reference, job_problems
 from controlplane.domain.retry import Backoff, RetryRules
 
@@ -119,6 +119,35 @@ def test_an_executor_takes_its_own_settings_only() -> None:
     assert problems(cmd="", executor="wasm") == ["job.config.wasm.plugin"]
     assert problems(executor="wasm", wasm=WasmSpec("p"), args=("x",)) == ["job.config.cmd", "job.config.args"]
     assert problems(cmd="", executor="wasm", wasm=WasmSpec("p")) == []
+
+
+def http(**changes: Any) -> list[str]:
+    return problems(cmd="", executor="http", http=HttpSpec(**{"url": "https://example.com/x?y=1", **changes}))
+
+
+@pytest.mark.parametrize(
+    "url", ["http://a", "https://a.example:8443/b/c?d=e&f", "http://[::1]:80/", "http://10.0.0.1/%20"]
+)
+def test_a_request_is_fine_where_its_parts_are(url: str) -> None:
+    assert http(url=url, method="GET", headers={"X-A": "1", "Authorization": "Bearer ${secret:T}"}) == []
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://a/", "http://", "//a", "http://u:p@a/", "http://a/ b", "http://a/ü", "http://a\\b/"]
+)
+def test_what_is_no_url_to_call_is_refused(url: str) -> None:
+    assert http(url=url) == ["job.config.http.url"]
+
+
+def test_a_request_is_held_to_what_http_can_carry() -> None:
+    assert problems(cmd="", executor="http") == ["job.config.http.url"]
+    assert http(url="http://a/" + "x" * 8_192) == ["job.config.http.url"]
+    assert http(method="BREW") == ["job.config.http.method"]
+    for name in ("Host", "content-length", "Proxy-Authorization", "a b", ""):
+        assert http(headers={name: "1"}) == [f"job.config.http.headers.{name}"]
+    assert http(headers={"A": "b\r\nC: d"}) == ["job.config.http.headers.A"]
+    assert problems(http=HttpSpec("http://a")) == ["job.config.http"]
+    assert problems(executor="http", http=HttpSpec("http://a")) == ["job.config.cmd"]
 
 
 def test_the_refusal_of_an_executor_says_which_are_allowed() -> None:

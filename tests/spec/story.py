@@ -59,6 +59,11 @@ def _job(memory: Memory, name: str = "report") -> Mapping[str, Any]:
     }
 
 
+def _call(memory: Memory) -> Mapping[str, Any]:
+    http = {"url": "https://example.com/do?a=b", "headers": {"X-Two": "2", "Authorization": "Bearer ${secret:T}"}}
+    return {"name": "call", "namespace_id": memory.namespace, "config": {"executor": "http", "http": http}}
+
+
 def _task(memory: Memory) -> Mapping[str, Any]:
     return {
         "job_id": "report",
@@ -131,6 +136,7 @@ STORY: tuple[Step, ...] = (
         expect="ALREADY_EXISTS",
     ),
     Step("JobService/CreateJob", lambda m: job_pb2.CreateJobRequest(job=_job(m)), expect="ALREADY_EXISTS"),
+    Step("JobService/CreateJob", lambda m: job_pb2.CreateJobRequest(job=_call(m)), "call"),
     Step("JobService/GetJob", _in(job_pb2.GetJobRequest, id="report")),
     Step("JobService/GetJob", _of(job_pb2.GetJobRequest, "job")),
     Step("JobService/ListJobs", _in(job_pb2.ListJobsRequest, order_by=["-created_at"], **_FIRST_PAGE)),

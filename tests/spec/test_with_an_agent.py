@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,12 @@ def rest(migrated_url: str, tmp_path: Path) -> Iterator[Rest]:
     with ExitStack() as stack:
         addresses = stack.enter_context(serving(migrated_url, tmp_path))
         path = f"{Path(sys.executable).parent}{os.pathsep}{DEFAULT_PATH}"  # this Python is `python`, wherever it lies
-        stack.callback(end, start_agent(addresses.grpc, tmp_path / "agent", PAWL_EXECUTOR_PATH=path))
+        stack.callback(
+            end,
+            start_agent(
+                addresses.grpc, tmp_path / "agent", PAWL_EXECUTOR_PATH=path, PAWL_HTTP_PRIVATE_HOSTS="127.0.0.1:*"
+            ),
+        )
         rest = Rest(addresses.http)
         stack.callback(rest.client.close)
         eventually(lambda: rest.post("/agents/query", {}), lambda page: page["total"] == 1)
@@ -177,3 +183,30 @@ def test_a_python_script_imports_from_the_pythonpath_of_its_job(rest: Rest, tmp_
     failed = rest.reaches(rest.run("elsewhere"), "FAILED")
     assert failed["error"]["code"] == "EXIT_1"
     assert "No module named 'rows'" in failed["error"]["message"]
+
+
+def test_an_endpoint_that_is_busy_is_called_again_and_its_answer_is_the_output(rest: Rest) -> None:
+    keys: list[str] = []
+
+    class Endpoint(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            keys.append(self.headers["idempotency-key"])
+            self.send_response(503 if len(keys) == 1 else 200)
+            self.send_header("retry-after", "0")
+            self.send_header("content-type", "application/json")
+            self.end_headers()
+            self.wfile.write(b'{"got": %s}' % body)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing: the test says what it saw."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endpoint) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        config = {"executor": "http", "http": {"url": f"http://127.0.0.1:{server.server_port}/"}, "max_retries": 3}
+        rest.post("/jobs", {"name": "call", "config": {**config, "retry": {"retry_on": ["HTTP_5*"]}}})
+        task = str(rest.post("/tasks", {"job_id": "call", "parameters": {"n": 1}})["id"])
+        done = rest.reaches(task, "SUCCEEDED")
+        server.shutdown()
+    assert (done["attempt"], done["output"]) == (2, {"got": {"n": 1}})
+    assert keys == [task, task]

@@ -8,13 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+ANY_PORT: Final = 0
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*")
 
 
 @dataclass(frozen=True, slots=True)
 class HostRule:
-    """`host`, `host:port` or `*.domain`; without a port the usual ones of http and https."""
+    """`host`, `host:port`, `host:*` or `*.domain`; without a port the usual ones of http and https."""
 
     host: str
     port: int | None = None
@@ -32,7 +33,8 @@ class HostRule:
 
     def matches(self, host: str, port: int, scheme: str) -> bool:
         """Does a request to this host and port fall under the rule?"""
-        if port != self.port and not (self.port is None and port == DEFAULT_PORTS[scheme]):
+        usual = self.port is None and port == DEFAULT_PORTS[scheme]
+        if not usual and self.port not in (port, ANY_PORT):
             return False
         return host == self.host or (self.host.startswith("*.") and host.endswith(self.host[1:]))
 
@@ -61,6 +63,8 @@ def _split_port(text: str) -> tuple[str, int | None]:
         return text, None
     if not digits and text.endswith("]"):
         return host, None
+    if digits == "*":
+        return host, ANY_PORT
     if not digits.isdecimal() or not digits.isascii() or not 0 < int(digits) < 65536:
-        raise ValueError(f"{text!r}: the port must be a number from 1 to 65535")
+        raise ValueError(f"{text!r}: the port must be a number from 1 to 65535, or *")
     return host, int(digits)

@@ -27,7 +27,7 @@ Program = Annotated[
     typer.Argument(metavar="-- PROGRAM ARG...", help="What a process runs, after two dashes.", show_default=False),
 ]
 Description = Annotated[str | None, typer.Option(help="For people.")]
-Executor = Annotated[str | None, typer.Option(help="process or wasm; follows from the other options.")]
+Executor = Annotated[str | None, typer.Option(help="process, wasm or http; follows from the other options.")]
 Cwd = Annotated[str | None, typer.Option(help="Working folder; else one of its own for each attempt.")]
 Env = options.EnvOption
 Label = Annotated[
@@ -37,6 +37,12 @@ Plugin = Annotated[str | None, typer.Option(help="wasm: the plugin: name, name@v
 EntryPoint = Annotated[str | None, typer.Option("--entry", help="wasm: the function that is called.")]
 PluginConfig = Annotated[
     list[str] | None, typer.Option("--config", metavar="NAME=VALUE", help="wasm: what the plugin reads; repeat it.")
+]
+Url = Annotated[str | None, typer.Option(help="http: what is called, with the parameters as its body.")]
+Method = Annotated[str | None, typer.Option(help="http: GET, HEAD, POST (default), PUT, PATCH, DELETE or OPTIONS.")]
+Header = Annotated[
+    list[str] | None,
+    typer.Option("--header", metavar="NAME=VALUE", help="http: a header; ${secret:NAME} is a secret; repeat it."),
 ]
 Seconds = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help="An attempt may run so long.")]
 Retries = Annotated[int | None, typer.Option(min=0, help="How often a failed attempt is tried again.")]
@@ -67,6 +73,9 @@ def create(
     plugin: Plugin = None,
     entry: EntryPoint = None,
     config: PluginConfig = None,
+    url: Url = None,
+    method: Method = None,
+    header: Header = None,
     timeout: Seconds = None,
     max_retries: Retries = None,
     retry_interval: Interval = None,
@@ -81,11 +90,12 @@ def create(
     """Create a job: pawl job create hello -- echo hello"""
     session = Session.of(context)
     job, _ = _described(
-        name, program, description, executor, cwd, env, label, plugin, entry, config, timeout, max_retries,
+        name, program, description, executor, cwd, env, label, plugin, entry, config, url, method, header,
+        timeout, max_retries,
         retry_interval, retry_backoff, retry_max_interval, retry_on, fail_on, grace, priority,
     )  # fmt: skip
-    if not program and not plugin and executor is None:
-        raise typer.BadParameter("say what to run: `-- PROGRAM ARG...`, or --plugin", param_hint="PROGRAM")
+    if not program and not plugin and not url and executor is None:
+        raise typer.BadParameter("say what to run: `-- PROGRAM ARG...`, --plugin or --url", param_hint="PROGRAM")
     if disabled:
         job.enabled = False
     with session.client() as pawl:
@@ -105,6 +115,9 @@ def update(
     plugin: Plugin = None,
     entry: EntryPoint = None,
     config: PluginConfig = None,
+    url: Url = None,
+    method: Method = None,
+    header: Header = None,
     timeout: Seconds = None,
     max_retries: Retries = None,
     retry_interval: Interval = None,
@@ -119,7 +132,8 @@ def update(
     """Change what is given, leave the rest. --env, --label and --config replace all that was there."""
     session = Session.of(context)
     job, mask = _described(
-        new_name, program, description, executor, cwd, env, label, plugin, entry, config, timeout, max_retries,
+        new_name, program, description, executor, cwd, env, label, plugin, entry, config, url, method, header,
+        timeout, max_retries,
         retry_interval, retry_backoff, retry_max_interval, retry_on, fail_on, grace, priority,
     )  # fmt: skip
     if not mask:
@@ -135,6 +149,7 @@ def update(
 def _described(
     name: str | None, program: list[str] | None, description: str | None, executor: str | None, cwd: str | None,
     env: list[str] | None, label: list[str] | None, plugin: str | None, entry: str | None, config: list[str] | None,
+    url: str | None, method: str | None, header: list[str] | None,
     timeout: float | None, max_retries: int | None, retry_interval: float | None, retry_backoff: str | None,
     retry_max_interval: float | None, retry_on: list[str] | None, fail_on: list[str] | None, grace: float | None,
     priority: int | None,
@@ -147,7 +162,7 @@ def _described(
         "name": name,
         "description": description,
         "environment": pairs(env, "--env") if env else None,
-        "config.executor": executor or ("wasm" if plugin else None),
+        "config.executor": executor or ("wasm" if plugin else "http" if url else None),
         "config.cmd": program[0] if program else None,
         "config.args": program[1:] if program else None,
         "config.cwd": cwd,
@@ -155,6 +170,9 @@ def _described(
         "config.wasm.plugin": plugin,
         "config.wasm.entry": entry,
         "config.wasm.config": pairs(config, "--config") if config else None,
+        "config.http.url": url,
+        "config.http.method": method,
+        "config.http.headers": pairs(header, "--header") if header else None,
         "config.timeout": timeout,
         "config.max_retries": max_retries,
         "config.retry_interval": retry_interval,
@@ -331,6 +349,8 @@ def _retries(config: JobConfig) -> str | None:
 def _runs(job: Job) -> str:
     from pawl.cli import show
 
+    if job.config.executor == "http":
+        return f"{job.config.http.method} {job.config.http.url}"
     if job.config.executor == "wasm":
         entry = f" {job.config.wasm.entry}" if job.config.wasm.entry not in ("", "execute_task") else ""
         return f"wasm {job.config.wasm.plugin}{entry}"

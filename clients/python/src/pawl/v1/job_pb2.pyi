@@ -60,7 +60,7 @@ class Job(_message.Message):
     def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., environment: _Optional[_Mapping[str, str]] = ..., config: _Optional[_Union[JobConfig, _Mapping]] = ..., status: _Optional[_Union[Job.Status, str]] = ..., enabled: bool = ..., revision: _Optional[int] = ..., version: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class JobConfig(_message.Message):
-    __slots__ = ("executor", "cmd", "args", "cwd", "environment", "capture_output", "max_output_size", "timeout", "max_retries", "retry_interval", "labels", "wasm", "grace_seconds", "max_stalled", "lost_after_seconds", "on_control_plane_lost", "priority", "retry")
+    __slots__ = ("executor", "cmd", "args", "cwd", "environment", "capture_output", "max_output_size", "timeout", "max_retries", "retry_interval", "labels", "wasm", "grace_seconds", "max_stalled", "lost_after_seconds", "on_control_plane_lost", "priority", "retry", "http")
     class OnControlPlaneLost(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNSPECIFIED: _ClassVar[JobConfig.OnControlPlaneLost]
@@ -101,6 +101,7 @@ class JobConfig(_message.Message):
     ON_CONTROL_PLANE_LOST_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     RETRY_FIELD_NUMBER: _ClassVar[int]
+    HTTP_FIELD_NUMBER: _ClassVar[int]
     executor: str
     cmd: str
     args: _containers.RepeatedScalarFieldContainer[str]
@@ -119,7 +120,8 @@ class JobConfig(_message.Message):
     on_control_plane_lost: JobConfig.OnControlPlaneLost
     priority: int
     retry: RetryRules
-    def __init__(self, executor: _Optional[str] = ..., cmd: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., cwd: _Optional[str] = ..., environment: _Optional[_Mapping[str, str]] = ..., capture_output: bool = ..., max_output_size: _Optional[int] = ..., timeout: _Optional[float] = ..., max_retries: _Optional[int] = ..., retry_interval: _Optional[float] = ..., labels: _Optional[_Mapping[str, str]] = ..., wasm: _Optional[_Union[WasmConfig, _Mapping]] = ..., grace_seconds: _Optional[float] = ..., max_stalled: _Optional[int] = ..., lost_after_seconds: _Optional[float] = ..., on_control_plane_lost: _Optional[_Union[JobConfig.OnControlPlaneLost, str]] = ..., priority: _Optional[int] = ..., retry: _Optional[_Union[RetryRules, _Mapping]] = ...) -> None: ...
+    http: HttpConfig
+    def __init__(self, executor: _Optional[str] = ..., cmd: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., cwd: _Optional[str] = ..., environment: _Optional[_Mapping[str, str]] = ..., capture_output: bool = ..., max_output_size: _Optional[int] = ..., timeout: _Optional[float] = ..., max_retries: _Optional[int] = ..., retry_interval: _Optional[float] = ..., labels: _Optional[_Mapping[str, str]] = ..., wasm: _Optional[_Union[WasmConfig, _Mapping]] = ..., grace_seconds: _Optional[float] = ..., max_stalled: _Optional[int] = ..., lost_after_seconds: _Optional[float] = ..., on_control_plane_lost: _Optional[_Union[JobConfig.OnControlPlaneLost, str]] = ..., priority: _Optional[int] = ..., retry: _Optional[_Union[RetryRules, _Mapping]] = ..., http: _Optional[_Union[HttpConfig, _Mapping]] = ...) -> None: ...
 
 class RetryRules(_message.Message):
     __slots__ = ("backoff", "multiplier", "max_interval_seconds", "jitter", "max_elapsed_seconds", "retry_on", "fail_on")
@@ -165,6 +167,23 @@ class WasmConfig(_message.Message):
     entry: str
     config: _containers.ScalarMap[str, str]
     def __init__(self, plugin: _Optional[str] = ..., entry: _Optional[str] = ..., config: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class HttpConfig(_message.Message):
+    __slots__ = ("url", "method", "headers")
+    class HeadersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    URL_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    HEADERS_FIELD_NUMBER: _ClassVar[int]
+    url: str
+    method: str
+    headers: _containers.ScalarMap[str, str]
+    def __init__(self, url: _Optional[str] = ..., method: _Optional[str] = ..., headers: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class CreateJobRequest(_message.Message):
     __slots__ = ("job", "request_id")
