@@ -161,6 +161,15 @@ class Jobs:
             schedules.disable_of_job(connection, before.id, now)
             return before.id, None
 
+        def unfinished(connection: Connection) -> list[str]:
+            """None of a job that cannot be deleted: the effect says why."""
+            found = jobs.find(connection, namespace_id, key)
+            if found is None or etag not in (None, found.version):
+                return []
+            return tasks.unfinished_of_job(connection, found.id)
+
+        if cascade:
+            await self._tasks.cancel_ahead(unfinished, request, by=by, why=DELETED_JOB)
         await once(self._engine, request, effect, lambda _connection, _id: None)
         self._tasks.stop_all(on_agents, DELETED_JOB)
 

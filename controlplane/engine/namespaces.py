@@ -142,6 +142,15 @@ class Namespaces:
             keys.leave_namespace(connection, before.id, by, now)
             return before.id, None
 
+        def unfinished(connection: Connection) -> list[str]:
+            """None of a namespace that cannot be deleted: the effect says why."""
+            found = namespaces.find(connection, namespace_id)
+            if found is None or namespace_id == DEFAULT or etag not in (None, found.version):
+                return []
+            return tasks.unfinished_of_namespace(connection, namespace_id)
+
+        if cascade:
+            await self._tasks.cancel_ahead(unfinished, request, by=by, why=DELETED_NAMESPACE)
         await once(self._engine, request, effect, lambda _connection, _id: None)
         self._known.pop(namespace_id, None)
         self._tasks.stop_all(on_agents, DELETED_NAMESPACE)

@@ -39,6 +39,7 @@ from controlplane.store.tasks import TaskData
 READY_HINT = "ready"
 TIMERS_HINT = "timers"
 CANCELLED_AT_ONCE = 500  # rows of one statement
+CANCELLED_WHOLE = 2_000  # tasks that end with their job in one transaction: half a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +214,24 @@ class Tasks:
                 self._cancel(connection, found, by, why, now)
             on_agents += [before for before in found if before.status in ON_AGENT]
         return on_agents
+
+    async def cancel_ahead(
+        self, unfinished: Callable[[Connection], list[str]], key: IdempotencyKey | None, *, by: str, why: str
+    ) -> None:
+        """Cancel what is too much for the transaction that deletes its job or namespace, in many short ones: everybody
+        who writes waits behind each. What a crash leaves is done by the repeat of the delete. `unfinished` gives
+        nothing if the delete will be refused; one whose outcome is known has nothing to cancel either.
+        """
+
+        def look(connection: Connection) -> list[str]:
+            done = key is not None and idempotency.find_many(connection, [key], self._engine.clock.now())
+            return [] if done else unfinished(connection)
+
+        ids = await self._engine.store.write(look)
+        for start in range(0, len(ids) if len(ids) > CANCELLED_WHOLE else 0, CANCELLED_AT_ONCE):
+            some = ids[start : start + CANCELLED_AT_ONCE]
+            on_agents = await self._engine.store.write(self.cancel_many, some, by, why, self._engine.clock.now())
+            self.stop_all(on_agents, why)
 
     def stop_all(self, on_agents: Sequence[Task], why: str) -> None:
         """After the commit: tell the agents."""
