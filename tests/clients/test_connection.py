@@ -13,7 +13,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status  # type: ignore[import-untyped] # ships no types
 from pawl.client import Client
 from pawl.connection import Patience
-from pawl.errors import Exhausted, InvalidArgument, Unavailable
+from pawl.errors import Cancelled, Exhausted, InvalidArgument, Unavailable
 from pawl.v1 import job_pb2, job_pb2_grpc, task_pb2, task_pb2_grpc
 
 QUICK = Patience(seconds=5.0, first_pause=0.01, longest_pause=0.05)
@@ -87,6 +87,25 @@ async def test_what_the_server_asks_to_repeat_is_repeated(unsteady: tuple[Unstea
     async with Client(address, patience=QUICK) as client:
         await client.jobs.create(job_pb2.Job(name="a"))
     assert len(service.request_ids) == 2
+
+
+async def test_what_a_stopping_server_had_not_looked_at_is_repeated(unsteady: tuple[Unsteady, str]) -> None:
+    service, address = unsteady
+    service.failures = [refusal(code_pb2.CANCELLED)]
+    async with Client(address, patience=QUICK) as client:
+        assert (await client.jobs.create(job_pb2.Job(name="a"))).name == "a"
+    assert len(service.request_ids) == 2
+    assert len(set(service.request_ids)) == 1
+
+
+async def test_what_was_cancelled_for_a_reason_is_not_repeated(unsteady: tuple[Unsteady, str]) -> None:
+    service, address = unsteady
+    info = error_details_pb2.ErrorInfo(reason="CALL_CANCELLED", domain="pawl.dev")
+    service.failures = [refusal(code_pb2.CANCELLED, info)]
+    async with Client(address, patience=QUICK) as client:
+        with pytest.raises(Cancelled):
+            await client.jobs.create(job_pb2.Job(name="a"))
+    assert len(service.request_ids) == 1
 
 
 async def test_what_is_refused_is_not_repeated(unsteady: tuple[Unsteady, str]) -> None:

@@ -56,12 +56,14 @@ class Process:
         self._home.mkdir(exist_ok=True)
         self._arguments = [str(part) for part in arguments]
         self._running: subprocess.Popen[bytes] | None = None
+        self.environment: dict[str, str] = {}
+        """What it is started with beside what it needs: settings, say."""
 
     def start(self) -> Self:
         """Begin; does not wait for anything."""
         assert self.ended, f"{self.name} runs already"
         kept = {name: value for name in ("PATH", "PYTHONPATH") if (value := os.environ.get(name))}
-        environment = {**kept, "HOME": str(self._home), "NO_COLOR": "1"}
+        environment = {**kept, "HOME": str(self._home), "NO_COLOR": "1", **self.environment}
         with self.log.open("ab") as log:
             self._running = subprocess.Popen(
                 [PAWL, *self._arguments],
