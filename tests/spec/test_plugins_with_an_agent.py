@@ -4,19 +4,17 @@ import base64
 import http.server
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
 import pytest
 from pawl import signatures
 from wasmtime import wat2wasm
 
 from tests.agent.hostile import HOSTILE, End
 from tests.agent.wasm_stage import execute
-from tests.spec.conftest import end, serving, start_agent
+from tests.spec.place import Place, opened
 from tests.spec.test_with_an_agent import eventually
 
 SECRET = "s3cret-of-the-test"
@@ -24,64 +22,18 @@ KEY = signatures.new_private_key()
 STRANGER = signatures.new_private_key()
 
 
-@dataclass
-class Place:
-    """A control plane with two agents: `any` runs what comes, `strict` what KEY has signed."""
-
-    client: httpx.Client
-    made: list[str] = field(default_factory=list)
-
-    def call(self, verb: str, path: str, **given: Any) -> dict[str, Any]:
-        answer = self.client.request(verb, path, **given)
-        assert answer.status_code == 200, answer.text
-        return dict(answer.json()) if answer.content else {}
-
-    def push(self, module: bytes) -> str:
-        headers = {"Content-Type": "application/wasm"}
-        return str(self.call("POST", "/plugins", content=module, headers=headers)["digest"])
-
-    def start(self, digest: str, on: str = "any", entry: str = "", timeout: float = 60) -> str:
-        """The id of a task that runs this plugin."""
-        self.made.append(f"job-{len(self.made)}")
-        config: dict[str, Any] = {
-            "executor": "wasm",
-            "wasm": {"plugin": digest, "entry": entry or "execute_task"},
-            "timeout": timeout,
-        }
-        config |= {"labels": {"trust": on}, "grace_seconds": 20}
-        self.call("POST", "/jobs", json={"name": self.made[-1], "config": config})
-        return str(self.call("POST", "/tasks", json={"job_id": self.made[-1]})["id"])
-
-    def task(self, task: str, holds: Callable[[Any], bool]) -> dict[str, Any]:
-        return dict(eventually(lambda: self.call("GET", f"/tasks/{task}"), holds))
-
-    def ended(self, task: str) -> dict[str, Any]:
-        return self.task(task, lambda one: one["status"] in ("SUCCEEDED", "FAILED", "CANCELLED"))
-
-    def answer(self, digest: str) -> dict[str, Any]:
-        """What a plugin put out that asks one thing."""
-        done = self.ended(self.start(digest))
-        assert done["status"] == "SUCCEEDED", done
-        return dict(done["output"])
-
-
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """With two agents: `any` runs what comes, `strict` what KEY has signed."""
     folder = tmp_path_factory.mktemp("plane")
     with ExitStack() as stack:
         url = f"sqlite:///{folder}/pawl.db"
         if request.param == "postgres":
             server = request.getfixturevalue("postgres")
             url = server.url(stack.enter_context(server.database()))
-        addresses = stack.enter_context(serving(url, folder))
-        for name, more in (("any", {}), ("strict", {"PAWL_PLUGINS_TRUSTED_KEYS": signatures.public_key_of(KEY)})):
-            environment = {"PAWL_LABELS_trust": name, "PAWL_SECRET_DOOR": SECRET, "PAWL_AGENT_SLOTS": "8",
-                           "PAWL_PLUGINS_HOST_CALLS": "100000000", **more}  # fmt: skip
-            stack.callback(end, start_agent(addresses.grpc, folder / name, name, **environment))
-        client = httpx.Client(base_url=f"{addresses.http}/api/v1", timeout=30, trust_env=False)
-        place = Place(stack.enter_context(client))
-        eventually(lambda: place.call("POST", "/agents/query", json={}), lambda page: page["total"] == 2)
-        yield place
+        strict = {"PAWL_PLUGINS_TRUSTED_KEYS": signatures.public_key_of(KEY)}
+        agents = {"any": {"PAWL_SECRET_DOOR": SECRET}, "strict": strict}
+        yield stack.enter_context(opened(url, folder, agents))
 
 
 # Harm
