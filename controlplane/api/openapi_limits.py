@@ -11,10 +11,12 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
+from controlplane.api.system import LONGEST_CHANGE_SECONDS
 from controlplane.domain import job_rules as job
 from controlplane.domain import page
 from controlplane.domain.ids import NAME, UUID
 from controlplane.domain.schedule import MAX_INTERVAL_SECONDS
+from controlplane.engine.schedules import MAX_PREVIEW
 
 Json = dict[str, Any]
 
@@ -52,6 +54,8 @@ _BY_FIELD: Mapping[str, Json] = {
     "pawl.v1.JobConfig.max_stalled": _range(0, job.MAX_STALLED),
     "pawl.v1.JobConfig.lost_after_seconds": _range(job.MIN_LOST_AFTER, job.MAX_LOST_AFTER),
     "pawl.v1.Schedule.interval_seconds": {"maximum": MAX_INTERVAL_SECONDS},
+    "pawl.v1.UpdateLogLevelRequest.for_seconds": _range(0, LONGEST_CHANGE_SECONDS),
+    "pawl.v1.PreviewScheduleRequest.count": _range(1, MAX_PREVIEW),
     "pawl.v1.Page.page": {"minimum": 1},
     "pawl.v1.Page.page_size": _range(1, page.MAX_SIZE),
     "pawl.v1.Page.limit": _range(1, page.MAX_SIZE),
