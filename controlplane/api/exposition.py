@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorSet
 from google.protobuf.message import Message
-from pawl.v1 import system_pb2
+from pawl.v1 import agent_pb2, system_pb2, task_pb2
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from controlplane.api.system import SystemService
 from controlplane.domain.errors import PawlError
+from controlplane.version import VERSION
 
 if TYPE_CHECKING:
     from controlplane.telemetry import Metrics
@@ -39,6 +40,12 @@ COUNTERS = frozenset(
         "total_connections",
     }
 )
+
+# Of each figure that is told by status: all there are.
+STATUSES = {
+    "tasks": [word for word, number in task_pb2.Task.Status.items() if number],
+    "agents": [word for word, number in agent_pb2.Agent.Status.items() if number],
+}
 
 _PREFIXES = ((system_pb2.SystemMetrics, "pawl_"), (system_pb2.GatewayStats, "pawl_gateway_"))
 
@@ -70,13 +77,21 @@ class Exposition(Collector):
             counter = CounterMetricFamily(f"pawl_{what}_tasks", f"Tasks that {words}, since the start of this process.")
             counter.add_metric([], count)
             yield counter
+        ages = GaugeMetricFamily("pawl_loop_age_seconds", "Time since a loop last went round.", labels=["loop"])
+        for loop, seconds in self._system.turns():
+            ages.add_metric([loop], seconds)
+        yield ages
+        info = GaugeMetricFamily("pawl_info", "Always 1: which version runs here.", labels=["version"])
+        info.add_metric([VERSION], 1)
+        yield info
 
 
 def _family(prefix: str, name: str, value: Any, text: str) -> CounterMetricFamily | GaugeMetricFamily:
     if isinstance(value, Mapping) or hasattr(value, "items"):
         labelled = GaugeMetricFamily(prefix + name, text, labels=["status"])
-        for status, count in value.items():
-            labelled.add_metric([status], count)
+        # None is a figure too: a series that comes and goes cannot be compared with what it was.
+        for status in STATUSES[name]:
+            labelled.add_metric([status], value.get(status, 0))
         return labelled
     if name in COUNTERS:
         counter = CounterMetricFamily(prefix + name.removeprefix("total_"), text)

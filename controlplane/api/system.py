@@ -132,6 +132,10 @@ class SystemService:
             spans_dropped=dropped,
         )
 
+    def turns(self) -> Iterable[tuple[str, float]]:
+        """Loops with the ages of their last turns, for `/metrics`."""
+        return self._system.turns()
+
     def totals(self) -> Mapping[str, int]:
         """Tasks counted since the start, for `/metrics`."""
         return self._system.totals()

@@ -132,6 +132,11 @@ class System:
         rates = self._engine.rates
         return {"new": rates.created.total, "finished": rates.finished.total, "failed": rates.failed.total}
 
+    def turns(self) -> list[tuple[str, float]]:
+        """Each loop with the seconds since it last went round."""
+        now = time.monotonic()
+        return [(pulse.name, max(0.0, now - pulse.at)) for pulse in self._pulses]
+
     @staticmethod
     def _loop(pulse: Pulse) -> Check:
         age = time.monotonic() - pulse.at

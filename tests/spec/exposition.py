@@ -16,6 +16,7 @@ from controlplane.api.methods import table
 from controlplane.api.observed import UNROUTED
 from controlplane.domain.task import Status
 from controlplane.store.agents import AgentStatus
+from controlplane.version import VERSION
 
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 # Every label with every value that it may ever have: what users name is in none of them.
@@ -24,6 +25,8 @@ LABELS: dict[str, frozenset[str]] = {
     "code": frozenset(Code.keys()),
     "front": frozenset({"grpc", "rest"}),
     "status": frozenset({*(one.name for one in Status), *(one.name for one in AgentStatus)}),
+    "loop": frozenset({"dispatcher", "timers", "scheduler", "reaper", "upkeep", "clock", "partitions", "keys"}),
+    "version": frozenset({VERSION}),
     "what": frozenset(
         {"agents", "fires", "free space", "jobs", "logs", "months", "request ids", "revisions", "schedules", "tasks"}
         | {"uploads"}

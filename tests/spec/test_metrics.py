@@ -1,7 +1,9 @@
 """`/metrics` says what the API says, in the form that Prometheus reads."""
 
 import queue
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -11,6 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.spec import exposition
 from tests.spec.conftest import Plane
+
+ROOT = Path(__file__).resolve().parents[2]
+ROW = re.compile(r"^\| `(pawl_\w+)` \| (\w+) \| (.*?) \| (.+) \|$", re.MULTILINE)
 
 
 def families(plane: Plane) -> dict[str, dict[str, float]]:
@@ -72,12 +77,30 @@ def test_every_call_is_counted_once_and_timed(plane: Plane) -> None:
     assert 0 < after[2] - before[2] < 5
 
 
+def test_the_table_of_the_page_is_what_is_served(plane: Plane) -> None:
+    documented = {
+        name: (kind, set(re.findall(r"`(\w+)`", labels)), text)
+        for name, kind, labels, text in ROW.findall((ROOT / "controlplane" / "OBSERVING.md").read_text())
+    }
+    served = {
+        f"{name}_total" if one.type == "counter" else name: one
+        for name, one in exposition.read(plane.rest.client).items()
+    }
+    assert documented.keys() == served.keys()
+    for name, one in served.items():
+        kind, labels, text = documented[name]
+        assert (kind, text) == (one.type, one.help), name
+        assert one.labels == labels or not one.samples, name
+
+
 def test_both_places_count_the_same_tasks(plane: Plane) -> None:
     some_tasks(plane)
     # Figures from the database are kept for two seconds, the same ones for both.
     said = plane.rest.client.get("/api/v1/system/metrics").json()
     found = families(plane)
-    assert {status: int(count) for status, count in said["tasks"].items()} == found["pawl_tasks"]
+    counted = {status: count for status, count in found["pawl_tasks"].items() if count}
+    assert {status: int(count) for status, count in said["tasks"].items()} == counted
+    assert "FAILED" in found["pawl_tasks"], "what there is none of is a figure too"
     assert float(said["ready"]) == found["pawl_ready"][""]
 
 
