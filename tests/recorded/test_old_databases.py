@@ -1,0 +1,108 @@
+"""Databases of earlier revisions, with data: brought to today's schema they say what they said, and go on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controlplane.domain.task import Status
+from controlplane.engine.results import Ref, Verdict
+from controlplane.engine.system import Pulse
+from controlplane.engine.tasks import Tasks
+from controlplane.loops.holder import Holder
+from controlplane.loops.scheduler import Scheduler
+from controlplane.store.migrations import LATEST, current
+from tests.engine.stage import NOW, SECOND, arrival, placed, replica
+from tests.recorded.databases import FOLDER, HOUR, TASKS, Api, api, load, meaning
+from tests.recorded.lines import lacks
+
+REVISIONS = sorted(int(file.name[:4]) for file in FOLDER.glob("*.meaning.json"))
+LATER = NOW + 70 * SECOND  # when they were recorded, and a little
+
+
+def recorded(revision: int, url: str) -> str:
+    """The script that makes a database of this revision."""
+    kind = "sqlite" if url.startswith("sqlite") else "postgresql"
+    return (FOLDER / f"{revision:04d}.{kind}.sql").read_text()
+
+
+def said_then(revision: int) -> dict[str, Any]:
+    """What the API said of it."""
+    found: dict[str, Any] = json.loads((FOLDER / f"{revision:04d}.meaning.json").read_text())
+    return found
+
+
+def test_every_revision_is_recorded() -> None:
+    missing = set(range(1, LATEST + 1)) - set(REVISIONS)
+    assert not missing, f"record revisions {sorted(missing)}: .venv/bin/python -m tests.recorded.databases"
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_a_database_of_an_earlier_revision_means_the_same_after_migration(
+    revision: int, database_url: str, tmp_path: Path
+) -> None:
+    load(recorded(revision, database_url), database_url)
+    async with api(database_url, tmp_path / "plane", LATER) as one:
+        assert one.store.transact_now(current) == LATEST
+        now = await meaning(one)
+    missing = lacks(said_then(revision), now)
+    assert not missing, "\n".join(missing[:20])
+
+
+def test_recordings_have_a_task_in_every_state() -> None:
+    for revision in REVISIONS:
+        then = said_then(revision)["default"]
+        assert {task["status"] for task in then["tasks"]} == {one.name for one in Status}
+        assert all(then[noun] for noun in ("jobs", "instances", "logs", "schedules", "fires", "agents", "plugins"))
+
+
+async def test_what_was_under_way_in_the_first_revision_goes_on(database_url: str, tmp_path: Path) -> None:
+    load(recorded(1, database_url), database_url)
+    then = {task["tags"]["name"]: task for task in said_then(1)["default"]["tasks"] if "name" in task.get("tags", {})}
+    async with api(database_url, tmp_path / "plane", LATER) as one:
+        await requests_are_known(one, then)
+        await placements_go_on(one, then)
+        await what_is_due_comes(one, then)
+
+
+async def requests_are_known(one: Api, then: dict[str, Any]) -> None:
+    """A repeat of a call of then gives what the call gave then."""
+    for number, name in enumerate(TASKS):
+        task = {"job_id": "good", "priority": 900 - number, "tags": {"name": name}, "environment": {"N": str(number)}}
+        task["parameters"] = {"data": "eyJuIjogMX0=", "content_type": "application/json"}
+        again = await one("TaskService/CreateTask", task=task, request_id=f"make-{name}")
+        assert again["id"] == then[name]["id"]
+
+
+async def placements_go_on(one: Api, then: dict[str, Any]) -> None:
+    """An agent that comes back keeps what it has, its results count, and what waits is placed."""
+    stage = replica(one.store, one.clock)
+    instances = {found["task_id"]: found for found in said_then(1)["default"]["instances"]}
+    refs = [Ref(key, instances[key]["id"], 1) for key in (then["running"]["id"], then["placed"]["id"])]
+    hello = arrival("agent", running=refs, labels={"zone": "a"}, executors=[{"name": "process", "abi": 0}], slots=20)
+    session, plan = await stage.greet(hello)
+    assert (plan.keep, plan.stop, plan.cancel) == (refs, [], refs[:1])
+    assert await stage.finish(refs[0], Status.CANCELLED) is Verdict.COUNTED
+    assert await stage.finish(refs[1]) is Verdict.COUNTED
+    session.free = 1
+    await stage.place()
+    [ready] = placed(session)
+    assert (ready.ref.task_id, ready.ref.token) == (then["asked"]["id"], 1)
+
+
+async def what_is_due_comes(one: Api, then: dict[str, Any]) -> None:
+    """Retries and schedules of then, in their time."""
+    before = {task["id"] for task in (await one("TaskService/ListTasks", page={"page_size": 1000}))["data"]}
+    one.clock.move(HOUR)
+    await replica(one.store, one.clock).timers.fire()
+    assert (await one("TaskService/GetTask", id=then["again"]["id"]))["status"] == "PENDING"
+    pulse = Pulse("scheduler")
+    scheduler = Scheduler(one.engine, Tasks(one.engine, lambda *_: None), Holder(one.engine, "s", "one"), pulse=pulse)
+    await scheduler.sweep()
+    made = [
+        task
+        for task in (await one("TaskService/ListTasks", page={"page_size": 1000}))["data"]
+        if task["id"] not in before
+    ]
+    assert [(task["job_name"], task["parameters"]["data"]) for task in made] == [("good", "e30=")]
