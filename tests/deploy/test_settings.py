@@ -276,7 +276,9 @@ def test_connections_beyond_max_connections_are_refused_until_one_goes(shell: Sh
         held = [
             stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{http}", trust_env=False)) for _ in range(6)
         ]
-        answers = [client.get("/api/v1/system/info").status_code for client in held]  # each keeps its connection
-        assert answers[0] == 200
-        assert answers[-1] == 503
+        answers = [client.get("/api/v1/system/info") for client in held]  # each keeps its connection, but the last
+        assert answers[0].status_code == 200
+        refused = answers[-1]
+        assert (refused.status_code, refused.json()["error"]["status"]) == (503, "UNAVAILABLE")
+        assert (refused.headers["retry-after"], refused.headers["connection"]) == ("1", "close")
     eventually(lambda: health(http), lambda: shell.said("server"))
