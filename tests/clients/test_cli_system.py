@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -83,3 +84,10 @@ def test_what_a_program_asks_for_is_in_its_trace(
     assert ran.code == 0, ran.err
     assert ran.out.startswith(f"00-{'c' * 32}-")
     assert ran.out.split()[1:] == ["v=1", "b=2"]
+
+
+def test_what_a_run_used_is_shown_with_its_instance(pawl: Pawl, agent: str, name: str) -> None:
+    pawl("job", "create", name, "--", "sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done")
+    task = str(said(pawl("job", "run", name, "--wait", "-o", "json"))["id"])
+    shown = " ".join(pawl("task", "instances", task).out.split())
+    assert re.search(r"\d\.\ds, CPU \d\.\ds, \d+ MiB", shown), shown

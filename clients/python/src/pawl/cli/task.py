@@ -109,12 +109,26 @@ def instances(
     asked = options.question({"task_id": task_id}, None, None, limit, page_token)
     with session.client() as pawl:
         page = pawl.call(lambda client: client.task_instances.list(**asked))
-    people = show.table("id", "status", "#", "agent", "ended")
+    people = show.table("id", "status", "#", "agent", "ended", "used")
     for one in page.data:
         people.add_row(
-            one.id, show.status(show.enum_name(one, "status")), str(one.attempt), one.agent_id, _ending(session, one)
+            one.id,
+            show.status(show.enum_name(one, "status")),
+            str(one.attempt),
+            one.agent_id,
+            _ending(session, one),
+            _used(one),
         )
     show.listing(session, page, people, "It has not been placed yet. Why: pawl task explain ID")
+
+
+def _used(one: TaskInstance) -> str:
+    """What its agent has measured: time, CPU, memory; empty while it runs."""
+    if not one.HasField("metrics"):
+        return ""
+    used = one.metrics
+    cpu = used.user_cpu_seconds + used.system_cpu_seconds
+    return f"{used.wall_seconds:.1f}s, CPU {cpu:.1f}s, {used.peak_memory_bytes / 2**20:.0f} MiB"
 
 
 @app.command("cancel", cls=RemoteCommand)
