@@ -513,7 +513,7 @@ async def test_a_refused_version_ends_the_process_with_both_numbers(
             _, said = await process.communicate()
     assert process.returncode == 1
     assert "version 9" in said.decode()
-    assert "version 1" in said.decode()
+    assert "version 1: upgrade this agent" in said.decode()
 
 
 # Plugins.

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from controlplane.domain.task import Status
 from controlplane.engine.results import Ref, Verdict
@@ -12,7 +13,9 @@ from controlplane.engine.system import Pulse
 from controlplane.engine.tasks import Tasks
 from controlplane.loops.holder import Holder
 from controlplane.loops.scheduler import Scheduler
-from controlplane.store.migrations import LATEST, current
+from controlplane.store import Store
+from controlplane.store.migrations import LATEST, current, migrate
+from controlplane.store.tables import log_metadata, metadata
 from tests.engine.stage import NOW, SECOND, arrival, placed, replica
 from tests.recorded.databases import FOLDER, HOUR, TASKS, Api, api, load, meaning
 from tests.recorded.lines import lacks
@@ -55,6 +58,33 @@ def test_recordings_have_a_task_in_every_state() -> None:
         then = said_then(revision)["default"]
         assert {task["status"] for task in then["tasks"]} == {one.name for one in Status}
         assert all(then[noun] for noun in ("jobs", "instances", "logs", "schedules", "fires", "agents", "plugins"))
+
+
+def test_what_a_server_of_an_earlier_revision_reads_and_writes_is_still_there(
+    database_url: str, tmp_path: Path
+) -> None:
+    """It goes on working while the first server of a later release has brought the schema up to date."""
+    old, new = Store(f"sqlite:///{tmp_path}/old/pawl.db"), Store(database_url)
+    (tmp_path / "old").mkdir()
+    load(recorded(1, old.url), old.url)
+    old.open()
+    new.open()
+    try:
+        migrate(new, NOW)
+        for described, before, after in ((metadata, old._writer, new._writer), (log_metadata, old._logs, new._logs)):
+            with before.connect() as reading, after.begin() as writing:
+                then, now = sa.inspect(reading), sa.inspect(writing)
+                for name in set(then.get_table_names()) - {"sched_schema"}:
+                    table = described.tables[name]
+                    columns = [column["name"] for column in then.get_columns(name)]
+                    assert set(columns) <= {column["name"] for column in now.get_columns(name)}, "it reads these"
+                    writing.execute(table.delete())
+                    rows = reading.execute(sa.select(*(table.c[column] for column in columns))).mappings().all()
+                    for row in rows:
+                        writing.execute(table.insert().values(**row))  # it names these, and no others
+    finally:
+        old.close()
+        new.close()
 
 
 async def test_what_was_under_way_in_the_first_revision_goes_on(database_url: str, tmp_path: Path) -> None:
