@@ -38,7 +38,7 @@ from controlplane.config import RELOADABLE, GrpcSection, Settings
 from controlplane.domain.errors import Unavailable
 from controlplane.domain.task import Task
 from controlplane.engine.agents import Agents
-from controlplane.engine.context import Clock, Engine
+from controlplane.engine.context import Clock, Engine, Ids
 from controlplane.engine.credentials import LOOK_SECONDS, Credentials
 from controlplane.engine.explain import Explain
 from controlplane.engine.instances import Instances
@@ -113,11 +113,12 @@ class ControlPlane:
             version=VERSION,
             instance=replica,
         )
+        clock = Clock()
         self._build(
             Engine(
                 self._store,
-                Clock(),
-                lambda: str(uuid_utils.uuid7()),
+                clock,
+                Ids(clock),
                 replica,
                 tracing=self._tracing,
                 request_ids_kept=round(settings.retention.request_ids_days * DAY),

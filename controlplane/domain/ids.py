@@ -28,6 +28,15 @@ def name_problem(name: str) -> str | None:
     return None
 
 
+def id_at(instant: int, chance: int) -> str:
+    """The UUIDv7 of an instant (microseconds UTC) and 62 random bits. The twelve bits after the milliseconds hold the
+    microseconds (RFC 9562, 6.2, method 3), so ids rise as instants do, and as `chance` does within one.
+    """
+    milliseconds, rest = divmod(instant, 1000)
+    digits = f"{milliseconds << 80 | 7 << 76 | (rest * 4096 // 1000) << 64 | 2 << 62 | chance:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
 def id_time(uuid7: str) -> int:
     """The instant inside a UUIDv7, microseconds UTC, to the millisecond."""
     return int(uuid7[:8] + uuid7[9:13], 16) * 1000

@@ -120,7 +120,7 @@ class Placing:
         for before, agent in zip(chosen, agents, strict=False):
             session = by_name[agent]
             above = self._engine.seen.restored.floor_for(before.created_at)
-            step = _lock_and_dispatch(before, Dispatch(session.key[1], self._engine.new_id(), above), now)
+            step = _lock_and_dispatch(before, Dispatch(session.key[1], self._engine.new_id(now), above), now)
             since = max(before.scheduled_at, before.updated_at)
             waits.append((now - since) / 1e6)
             trace, job_name = data[before.id].trace, names.get(before.job_id, "")

@@ -126,7 +126,7 @@ class Tasks:
             return IllegalTransition(message, reason="JOB_DISABLED", facts={"job": job.name})
         config = job.spec.config
         planned = Task(
-            id=self._engine.new_id(),
+            id=self._engine.new_id(now),
             namespace_id=item.namespace_id,
             job_id=job.id,
             job_revision=job.revision,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import operator
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -308,13 +309,14 @@ def one_of(connection: Connection, column: sa.Column[Any], ids: Sequence[str]) -
 @dataclass(frozen=True, slots=True)
 class Lane:
     """Where one index has rows one after the other: those with the same value in `column`, by their `key`. What is
-    asked for begins after `after`, if that is not None.
+    asked for lies beyond `after` and not beyond `until`, in the direction of the order, where they are not None.
     """
 
     column: sa.ColumnElement[Any]
     key: sa.ColumnElement[Any]
     descending: bool
     after: sa.ColumnElement[Any] | None = None
+    until: sa.ColumnElement[Any] | None = None
 
     def of(self, connection: Connection, rows: sa.Select[Any], value: sa.ColumnElement[Any]) -> sa.Select[Any]:
         """Those of the rows that have the value, in the order of the key.
@@ -323,19 +325,19 @@ class Lane:
         it until it has met enough such rows, which may be the whole table: it believes that they lie scattered. Told
         of a range, and of an order that begins with the column, it has no other index to read than that of the lanes.
         """
-        order = [self.key.desc() if self.descending else self.key.asc()]
+        directed = sa.desc if self.descending else sa.asc
+        beyond, within = (operator.lt, operator.ge) if self.descending else (operator.gt, operator.le)
         if not is_postgres(connection):
             rows = rows.where(self.column == value)
-            if self.after is not None:
-                rows = rows.where(self.key < self.after if self.descending else self.key > self.after)
-            return rows.order_by(*order)
-        column, descending = self.column, self.descending
-        first = column <= value if descending else column >= value
-        if self.after is not None:
-            here, there = sa.tuple_(column, self.key), sa.tuple_(value, self.after)
-            first = here < there if descending else here > there
-        rows = rows.where(first, column >= value if descending else column <= value)
-        return rows.order_by(column.desc() if descending else column.asc(), *order)
+            rows = rows if self.after is None else rows.where(beyond(self.key, self.after))
+            rows = rows if self.until is None else rows.where(within(self.key, self.until))
+            return rows.order_by(directed(self.key))
+        # Pairs, for a scan begins and ends where they say; by what is said of the key alone it judges row after row.
+        pair = sa.tuple_(self.column, self.key)
+        before = operator.le if self.descending else operator.ge
+        first = before(self.column, value) if self.after is None else beyond(pair, sa.tuple_(value, self.after))
+        last = within(self.column, value) if self.until is None else within(pair, sa.tuple_(value, self.until))
+        return rows.where(first, last).order_by(directed(self.column), directed(self.key))
 
 
 def from_each(

@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controlplane.domain.filter import AllOf, AnyOf, Condition, Kind, Op, OrderTerm, matches
+from controlplane.domain.ids import first_id_at
 
 MAX_LANES = 20  # each is planned by itself
+MOMENT = 60_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ def split(lanes: Lanes, tree: AnyOf, order: Sequence[OrderTerm]) -> Split | None
     mine = tuple(one for one in conditions if one.field.name == lanes.field)
     others = tuple(one for one in conditions if one.field.name != lanes.field)
     tagged = next((one for one in others if _is_tag(one)), None)
-    if any(one.field.indexed and one.field.kind is not Kind.TAGS for one in others):
+    if any(one.field.indexed and one.field.kind is not Kind.TAGS and not one.field.in_id for one in others):
         return None
     if tagged is not None:
         values = tagged.value if isinstance(tagged.value, tuple) else (tagged.value,)
@@ -54,6 +56,37 @@ def split(lanes: Lanes, tree: AnyOf, order: Sequence[OrderTerm]) -> Split | None
         return None
     passing = tuple(value for value in lanes.values if matches(AnyOf((AllOf(mine),)), {lanes.field: value}))
     return Split(AllOf(others), passing, whole=passing == lanes.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a condition on an instant says of the ids that are made of it: not below `low`, below `high`."""
+
+    low: str | None = None
+    high: str | None = None
+
+    def __and__(self, other: Bounds) -> Bounds:
+        """What both say."""
+        low = max((one for one in (self.low, other.low) if one is not None), default=None)
+        return Bounds(low, min((one for one in (self.high, other.high) if one is not None), default=None))
+
+
+def bounds(condition: Condition) -> Bounds:
+    """Bounds of the ids of all rows that can meet the condition; none where it says nothing of them."""
+    value = condition.value
+    if not condition.field.in_id or not isinstance(value, int) or condition.operator is Op.NULL:
+        return Bounds()
+    # Servers before this one made an id a moment before or after the instant beside it.
+    low, high = first_id_at(value - MOMENT), first_id_at(value + MOMENT)
+    match condition.operator:
+        case Op.EQ:
+            return Bounds(low, high)
+        case Op.GT | Op.GTE:
+            return Bounds(low=low)
+        case Op.LT | Op.LTE:
+            return Bounds(high=high)
+        case _:
+            return Bounds()
 
 
 def _is_tag(condition: Condition) -> bool:

@@ -7,6 +7,8 @@ text is ordered by bytes, NULL has its place written out. Not here: which fields
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -15,10 +17,10 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, Row, Select
 from sqlalchemy.types import TypeEngine
 
-from controlplane.domain.filter import AnyOf, Condition, Kind, Op, OrderTerm, Scalar
+from controlplane.domain.filter import AnyOf, Condition, Kind, Op, OrderTerm, Scalar, by_id
 from controlplane.domain.page import REACH, PageRequest, Position, read_token, write_token
 from controlplane.store.dialect import Id, Lane, bytewise, from_each
-from controlplane.store.lanes import Lanes, Split, split
+from controlplane.store.lanes import Bounds, Lanes, Split, bounds, split
 
 # Values travel in the widest type of their kind: a bound as narrow as a SMALLINT column would refuse 40000 with an
 # error instead of finding nothing. Indexes on narrower integers serve these comparisons too.
@@ -96,6 +98,7 @@ def page(
     secret: bytes = b"",
 ) -> Page:
     """Read one page. `query` is `domain.page.query_digest` of this question; tokens are bound to it and to `secret`."""
+    order = by_id(order)
     keys = [_sort_key(connection, listing, term) for term in order]
     position = read_token(request.token, order, query, secret) if request.token else None
     parts = split(listing.lanes, tree, order) if listing.lanes else None
@@ -133,8 +136,7 @@ def _in_lanes(
 ) -> tuple[Select[Any], Select[Any]]:
     """The same question by lanes: what matches, and what the page shows of it."""
     base, column, lane_key = _laned(connection, listing, parts, key)
-    after = None if position is None else _bound(position[0], key.kind)
-    lane = Lane(column, lane_key.plain, key.descending, after)
+    lane = _lane(column, lane_key, parts, position)
     matching = base if parts.whole else base.where(column.in_(parts.values))
     if len(parts.values) <= 1:
         value = sa.literal(next(iter(parts.values), None), column.type)
@@ -146,6 +148,20 @@ def _in_lanes(
     order: ColumnElement[Any] = sa.desc("id") if key.descending else sa.asc("id")
     shown = merged.order_by(order).limit(request.size + 1).offset(request.offset or None).subquery()
     return matching, listing.select.where(key.plain.in_(sa.select(shown.c.id))).order_by(key.ordering())
+
+
+def _lane(column: ColumnElement[Any], key: _SortKey, parts: Split, position: Position | None) -> Lane:
+    """Where the lanes begin and end: after the position, and within what the question says of the ids."""
+    known = functools.reduce(operator.and_, map(bounds, parts.rest.conditions), Bounds())
+    here = None if position is None else str(position[0])
+    if key.descending:
+        first = min((one for one in (here, known.high) if one is not None), default=None)
+        last = known.low
+    else:
+        first, last = max((one for one in (here, known.low) if one is not None), default=None), known.high
+    # What the lane begins after is no row of it: a bound that is reached must be an id that nobody has.
+    after, until = (None if one is None else _bound(one, key.kind) for one in (first, last))
+    return Lane(column, key.plain, key.descending, after, until)
 
 
 def _laned(
@@ -196,6 +212,19 @@ def _condition(connection: Connection, listing: Listing, condition: Condition) -
             raise LookupError(f"{condition.field.name} is filterable and the listing has no tags")
         return listing.tags.having(condition.tag, value if isinstance(value, tuple) else (value,))
     column = listing.columns[condition.field.stored_as]
+    if condition.field.in_id:
+        return sa.and_(_compared(connection, column, condition), *_bounded(listing.columns["id"], bounds(condition)))
+    return _compared(connection, column, condition)
+
+
+def _bounded(key: ColumnElement[Any], known: Bounds) -> list[ColumnElement[bool]]:
+    """What an index over the ids can be asked for an instant that they are made of."""
+    low = [] if known.low is None else [key >= _bound(known.low, Kind.ID)]
+    return low if known.high is None else [*low, key < _bound(known.high, Kind.ID)]
+
+
+def _compared(connection: Connection, column: ColumnElement[Any], condition: Condition) -> ColumnElement[bool]:
+    value = condition.value
     if isinstance(value, tuple):
         return _membership(column, condition.operator, value, condition.field.kind)
     if condition.operator is Op.NULL:

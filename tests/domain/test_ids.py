@@ -7,7 +7,7 @@ import uuid_utils
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.domain.ids import NAME_RULE, first_id_at, id_time, is_id, name_problem
+from controlplane.domain.ids import NAME_RULE, first_id_at, id_at, id_time, is_id, name_problem
 
 
 def test_an_id_is_recognised_in_upper_case_too() -> None:
@@ -60,3 +60,12 @@ def test_a_bound_is_no_greater_than_any_id_of_its_instant(made: tuple[int, str],
 
 def test_no_instant_is_too_early_for_a_bound() -> None:
     assert first_id_at(-5) == "00000000-0000-0000-0000-000000000000"
+
+
+@given(st.integers(0, 2**47), st.integers(0, 2**47), st.integers(0, 2**62 - 1), st.integers(0, 2**62 - 1))
+def test_ids_lie_in_the_order_of_their_instants_to_the_microsecond(one: int, two: int, this: int, that: int) -> None:
+    first, second = id_at(one, this), id_at(two, that)
+    assert (first < second) == ((one, this) < (two, that))
+    assert is_id(first)
+    assert id_time(first) == one // 1000 * 1000
+    assert (uuid.UUID(first).version, uuid.UUID(first).variant) == (7, uuid.RFC_4122)

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-import uuid_utils
 
-from controlplane.engine.context import Clock, Engine
+from controlplane.engine.context import Clock, Engine, Ids
 from controlplane.engine.jobs import Jobs
 from controlplane.engine.tasks import Tasks
 from controlplane.store import Store
@@ -19,7 +18,7 @@ def engine(database_url: str) -> Iterator[Engine]:
     store.open()
     clock = Clock()
     migrate(store, clock.now())
-    yield Engine(store=store, clock=clock, new_id=lambda: str(uuid_utils.uuid7()), replica_id="test")
+    yield Engine(store=store, clock=clock, new_id=Ids(clock), replica_id="test")
     store.close()
 
 

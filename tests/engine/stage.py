@@ -4,17 +4,15 @@ No test lives here, and nothing is faked but time and the wire: agents are the s
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import uuid_utils
-
 from controlplane.domain.job import JobConfig, JobSpec
 from controlplane.domain.task import Status, Task
 from controlplane.engine.agents import Agents, Arrival, Reconciliation
-from controlplane.engine.context import Clock, Engine
+from controlplane.engine.context import Clock, Engine, Ids
 from controlplane.engine.jobs import JobDraft, Jobs
 from controlplane.engine.placing import Placing
 from controlplane.engine.reaping import Reaping
@@ -45,16 +43,6 @@ class MovedClock(Clock):
     def move(self, seconds: float) -> None:
         """Let so many seconds pass."""
         self.at += round(seconds * SECOND)
-
-
-def ids(clock: Clock) -> Callable[[], str]:
-    """A maker of UUIDv7s that belong to the time of this clock."""
-
-    def make() -> str:
-        made = uuid_utils.uuid7().int
-        return str(uuid_utils.UUID(int=clock.now() // 1000 << 80 | made & (1 << 80) - 1))
-
-    return make
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +127,7 @@ def _verdict(outcome: Verdict | Exception) -> Verdict:
 
 def replica(store: Store, clock: MovedClock, name: str = "one") -> Replica:
     """The use cases over an open store, as the wiring joins them."""
-    engine = Engine(store=store, clock=clock, new_id=ids(clock), replica_id=name)
+    engine = Engine(store=store, clock=clock, new_id=Ids(clock), replica_id=name)
     sessions, revisions, stopped = Sessions(), Revisions(), list[str]()
     results = Results(engine, revisions)
     tasks = Tasks(engine, lambda task, _why: stopped.append(task.id))

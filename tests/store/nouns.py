@@ -18,6 +18,7 @@ from sqlalchemy import Table
 
 from controlplane import engine
 from controlplane.domain.filter import Field, Kind, Queryable
+from controlplane.domain.ids import id_at
 from controlplane.domain.key import Authority
 from controlplane.engine.jobs import JOBS
 from controlplane.engine.keys import KEYS
@@ -172,6 +173,9 @@ class Drawn:
             row = {column.name: self._column(column) for column in self.noun.table.columns}
             for name, column in self.noun.columns.items():
                 row[column.name] = self.value(self.noun.asked.by_spelling[name])
+            for field in self.noun.asked.fields:
+                if field.in_id:
+                    row["id"] = id_at(row[field.name], self.chance.getrandbits(62))
             if "namespace_id" in row:
                 row["namespace_id"] = MINE
             self.noun.settle(row)

@@ -23,13 +23,14 @@ from controlplane.domain.task import (
     apply,
     create,
 )
+from controlplane.engine.context import Ids
 from controlplane.store import IntegrityError, Store, tasks
 from controlplane.store.tables import ready, task, task_data, task_instance, task_tag, task_transition, timer
 from controlplane.store.tasks import InstanceEnd, TaskData, Terms
 from tests.domain.test_task import NEW
-from tests.engine.stage import NOW, MovedClock, ids, opened
+from tests.engine.stage import NOW, MovedClock, opened
 
-MAKE_ID = ids(MovedClock())
+MAKE_ID = Ids(MovedClock())
 TERMS = Terms("default", 60_000_000, 3_600_000_000)
 TABLES = (task, task_data, task_tag, task_transition, task_instance, ready, timer)
 
