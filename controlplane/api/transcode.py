@@ -6,6 +6,7 @@ binding (`routes.py`), reading JSON (`json_in.py`), HTTP itself (`rest_front.py`
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -178,8 +179,20 @@ def _walk(reader: MessageReader, fields: Fields, path: str) -> tuple[MessageRead
         reader = field.message
     field = reader.fields.get(last)
     if field is None:
-        raise Bad("there is no such parameter", path[:128])
+        raise Bad(f"there is no such parameter{_near(reader, last, names)}", path[:128])
     return reader, fields, field, ".".join((*names, field.name))
+
+
+def _near(reader: MessageReader, last: str, above: list[str]) -> str:
+    """What somebody may have meant: a field of that name further down, or one that is called nearly so."""
+    known: dict[str, str] = {}
+    for name, field in reader.fields.items():
+        known.setdefault(name, name)
+        if field.message is not None and not field.repeated:
+            for inner in field.message.fields:
+                known.setdefault(inner, f"{field.name}.{inner}")
+    found = [last] if last in known else difflib.get_close_matches(last[:64], known, n=1)
+    return f"; did you mean {'.'.join((*above, known[found[0]]))}?" if found else ""
 
 
 def _put(owner: MessageReader, target: Fields, field: FieldReader, value: Any, name: str) -> None:
@@ -216,8 +229,10 @@ def _read_query(
 
 def _set_parameter(reader: MessageReader, fields: Fields, path: str, name: str, texts: list[str]) -> None:
     owner, target, field, _ = _walk(reader, fields, path)
+    if field.message is not None and not field.repeated and (inner := next(iter(field.message.fields), "")):
+        raise Bad(f"cannot be a query parameter as a whole, but its fields can: {name}.{inner} and so on", name)
     if field.is_map or not field.fits_query:
-        raise Bad("cannot be a query parameter", name)
+        raise Bad("cannot be a query parameter: it stands in the body only", name)
     if field.repeated:
         target[field.name] = [_read_text(field, text, name) for text in texts]
         return

@@ -72,6 +72,21 @@ async def test_a_wrong_query_parameter_is_refused_by_its_name(front: Front, quer
     assert (status, message.partition(":")[0]) == (400, field)
 
 
+@pytest.mark.parametrize(
+    ("query", "hint"),
+    [
+        ("count=1", "count: there is no such parameter; did you mean inner.count?"),
+        ("tekst=1", "tekst: there is no such parameter; did you mean text?"),
+        ("inner.nam=1", "inner.nam: there is no such parameter; did you mean inner.name?"),
+        ("inner=1", "inner: cannot be a query parameter as a whole, but its fields can: inner.name and so on"),
+        ("counts=1", "counts: cannot be a query parameter: it stands in the body only"),
+        ("qqqqqqqq=1", "qqqqqqqq: there is no such parameter"),
+    ],
+)
+async def test_a_query_that_is_nearly_right_is_told_what_would_be(front: Front, query: str, hint: str) -> None:
+    assert await front.refused("GET", f"/v1/things/a?{query}") == (400, hint)
+
+
 async def test_system_parameters_are_not_ours_to_refuse(front: Front) -> None:
     await front.asked("GET", "/v1/things/a?$alt=json")
 
