@@ -6,11 +6,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import psycopg
 import pytest
+from pawl.cli import main
 from pawl.v1 import agent_pb2, agent_pb2_grpc
 
 from controlplane.store import Store, migrations
@@ -30,12 +32,30 @@ def started(folder: Path, *arguments: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, cwd=folder, stdout=pipe, stderr=pipe, text=True)
 
 
-def pawl(folder: Path, *arguments: str | Path) -> tuple[int, str]:
-    """Exit code and everything that it said."""
-    process = started(folder, *arguments)
-    out, err = process.communicate(timeout=60)
-    assert "Traceback" not in err, err
-    return process.returncode, out + err
+@dataclass
+class Here:
+    """The same commands in this process, which saves their start."""
+
+    folder: Path
+    monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str]
+
+    def pawl(self, *arguments: str | Path) -> tuple[int, str]:
+        """Exit code and everything that it said."""
+        self.monkeypatch.setenv("PAWL_SERVER_DATA_DIR", str(self.folder / "data"))
+        self.monkeypatch.setattr(sys, "argv", ["pawl", *map(str, arguments)])
+        try:
+            code = main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = self.capsys.readouterr()
+        assert "Traceback" not in err, err
+        return code, out + err
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    return Here(tmp_path, monkeypatch, capsys)
 
 
 def of_the_future(url: str) -> None:
@@ -48,17 +68,18 @@ def of_the_future(url: str) -> None:
             connection.execute("INSERT INTO sched_schema VALUES (%s, 0)", (NEWER,))
 
 
-def serve(folder: Path) -> Sequence[str | Path]:
+def serve() -> Sequence[str | Path]:
     """A server that would be up soon if nothing kept it."""
     ports = ("--http-port", str(free_port()), "--grpc-port", str(free_port()))
     return ("server", "--insecure", "--host", "127.0.0.1", *ports)
 
 
-def test_a_newer_schema_is_refused_by_every_command_with_both_numbers(database_url: str, tmp_path: Path) -> None:
-    assert pawl(tmp_path, "migrate", "--database", database_url)[0] == 0
+def test_a_newer_schema_is_refused_by_every_command_with_both_numbers(
+    here: Here, database_url: str, tmp_path: Path
+) -> None:
+    assert here.pawl("migrate", "--database", database_url)[0] == 0
     of_the_future(database_url)
     commands: dict[str, tuple[int, Sequence[str | Path]]] = {
-        "server": (5, serve(tmp_path)),
         "migrate": (5, ("migrate",)),
         "migrate --check": (5, ("migrate", "--check")),
         "doctor": (1, ("doctor",)),
@@ -67,10 +88,15 @@ def test_a_newer_schema_is_refused_by_every_command_with_both_numbers(database_u
     if database_url.startswith("sqlite"):
         commands["backup"] = (5, ("backup", tmp_path / "backup"))
     for what, (wanted, arguments) in commands.items():
-        code, said = pawl(tmp_path, *arguments, "--database", database_url)
+        code, said = here.pawl(*arguments, "--database", database_url)
         assert (what, code) == (what, wanted), said
         assert f"schema revision {NEWER}, this version of Pawl knows {KNOWN}: upgrade Pawl" in said
     assert not (tmp_path / "backup").exists()
+    server = started(tmp_path, *serve(), "--database", database_url)
+    _, said = server.communicate(timeout=60)
+    assert server.returncode == 5
+    assert said.count("\n") == 1, "one line, and no more"
+    assert f"schema revision {NEWER}, this version of Pawl knows {KNOWN}: upgrade Pawl" in said
 
 
 def test_two_that_migrate_at_once_do_it_once(postgres_url: str, tmp_path: Path) -> None:
@@ -79,7 +105,6 @@ def test_two_that_migrate_at_once_do_it_once(postgres_url: str, tmp_path: Path) 
     assert [process.returncode for process in both] == [0, 0]
     applied = ", ".join(map(str, range(1, KNOWN + 1)))
     assert said == [f"applied: {applied}\n", "the schema is up to date\n"]
-    assert pawl(tmp_path, "migrate", "--check", "--database", postgres_url)[0] == 0
 
 
 def test_one_that_waits_goes_on_when_the_one_that_migrates_is_killed(postgres_url: str, tmp_path: Path) -> None:
@@ -94,17 +119,17 @@ def test_one_that_waits_goes_on_when_the_one_that_migrates_is_killed(postgres_ur
     assert (second.returncode, out[:7]) == (0, "applied"), err
 
 
-def test_while_one_migrates_a_sqlite_file_another_is_told_who_has_it(tmp_path: Path) -> None:
+def test_while_one_migrates_a_sqlite_file_another_is_told_who_has_it(here: Here, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/pawl.db"
     store = Store(url)
     store.open()
     try:
-        code, said = pawl(tmp_path, "migrate", "--database", url)
+        code, said = here.pawl("migrate", "--database", url)
     finally:
         store.close()
     assert code == 5
     assert f"in use by process {os.getpid()}" in said
-    assert pawl(tmp_path, "migrate", "--database", url)[0] == 0
+    assert here.pawl("migrate", "--database", url)[0] == 0
 
 
 @pytest.mark.parametrize("version", [0, 2, 99])
