@@ -25,6 +25,7 @@ from controlplane.api.grpc_wire import READ
 from controlplane.api.methods import table
 from controlplane.api.status import code_of
 from controlplane.domain.errors import PawlError
+from controlplane.domain.key import without_secrets
 from controlplane.log_setup import Sparing, about_this_call
 from controlplane.telemetry import Metrics, Tracing, place_of
 
@@ -212,7 +213,7 @@ def _facts(error: BaseException, code: str) -> dict[str, object]:
         return facts
     facts["reason"] = error.reason
     if error.violations:
-        facts["fields"] = [shown(one.field) for one in error.violations[:_FIELDS]]
+        facts["fields"] = [shown(without_secrets(one.field)) for one in error.violations[:_FIELDS]]
     if code not in _QUOTING:
-        facts["message"] = error.message[:_LONGEST]
+        facts["message"] = without_secrets(error.message)[:_LONGEST]
     return facts

@@ -22,6 +22,7 @@ from google.rpc.status_pb2 import Status
 
 from controlplane.domain import errors
 from controlplane.domain.errors import PawlError
+from controlplane.domain.key import without_secrets
 
 DOMAIN = "pawl.dev"
 
@@ -177,8 +178,8 @@ def _violations(error: PawlError) -> Iterable[BadRequest.FieldViolation]:
 
 
 def _cut(text: str, limit: int) -> str:
-    """At most so many bytes of UTF-8; halves of surrogate pairs, which no wire carries, become `?`."""
-    raw = text.encode("utf-8", "replace")
+    """At most so many bytes of UTF-8 without keys; halves of surrogate pairs, which no wire carries, become `?`."""
+    raw = without_secrets(text).encode("utf-8", "replace")
     if len(raw) <= limit:
         return raw.decode()
     return raw[: limit - 3].decode("utf-8", "ignore") + "…"

@@ -29,6 +29,7 @@ _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SECRET_LENGTH = 43
 _CHECK_LENGTH = 6
 _KEY = re.compile(rf"pawl_([{_BASE32}]{{{PREFIX_LENGTH}}})_[0-9A-Za-z]{{{_SECRET_LENGTH + _CHECK_LENGTH}}}")
+_LOOKS_LIKE_ONE = re.compile(rf"(pawl_[{_BASE32}]{{{PREFIX_LENGTH}}}_)[0-9A-Za-z]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,11 @@ def prefix_of(text: str) -> str | None:
     if found is None or _check(text[:-_CHECK_LENGTH]) != text[-_CHECK_LENGTH:]:
         return None
     return found[1]
+
+
+def without_secrets(text: str) -> str:
+    """The same text with every key in it cut after its prefix: people put keys where names belong."""
+    return _LOOKS_LIKE_ONE.sub(r"\1…", text) if "pawl_" in text else text
 
 
 def digest_of(text: str) -> bytes:

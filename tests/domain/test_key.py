@@ -20,6 +20,7 @@ from controlplane.domain.key import (
     prefix_of,
     roles_of_bits,
     roles_to_bits,
+    without_secrets,
     write_key,
 )
 
@@ -122,3 +123,12 @@ def test_what_is_wrong_with_a_key_is_named() -> None:
     ]
     many = KeyDraft("a", "", frozenset({"viewer"}), tuple(f"n{number}" for number in range(65)), None)
     assert [one.field for one in key_problems(many, 5)] == ["key.namespaces"]
+
+
+def test_a_key_in_a_text_is_cut_after_its_prefix_whatever_stands_around_it() -> None:
+    prefix, text = write_key(bytes(range(44)))
+    for around in ("{}", "there is no key named '{}'", "/api/v1/keys/{}:revoke", "{}, {}"):
+        shown = without_secrets(around.replace("{}", text))
+        assert shown == around.replace("{}", f"pawl_{prefix}_…")
+    assert without_secrets(text[:-20]) == f"pawl_{prefix}_…"
+    assert without_secrets("pawl_client and pawl_server") == "pawl_client and pawl_server"

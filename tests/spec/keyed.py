@@ -15,7 +15,7 @@ import httpx
 from pawl.v1 import access_pb2
 
 from controlplane.api.methods import table
-from controlplane.config import DatabaseSection, ServerSection, Settings
+from controlplane.config import DatabaseSection, ServerSection, Settings, TelemetrySection
 from controlplane.first_key import make_first_key
 from controlplane.wiring import Addresses, ControlPlane
 from tests.spec.two_fronts import GrpcFront, Outcome, RestFront
@@ -119,20 +119,25 @@ class Keyed:
 
 
 @contextmanager
-def keyed(url: str, folder: Path, replicas: int = 1, **server: Any) -> Iterator[Keyed]:
-    """Replicas that ask for keys. Each serves in a thread with a loop of its own."""
+def keyed(url: str, folder: Path, replicas: int = 1, *, collector: str = "", **server: Any) -> Iterator[Keyed]:
+    """Replicas that ask for keys. Each serves in a thread with a loop of its own, and traces all if it may."""
     admin = make_first_key(url, None, again=True)
     with ExitStack() as stack:
         found = [
-            stack.enter_context(_serving(url, folder / f"replica-{number}", **server)) for number in range(replicas)
+            stack.enter_context(_serving(url, folder / f"replica-{number}", collector, **server))
+            for number in range(replicas)
         ]
         yield Keyed(found, admin.text, stack)
 
 
 @contextmanager
-def _serving(url: str, folder: Path, **server: Any) -> Iterator[Addresses]:
+def _serving(url: str, folder: Path, collector: str, **server: Any) -> Iterator[Addresses]:
     section = ServerSection(host="127.0.0.1", http_port=0, grpc_port=0, data_dir=str(folder), **server)
-    settings = Settings(server=section, database=DatabaseSection(url=url, pool_size=6))
+    settings = Settings(
+        server=section,
+        database=DatabaseSection(url=url, pool_size=6),
+        telemetry=TelemetrySection(otlp_endpoint=collector, sample_ratio=1.0),
+    )
     ready: Future[Addresses] = Future()
     stop: list[Callable[[], Any]] = []
 

@@ -1,5 +1,6 @@
 """Keys as their holders and those who give them out live with them: on both databases, at both fronts."""
 
+import itertools
 import queue
 import threading
 import time
@@ -18,6 +19,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from pawl.v1 import access_pb2, agent_pb2, task_pb2
 
 from controlplane.domain.key import digest_of
+from tests.spec.collector import Collector
 from tests.spec.keyed import DEADLINE, ENDED_WITHIN, METHODS, Caller, Keyed, eventually, keyed
 from tests.spec.story import HELLO, STORY, Memory
 from tests.spec.test_parity import tell
@@ -425,13 +427,32 @@ def test_the_story_of_every_rpc_is_the_same_with_keys(plane: Keyed, wasm_module:
             stream.cut()
 
 
-def test_no_file_of_the_server_holds_a_secret(tmp_path: Path) -> None:
-    with keyed(f"sqlite:///{tmp_path}/pawl.db", tmp_path) as plane:
-        made = plane.new_key("viewer")
-        caller = plane.caller(made.secret)
-        caller.does("SystemService/GetInfo")
-        caller.call("JobService/CreateJob")
+def test_no_file_no_span_and_no_line_of_the_server_holds_a_secret(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with (
+        Collector() as collector,
+        keyed(f"sqlite:///{tmp_path}/pawl.db", tmp_path, collector=collector.endpoint) as plane,
+    ):
+        plane.admin.does("SystemService/UpdateLogLevel", level="DEBUG")
+        wanted = access_pb2.Key(name="traced", roles=["VIEWER"])
+        made = plane.admin.does("KeyService/CreateKey", key=wanted, request_id="k-1")
+        callers = [plane.caller(made.secret), plane.caller(made.secret + "x"), plane.caller("x" + made.secret)]
+        for caller, front in itertools.product(callers, FRONTS):
+            caller.call("SystemService/GetInfo", front)
+            caller.call("JobService/CreateJob", front)
+        for path in (f"keys/{made.secret}", f"jobs/{made.secret}", f"keys?key={made.secret}", f"no/{made.secret}"):
+            answer = callers[0].http.get(f"/api/v1/{path}")  # people put keys where names belong
+            assert answer.status_code in (400, 404)
+            assert made.secret not in answer.text
+            assert f"pawl_{made.prefix}_…" in answer.text or "?key=" in path
+        plane.admin.does("SystemService/UpdateLogLevel")
+        collector.until(lambda spans: any(one.name.endswith("CreateKey") for one in spans))
         secrets = [one.rpartition("_")[2].encode() for one in (made.secret, plane.admin.key)]
+        told = b"".join(collector.raw) + "".join(capfd.readouterr()).encode()
+    assert b"CreateKey" in told
+    assert f"there is no job 'pawl_{made.prefix}_…'".encode() in told
+    assert not any(secret in told for secret in secrets)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     held = b"".join(path.read_bytes() for path in files)
     assert digest_of(made.secret) in held  # it is these files that keys are kept in
