@@ -82,7 +82,7 @@ def restore(
     if mark == (source is not None):
         raise fail("say either which backup to restore, or --mark", EXIT_SETTINGS)
     if mark:
-        _mark(config, database, data_dir)
+        _mark(config, database, data_dir, output)
         return
     from controlplane.store.files import StoreFiles
     from controlplane.store.restore import restore as put_back
@@ -100,7 +100,7 @@ def restore(
     _report("restored", source, manifest, time.monotonic() - began, output)
 
 
-def _mark(config: Path | None, database: str | None, data_dir: Path | None) -> None:
+def _mark(config: Path | None, database: str | None, data_dir: Path | None, output: str) -> None:
     from controlplane.store import Store, migrations, restored
 
     store = Store(load(config, flags_of(database, data_dir, None, None, None, None)).settings.database_url)
@@ -116,7 +116,11 @@ def _mark(config: Path | None, database: str | None, data_dir: Path | None) -> N
         finally:
             store.close()
 
-    typer.echo(f"noted: tasks that are in this database get tokens above {_done(work)}")
+    floor = _done(work)
+    if output == "json":
+        typer.echo(json.dumps({"token_floor": floor}))
+    else:
+        typer.echo(f"noted: tasks that are in this database get tokens above {floor}")
 
 
 def _sqlite_url(config: Path | None, database: str | None, data_dir: Path | None, otherwise: str) -> str:

@@ -52,8 +52,9 @@ def restore(files: StoreFiles, source: Path, *, now: int, force: bool, progress:
             finally:
                 shutil.rmtree(files.restoring, ignore_errors=True)
         files.settle()
-    except OSError as error:
-        raise Unavailable(f"{source} cannot be restored to {files.main}: {error.strerror or error}") from error
+    except (OSError, sqlite3.Error) as error:
+        said = getattr(error, "strerror", None) or error
+        raise Unavailable(f"{source} cannot be restored to {files.main}: {said}") from error
     finally:
         lock.release()
     return manifest
@@ -127,14 +128,17 @@ def _copy(
     size = 0
     with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as new:
         while piece := file.read(READ_BYTES):
+            size += len(piece)
+            if size > one.size:  # however much more there is: it is not what was backed up
+                break
             new.write(piece)
             found.update(piece)
-            size += len(piece)
             progress(done + size)
     if (size, found.hexdigest()) != (one.size, one.sha256):
         raise _damaged(
             source,
-            f"is a damaged backup: {one.name} has {size} bytes with SHA-256 {found.hexdigest()},"
+            f"is a damaged backup: {one.name} has {'more than ' * (size > one.size)}{min(size, one.size)} bytes with"
+            f" SHA-256 {found.hexdigest()},"
             f" its manifest says {one.size} with {one.sha256}",
         )
     return done + size

@@ -1,5 +1,6 @@
 """Programs and databases of different versions: who is refused, what is said, and what may be done at the same time."""
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -17,6 +18,7 @@ from pawl.v1 import agent_pb2, agent_pb2_grpc
 
 from controlplane.store import Store, migrations
 from controlplane.store.dialect import MIGRATION_LOCK
+from tests.engine.stage import opened
 from tests.postgres import free_port
 from tests.spec.conftest import serving
 
@@ -146,3 +148,40 @@ def test_an_agent_of_an_unknown_version_is_told_both_numbers_and_who_is_older(ve
     older = "the agent" if version == 0 else "the server"
     wanted = f"this agent speaks version {version} of the stream, this server 1: upgrade {older}"
     assert refused.value.details() == wanted
+
+
+# --- commands that are for another database, or ask for nothing
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("backup", "b", "--database", "postgresql://nobody@127.0.0.1:1/pawl"), 2, "use pg_dump"),
+        (("restore", "b", "--database", "postgresql://nobody@127.0.0.1:1/pawl"), 2, "pawl restore --mark"),
+        (("restore",), 2, "either which backup to restore, or --mark"),
+        (("restore", "b", "--mark"), 2, "either which backup to restore, or --mark"),
+        (("restore", "--mark"), 5, "there is no database at"),
+        (("restore", "b"), 2, "there is no backup at b"),
+        (("backup", "b"), 5, "there is no database at"),
+        (("backup", "b", "--output", "xml"), 2, "must be table or json"),
+    ],
+    ids=lambda one: " ".join(one) if isinstance(one, tuple) else "",
+)
+def test_what_a_backup_or_restore_cannot_do_is_said_with_what_to_do(
+    here: Here, arguments: Sequence[str], code: int, words: str
+) -> None:
+    ended, said = here.pawl(*arguments)
+    assert (ended, words in said) == (code, True), said
+    if "postgresql" in said:
+        assert "deploy/postgresql.md" in said
+
+
+def test_a_mark_says_its_floor_as_data(here: Here, database_url: str) -> None:
+    with opened(database_url):
+        pass
+    code, said = here.pawl("restore", "--mark", "--database", database_url, "--output", "json")
+    assert code == 0
+    first = json.loads(said)["token_floor"]
+    assert first > 1_000_000
+    again = here.pawl("restore", "--mark", "--database", database_url, "--output", "json")
+    assert json.loads(again[1])["token_floor"] > first

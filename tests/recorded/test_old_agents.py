@@ -13,6 +13,7 @@ import pytest
 from google.protobuf.message import Message
 from pawl.v1 import agent_pb2
 
+from controlplane.api import link
 from controlplane.config import DatabaseSection, ServerSection, Settings
 from controlplane.wiring import Addresses, ControlPlane
 from tests.recorded.lines import (
@@ -254,6 +255,18 @@ async def test_an_agent_of_an_earlier_release_is_served_as_it_was_then(
 @pytest.mark.parametrize("file", conversations(), ids=lambda file: f"{file.parent.name}/{file.stem}")
 async def test_what_an_agent_of_a_later_release_says_beyond_that_is_ignored(file: Path, tmp_path: Path) -> None:
     async with OldAgents.against_today(f"sqlite:///{tmp_path}/pawl.db", tmp_path, later=True) as agents:
+        await agents.replay(read(file))
+
+
+async def test_a_server_of_a_later_version_answers_in_the_version_that_an_agent_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = link.PROTOCOL_VERSIONS[-1]
+    monkeypatch.setattr(link, "PROTOCOL_VERSIONS", (version, version + 1))
+    [file] = [
+        one for one in conversations() if one.parent.name.startswith(f"protocol-{version}-") and one.stem == "run"
+    ]
+    async with OldAgents.against_today(f"sqlite:///{tmp_path}/pawl.db", tmp_path) as agents:
         await agents.replay(read(file))
 
 

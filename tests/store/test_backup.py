@@ -226,6 +226,10 @@ def rewrite(folder: Path, **fields: object) -> None:
     (folder / MANIFEST).write_text(json.dumps(manifest | fields))
 
 
+def grow(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"more")
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20_000])
 
@@ -233,6 +237,7 @@ def cut(path: Path) -> None:
 SPOILT: dict[str, tuple[str, Any, str]] = {
     "a bit of the tasks": ("b", lambda b: flip(b / "main.db"), "main.db has .* bytes with SHA-256 .* manifest says"),
     "a bit of the logs": ("b", lambda b: flip(b / "logs.db"), "logs.db has .* bytes with SHA-256"),
+    "more than there was": ("b", lambda b: grow(b / "main.db"), "main.db has more than .* bytes"),
     "the end": ("b", lambda b: cut(b / "main.db"), "main.db has .* bytes"),
     "a file": ("b", lambda b: (b / "logs.db").unlink(), "logs.db is missing"),
     "the manifest": ("b", lambda b: (b / MANIFEST).unlink(), "is no backup: it holds no manifest.json"),
