@@ -1,6 +1,7 @@
 """P1: real processes: `pawl agent` runs /bin/true. The floor starts it as often from a bare loop on as many threads.
 
-What is added to a fork is the keeper, the task's own folder, the captured output, the spool and the placement.
+What is added to a fork is the keeper, the task's own folder, the captured output, the spool and the placement. Beside
+it, on the executors alone: one run of a plugin and one of a process.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.bench import databases, plane
+from tests.bench import databases, plane, plugin_runs
 from tests.bench.report import Row
 from tests.bench.stage import PATIENCE_SECONDS, Stage
 
@@ -20,7 +21,7 @@ LOOK_SECONDS = 0.05
 
 
 async def measure(stage: Stage) -> list[Row]:
-    """The row of P1."""
+    """The rows of P1."""
     await stage.make_job(JOB, PROGRAM)
     count = stage.number(400, 20)
     row = Row("P1", stage.database.kind, f"{PROGRAM} on a real agent, {SLOTS} slots", "tasks/s", [])
@@ -35,7 +36,8 @@ async def measure(stage: Stage) -> list[Row]:
             used = (plane.cpu_seconds(agent) - before) / count
             row.floor.append(await asyncio.to_thread(_bare, count))
     row.counters["agent µs/task (without its keeper)"] = used * 1e6
-    return [row]
+    folder, kind = stage.database.folder, stage.database.kind
+    return [row, *await plugin_runs.measure(folder, kind, quick=stage.quick, repeats=stage.repeats)]
 
 
 async def _run(stage: Stage, count: int) -> float:

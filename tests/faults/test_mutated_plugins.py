@@ -26,14 +26,53 @@ SOUND = [
 ]
 
 
+CODE = 10
+DEEP = (4, 5, 6, 9, CODE, 11)
+"""Tables, memories, globals, elements, code, data: what the validator leaves to the compiler, or reads only in part."""
+ALIKE = [
+    range(0x45, 0x50),
+    range(0x50, 0x5B),
+    range(0x67, 0x79),
+    range(0x79, 0x8B),
+    range(0x28, 0x3F),
+    range(0x0C, 0x0E),
+]
+"""Opcodes that take and give the same, or nearly: tests, arithmetic, loads and stores, branches."""
+
+
 def mutated(chance: random.Random) -> bytes:
-    """A module with one to three kinds of damage."""
+    """A module with one to three kinds of damage, most of it where only the compiler and the run can find it."""
     module = chance.choice(SOUND)
-    for _ in range(chance.randint(1, 3)):
-        module = chance.choice((bits, piece_lost, piece_twice, noise, cut_short, sections_moved, section_damaged))(
-            module, chance
-        )
+    for _ in range(chance.choice((1, 1, 1, 2, 3))):
+        shallow = chance.choice((bits, piece_lost, piece_twice, noise, cut_short, sections_moved, section_damaged))
+        module = chance.choice((opcodes_exchanged, opcodes_exchanged, deep_bits, shallow))(module, chance)
     return module
+
+
+def opcodes_exchanged(module: bytes, chance: random.Random) -> bytes:
+    """Other code of the same shape: some of it compiles, and does something else."""
+
+    def exchanged(content: bytes) -> bytes:
+        data = bytearray(content)
+        for _ in range(chance.randint(1, 12)):
+            at = chance.randrange(len(data))
+            alike = next((one for one in ALIKE if data[at] in one), None)
+            if alike is not None:
+                data[at] = chance.choice(alike)
+        return bytes(data)
+
+    return _rebuilt([(number, exchanged(content) if number == CODE and content else content)
+                     for number, content in _parts(module)] or [(0, b"\1x")])  # fmt: skip
+
+
+def deep_bits(module: bytes, chance: random.Random) -> bytes:
+    parts = _parts(module)
+    deep = [at for at, (number, content) in enumerate(parts) if number in DEEP and content]
+    if not deep:
+        return bits(module, chance)
+    at = chance.choice(deep)
+    parts[at] = parts[at][0], bits(parts[at][1], chance)
+    return _rebuilt(parts)
 
 
 def bits(module: bytes, chance: random.Random) -> bytes:
