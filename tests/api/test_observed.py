@@ -5,10 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from pawl.tracing import NOWHERE, Trace
 
 import controlplane
 from controlplane.api.observed import shown
 from controlplane.log_setup import OWN, LogLevels
+from controlplane.telemetry import Tracing
 
 
 @pytest.mark.parametrize(
@@ -57,3 +60,16 @@ def test_a_change_that_is_changed_again_does_not_end_the_later_one() -> None:
     finally:
         logging.getLogger(name).setLevel(logging.NOTSET)
         logging.getLogger().setLevel(logging.WARNING)
+
+
+@pytest.mark.parametrize(("ratio", "least", "most"), [(0.0, 0, 0), (0.25, 400, 600), (1.0, 2000, 2000)])
+def test_the_ratio_draws_where_nobody_has_decided_and_only_there(ratio: float, least: int, most: int) -> None:
+    tracing = Tracing(InMemorySpanExporter(), ratio=ratio)
+    decided = Trace(f"00-{'1' * 32}-{'2' * 16}-00"), Trace(f"00-{'1' * 32}-{'2' * 16}-01")
+    drawn = [tracing.begin("a/B", "rest", NOWHERE) is not None for _ in range(1000)]
+    drawn += [tracing.fired({}, 1) is not None for _ in range(1000)]
+    assert least <= sum(drawn) <= most
+    assert [tracing.begin("a/B", "rest", one) is not None for one in decided] == [False, True]
+    assert [tracing.placed(one, {}, 1) is not None for one in (NOWHERE, *decided)] == [False, False, True]
+    tracing.shutdown()
+    assert Tracing(ratio=1.0).begin("a/B", "rest", NOWHERE) is None, "nowhere to send it"

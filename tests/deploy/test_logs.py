@@ -63,12 +63,12 @@ def _words(line: str) -> dict[str, str]:
     return dict(re.findall(r"(\w+)=(\S+)", re.sub(r"\x1b\[[0-9;]*m", "", line)))
 
 
-def write_settings(home: Path, http: int, grpc_port: int, form: str, level: str, ratio: float = 0.0) -> None:
-    (home / "config.toml").write_text(
-        f'[server]\nhttp_port = {http}\ngrpc_port = {grpc_port}\n[logging]\nlevel = "{level}"\nformat = "{form}"\n'
-        f"[telemetry]\nsample_ratio = {ratio}\n"
-    )
-    (home / "agent.toml").write_text(f'[logging]\nlevel = "{level}"\nformat = "{form}"\n')
+def write_settings(home: Path, http: int, grpc_port: int, form: str, level: str, ratio: float = 1.0) -> None:
+    """Both send their spans to a collector that is not there."""
+    both = f'[logging]\nlevel = "{level}"\nformat = "{form}"\n[telemetry]\notlp_endpoint = "http://127.0.0.1:1"\n'
+    server = f"[server]\nhttp_port = {http}\ngrpc_port = {grpc_port}\n"
+    (home / "config.toml").write_text(f"{server}{both}sample_ratio = {ratio}\n")
+    (home / "agent.toml").write_text(both)
 
 
 @pytest.fixture(scope="module", params=["json", "text"])
@@ -108,7 +108,7 @@ def test_a_run_with_everything_said_holds_nothing_that_users_sent(stage: Stage) 
     config = {"cmd": "sh", "args": ["-c", script], "max_retries": 1, "retry_interval": 0.01}
     assert client.post("/jobs", json={**job, "config": config}).status_code == 200
     sent = {"job_id": "talks", "parameters": {"password": f"{CANARY}-in"}, "tags": {"who": f"{CANARY}-tag"}}
-    trace = {"traceparent": f"00-{TRACE}-{SPAN}-00", "baggage": f"b={CANARY}-baggage", "x-request-id": "find-me-1"}
+    trace = {"traceparent": f"00-{TRACE}-{SPAN}-01", "baggage": f"b={CANARY}-baggage", "x-request-id": "find-me-1"}
     tasks = [
         client.post("/tasks", json={**sent, "environment": env}, headers=trace).json()["id"]
         for env in ({"MORE": f"{CANARY}-more"}, {"FAILS": f"{CANARY}-fails"})
@@ -146,6 +146,20 @@ def test_a_callers_request_id_and_trace_find_the_line_of_its_call(stage: Stage) 
     line = stage.until("server", lambda line: line.get("request_id") == "find-me-2")
     assert {"trace_id": TRACE, "span_id": SPAN, "code": "NOT_FOUND", "front": "rest"}.items() <= line.items()
     assert "call refused" in line["event"]
+
+
+def test_a_collector_that_is_not_there_is_told_of_once_by_each(stage: Stage) -> None:
+    for program in ("server", "agent"):
+        stage.until(program, lambda line: "spans are lost" in line["event"])
+    # Until it has tried again, in vain, with spans that were made since.
+    lost = int(stage.client.get("/system/metrics").json()["spans_dropped"])
+    eventually(
+        lambda: int(stage.client.get("/system/metrics").json()["spans_dropped"]) > lost,
+        lambda: stage.shell.said("server"),
+    )
+    for program in ("server", "agent"):
+        said = [line for line in stage.lines(program) if "spans" in line["event"]]
+        assert len(said) == 1, said
 
 
 def test_settings_are_read_again_when_asked_and_it_is_said_what_waits(stage: Stage) -> None:
