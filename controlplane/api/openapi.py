@@ -14,6 +14,7 @@ from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from controlplane.api.methods import HTTP_BODY, Kind, Method, is_repeated, is_required, table
+from controlplane.api.openapi_examples import EXAMPLES
 from controlplane.api.openapi_limits import BY_UUID, PRINTABLE, TAGS_PATTERN, UUID_PATTERN
 from controlplane.api.openapi_schemas import Comments, Schemas
 from controlplane.api.routes import template_parameters
@@ -92,6 +93,8 @@ def _operation(method: Method, index: int, comments: Comments, schemas: Schemas,
     body = _body(method, rule.body, schemas)
     if body is not None:
         operation["requestBody"] = body
+        if method.name in EXAMPLES:
+            body["content"]["application/json"]["example"] = EXAMPLES[method.name]
     return operation
 
 

@@ -1,6 +1,7 @@
 """The OpenAPI document says what is served: the same paths, comments, shapes."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,14 @@ from pawl import v1
 
 from controlplane.api.docs import OPENAPI
 from controlplane.api.methods import table
+from controlplane.api.negotiate import tags_of
 from controlplane.api.openapi import document
-from controlplane.api.routes import template_parameters
+from controlplane.api.openapi_examples import EXAMPLES
+from controlplane.api.openapi_limits import TAGS_PATTERN
+from controlplane.api.routes import Router, template_parameters
+from controlplane.api.transcode import NO_QUERY, build_request
+from controlplane.domain import job_rules
+from controlplane.domain.errors import Invalid
 
 DESCRIPTORS = Path(next(iter(v1.__path__))) / "descriptors.binpb"
 
@@ -82,3 +89,39 @@ def test_every_reference_leads_somewhere(made: dict[str, Any]) -> None:
                 walk(inner)
 
     walk(made)
+
+
+def test_every_example_is_a_request_that_is_understood(made: dict[str, Any]) -> None:
+    methods, told = table(), set()
+    for name, method in methods.items():
+        for rule in method.rules:
+            operation = made["paths"][template_parameters(rule.template)[0]][rule.verb.lower()]
+            content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+            if "example" in content:
+                told.add(name)
+                path = re.sub(r"\{[^}]*\}", "convert", rule.template)
+                match = Router(methods.values()).match(rule.verb, path)
+                assert match is not None
+                body = json.dumps(content["example"]).encode()
+                assert build_request(match, NO_QUERY, body, "application/json").ByteSize()
+    assert told == EXAMPLES.keys()
+
+
+def test_bounds_of_the_rules_are_bounds_of_the_schemas(made: dict[str, Any]) -> None:
+    schemas = made["components"]["schemas"]
+    timeout = schemas["JobConfig"]["properties"]["timeout"]
+    assert (timeout["minimum"], timeout["maximum"]) == (job_rules.MIN_TIMEOUT, job_rules.MAX_TIMEOUT)
+    assert schemas["Page"]["properties"]["page_size"]["maximum"] == 1000
+    identifier = made["paths"]["/api/v1/tasks/{id}"]["get"]["parameters"][0]["schema"]
+    assert re.fullmatch(identifier["pattern"], "01980000-0000-7000-8000-00000000ABCD")
+    assert {"not": {"required": ["status", "state"]}} in schemas["Task"]["allOf"]
+
+
+@pytest.mark.parametrize("value", ["*", '"3"', 'W/"3"', "3", '"1", "2"', "", '"1', '"1" "2"'])
+def test_the_pattern_of_if_match_is_what_is_read(value: str) -> None:
+    try:
+        tags_of(value, "If-Match")
+    except Invalid:
+        assert not re.fullmatch(TAGS_PATTERN[1:-1], value)
+    else:
+        assert re.fullmatch(TAGS_PATTERN[1:-1], value)
