@@ -307,6 +307,20 @@ async def test_an_agent_name_that_is_taken_is_asked_for_again(plane: ScriptedCon
         await until(lambda: notes.streams == 1)
 
 
+async def test_a_defect_of_the_server_is_told_of_once_whatever_its_incidents_are_called(
+    plane: ScriptedControlPlane, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(number: int) -> None:
+        plane.refusal = grpc.StatusCode.INTERNAL, f"the server's log explains it under {number:012x}"
+
+    refuse(1)
+    async with linked(plane):
+        for number in range(2, 5):
+            await until(lambda number=number: plane.refused >= number)  # type: ignore[misc]
+            refuse(number)
+    assert len([one for one in caplog.records if "no stream to the control plane" in one.getMessage()]) == 1
+
+
 async def test_a_gap_in_the_numbers_costs_the_stream_and_not_the_link(plane: ScriptedControlPlane) -> None:
     async with linked(plane) as (_, notes, _life):
         await plane.play(begins(), says_numbered(7, drain()), begins())

@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -52,6 +53,8 @@ CHANNEL_OPTIONS: Final = (
 )
 
 Call = grpc.aio.StreamStreamCall[agent_pb2.ConnectRequest, agent_pb2.ConnectResponse]
+
+_INCIDENT: Final = re.compile(r"\b[0-9a-f]{12}\b")
 
 log = logging.getLogger("pawl.link")
 
@@ -422,10 +425,11 @@ class Link:
         words = f"{code.name}: {details}"
         if code is grpc.StatusCode.UNAUTHENTICATED:
             words += KEY_ADVICE
-        # The same trouble again is news once a minute: connecting goes on for ever.
-        told = words == self._trouble[0] and boot_clock() - self._trouble[1] < TROUBLE_SECONDS
+        # The same trouble again is news once a minute: connecting goes on for ever. Incidents have ids of their own.
+        trouble = _INCIDENT.sub("", words)
+        told = trouble == self._trouble[0] and boot_clock() - self._trouble[1] < TROUBLE_SECONDS
         if self._pause is None and not self._left and not told:
-            self._trouble = (words, boot_clock())
+            self._trouble = (trouble, boot_clock())
             log.warning("no stream to the control plane: %s", words)
 
     async def _read(self, call: Call, stream: _Stream) -> None:
