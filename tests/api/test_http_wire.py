@@ -12,7 +12,7 @@ import pytest
 
 from controlplane.api import http_wire
 from controlplane.api.rest_front import RestFront
-from tests.api.conformance import Echo, Front
+from tests.api.conformance import Front
 
 
 @dataclass
@@ -39,9 +39,10 @@ class Answer:
 class Wire:
     """A server before an echo, and raw connections to it."""
 
-    def __init__(self, port: int, echo: Echo) -> None:
+    def __init__(self, port: int, front: Front) -> None:
         self.port = port
-        self.echo = echo
+        self.front = front
+        self.echo = front.echo
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
@@ -76,7 +77,7 @@ async def wire() -> AsyncIterator[Wire]:
     front = RestFront(made.pipeline, Settings(), metrics_text=made.metrics_text, socket=listener)
     async with asyncio.TaskGroup() as group:
         group.create_task(front.serve())
-        yield Wire(listener.getsockname()[1], made.echo)
+        yield Wire(listener.getsockname()[1], made)
         await front.stop(0)
 
 
@@ -202,3 +203,33 @@ async def test_an_absolute_target_and_a_fragment_mean_their_path(wire: Wire) -> 
     answer = await wire.say(b"GET http://localhost/v1/things/a?i32=1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert answer.status == 200
     assert wire.echo.asked[-1].text == "a"
+
+
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        ("Get", GET + b"\r\n"),
+        ("Post", b"POST /v1/things HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}"),
+        ("Watch", b"GET /v1/watch HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"),
+    ],
+)
+async def test_a_connection_that_is_closed_cancels_its_call(wire: Wire, name: str, sent: bytes) -> None:
+    began, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def unary(call: object, request: object) -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async def stream(call: object, request: object) -> AsyncIterator[object]:
+        await unary(call, request)
+        yield request
+
+    wire.front.pipeline._handlers[f"conformance.v1.Echo/{name}"] = stream if name == "Watch" else unary
+    async with asyncio.timeout(20):
+        async with wire.connection() as (_, writer):
+            writer.write(sent)
+            await began.wait()
+        await cancelled.wait()
