@@ -130,7 +130,7 @@ def test_a_team_works_with_a_key_for_each(machine: Machine) -> None:
 
     keys = {"admin": admin}
     for role in ("operator", "submitter", "viewer", "agent"):
-        made = machine.run("key", "create", role, "--role", role, "--expires", "+1d", PAWL_API_KEY_FILE=admin)
+        made = machine.run("key", "create", role, "--role", role, "--expires", "1d", PAWL_API_KEY_FILE=admin)
         assert (made.returncode, bool(KEY.fullmatch(made.stdout.strip()))) == (0, True), made
         assert not KEY.search(made.stderr)
         keys[role] = machine.keep(role, made.stdout)

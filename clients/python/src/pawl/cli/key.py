@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -49,7 +50,7 @@ def create(
     ] = None,
     expires: Annotated[
         str | None,
-        typer.Option("--expires", metavar="TIME", help="When it ends: +90d, +12h, 2030-01-31. Else never."),
+        typer.Option("--expires", metavar="TIME", help="When it ends: 90d, 12h, 2030-01-31. Else never."),
     ] = None,
     description: Annotated[str, typer.Option(help="What it is for.")] = "",
 ) -> None:
@@ -57,7 +58,6 @@ def create(
 
     The key alone goes to stdout: (umask 077; pawl key create ci --role submitter > ci.key)
     """
-    from pawl.cli.values import moment
     from pawl.services import instant
     from pawl.v1.access_pb2 import Key
 
@@ -67,7 +67,7 @@ def create(
         description=description,
         roles=[one.value.upper() for one in role],
         namespaces=namespace or (),
-        expires_at=None if expires is None else instant(moment(expires, "--expires")),
+        expires_at=None if expires is None else instant(_end(expires)),
     )
     with session.client() as pawl:
         made = pawl.call(lambda client: client.keys.create(wanted))
@@ -135,6 +135,14 @@ def revoke(
         ended = pawl.call(lambda client: client.keys.revoke(key, force=force))
     session.note(f"key {ended.name} revoked")
     show.answer(session, ended, _card(session, ended))
+
+
+def _end(given: str) -> datetime:
+    """An instant, or a length of time from now, with or without the plus."""
+    from pawl.cli.values import moment
+
+    length = re.fullmatch(r"\d+(\.\d+)?[smhd]", given)
+    return moment(f"+{given}" if length else given, "--expires")
 
 
 def _tell_new(session: Session, made: Key) -> None:
