@@ -54,8 +54,7 @@ def test_schemathesis_finds_nothing_in_any_of_its_phases(tmp_path: Path) -> None
             timeout=SECONDS + 90,
             check=False,
         )
-    told = found.stdout[found.stdout.find("= FAILURES =") :]
-    assert found.returncode == 0, told
+    assert found.returncode == 0, found.stdout
     assert "Coverage" in found.stdout
     assert "Stateful" in found.stdout
     generated = re.search(r"(\d+) generated", found.stdout)
