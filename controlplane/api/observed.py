@@ -1,9 +1,9 @@
 """One call as it is seen from outside: counted, timed, traced, and told of in the log when it comes to nothing.
 
 Each refused or failed call is one line: who called what from where, under which request id, what it came to and after
-how long. A caller's own mistake is `info`, a refused credential and what the server could not do are `warning`, a
-defect is `error` with its trace. Never what was sent: messages of INVALID_ARGUMENT quote it, so only the names of the
-fields are written. A flood of such lines is thinned, the flood itself is said.
+how long; at the level `debug` each other call too. A caller's own mistake is `info`, a refused credential and what the
+server could not do are `warning`, a defect is `error` with its trace. Never what was sent: messages of INVALID_ARGUMENT
+quote it, so only the names of the fields are written. A flood of such lines is thinned, the flood itself is said.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ _ATTENTION = _OURS | {"UNAUTHENTICATED", "PERMISSION_DENIED"}
 _QUOTING = frozenset({"INVALID_ARGUMENT", "UNAUTHENTICATED"})  # their messages hold what was sent
 
 _log = structlog.get_logger("controlplane.calls")
+_lines = logging.getLogger("controlplane.calls")  # the same, asked whether it says anything: structlog's costs more
 
 
 class Watch:
@@ -77,7 +78,7 @@ class Watch:
         _mark(error, "pawl_told", told)
         level = self._level(code)
         if level < logging.ERROR:
-            if not logging.getLogger("controlplane.calls").isEnabledFor(level) or not self._sparing.admits():
+            if not _lines.isEnabledFor(level) or not self._sparing.admits():
                 return
             held_back = self._sparing.take_held_back()
             if held_back:
@@ -157,6 +158,8 @@ class Observed(AbstractContextManager["Observed"]):
             self._watch.tracing.end(self._span, code, "" if error is None else _reason(error))
         if error is not None:
             self._watch.tell(self.told, error, code)
+        elif _lines.isEnabledFor(logging.DEBUG):
+            _log.debug("call answered", **self.told.facts(), code=code)
         about_this_call.set(None)
 
 

@@ -131,6 +131,8 @@ def test_a_run_with_everything_said_holds_nothing_that_users_sent(stage: Stage) 
     with grpc.insecure_channel(stage.grpc) as channel, pytest.raises(grpc.RpcError):
         job_pb2_grpc.JobServiceStub(channel).GetJob(job_pb2.GetJobRequest(id="x"), metadata=secret, timeout=5)
 
+    wanted = {"trace_id": TRACE, "request_id": "find-me-1", "code": "OK"}
+    stage.until("server", lambda line: "call answered" in line["event"] and wanted.items() <= line.items())
     wanted = {"trace_id": TRACE, "task_id": tasks[1], "attempt": "2"}
     stage.until("agent", lambda line: "the attempt ended" in line["event"] and wanted.items() <= line.items())
     for program in ("server", "agent"):
