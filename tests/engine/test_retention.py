@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
 
+from controlplane.config import RetentionSection, Settings
 from controlplane.domain.errors import PawlError
 from controlplane.domain.idempotency import IdempotencyKey
 from controlplane.domain.job import Job
@@ -31,6 +32,7 @@ from controlplane.store import PARTITIONED, Connection, dialect
 from controlplane.store.logs import Chunk
 from controlplane.store.tables import log_metadata, metadata
 from controlplane.store.tasks import TaskData
+from controlplane.wiring import kept as kept_of
 from tests.engine.stage import NOW, MovedClock, Replica, opened, placed
 from tests.engine.test_outputs import piece
 
@@ -323,6 +325,15 @@ async def test_revisions_go_when_no_task_runs_them_whatever_order_their_tasks_en
     await settle(retention(one, tasks=500.0))
     assert await revisions() == {4}
     assert (await one.tasks.retry("default", newest, by="ann", why="", key=None)).task.job_revision == 4
+
+
+def test_each_setting_is_for_its_kind() -> None:
+    section = RetentionSection(
+        tasks_days=1.0, logs_days=2.0, fires_days=3.0, agents_days=4.0, deleted_days=5.0, uploads_days=6.0
+    )
+    assert kept_of(Settings(retention=section)) == Kept(1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+    assert kept_of(Settings()) == Kept()
+    assert RetentionSection().request_ids_days == 1.0
 
 
 # --- partitions
