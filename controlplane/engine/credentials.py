@@ -3,8 +3,8 @@
 A key that was found is held in memory, by its digest, so that a call costs no read of the database. What is held is
 looked at again every LOOK_SECONDS by a loop on each replica; an entry that was not looked at for FRESH_SECONDS is read
 again before it counts. So a key that is revoked anywhere opens nothing after FRESH_SECONDS, and streams that it opened
-are told within LOOK_SECONDS and the time of a read. While the database is away nobody new is let in, and streams that
-are open stay: an outage must not cost the agents their leases.
+are told within LOOK_SECONDS and the time of a read. A look that finds no change anywhere reads no key. While the
+database is away nobody new is let in, and streams that are open stay: an outage must not cost the agents their leases.
 
 Guessing. 256 random bits are not guessed; what guesses can do is cost reads. Text without the right check costs none;
 the rest is read GUESSES_AT_ONCE at a time, and those whose keys are held never wait behind them.
@@ -47,12 +47,13 @@ _FACTS = {NOT_VALID: "unknown", REVOKED: "revoked", EXPIRED: "expired", NARROWED
 class Held:
     """A key that was shown here. `listeners` are called when it ends; then `over` says why."""
 
-    __slots__ = ("key", "listeners", "looked_at", "over", "used_at")
+    __slots__ = ("key", "listeners", "looked_at", "mark", "over", "used_at")
 
     def __init__(self, key: Key, looked_at: float) -> None:
         self.key = key
         self.looked_at = looked_at  # of time.monotonic(), before the read
         self.used_at = looked_at
+        self.mark = -1  # `keys.mark` of a state of the table that this is known to agree with
         self.over: PawlError | None = None
         self.listeners: set[Callable[[], None]] = set()
 
@@ -101,7 +102,7 @@ class Credentials:
         """One look at everything that is held; when the next is due."""
         if self._held:
             self._forget()
-            await self._look_at(list(self._held.values()))
+            await self._look_at_all()
         with suppress(Unavailable):  # a database that cannot be written to must not keep us from looking
             await self._note_uses()
         return LOOK_SECONDS
@@ -148,6 +149,23 @@ class Credentials:
             self._end(held, EXPIRED if held.key.revoked_at is None else REVOKED)
         if held.over is not None:
             raise _refusal(held.over.message)
+
+    async def _look_at_all(self) -> None:
+        began = time.monotonic()
+        mark = await self._engine.store.read(keys.mark)  # before the keys, which then are as new, or newer
+        now = self._engine.clock.now()
+        changed = []
+        for held in tuple(self._held.values()):
+            if held.mark != mark:
+                changed.append(held)
+            elif held.key.lives(now):
+                held.looked_at = max(held.looked_at, began)
+            else:
+                self._end(held, EXPIRED)
+        if changed:
+            await self._look_at(changed)
+            for held in changed:
+                held.mark = mark
 
     async def _look_at(self, some: list[Held]) -> None:
         began = time.monotonic()

@@ -91,6 +91,11 @@ def any_living(connection: Connection, now: int) -> bool:
     return connection.execute(found).first() is not None
 
 
+def mark(connection: Connection) -> int:
+    """Grows with every new key and with every change of one, of uses apart: versions only grow, and no row goes."""
+    return int(connection.execute(sa.select(sa.func.coalesce(sa.func.sum(key.c.version), 0))).scalar_one())
+
+
 def note_uses(connection: Connection, uses: Mapping[str, int]) -> None:
     """When each was last used."""
     for key_id, at in sorted(uses.items()):

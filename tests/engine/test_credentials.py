@@ -28,6 +28,10 @@ class Watched(Store):
     gate: asyncio.Event | None = None
     asked: asyncio.Event
 
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.answers: list[Any] = []  # late ones, given instead of newer ones
+
     async def read(self, *args: Any, **kwargs: Any) -> Any:
         """As ever, unless it is away."""
         self.reads += 1
@@ -36,6 +40,8 @@ class Watched(Store):
             await self.gate.wait()
         if self.away:
             raise Unavailable("the database does not answer")
+        if self.answers and args[0] is keys.by_prefix:
+            return self.answers.pop()
         return await super().read(*args, **kwargs)
 
 
@@ -133,6 +139,39 @@ async def test_a_key_that_was_not_looked_at_for_too_long_is_read_again_before_it
     await stage.credentials.find(text)  # within the time that is promised
     with stage.later(2.0, monkeypatch), pytest.raises(Unauthenticated, match="the key was revoked"):
         await stage.credentials.find(text)
+
+
+async def test_looks_read_keys_only_when_one_has_changed(stage: Stage) -> None:
+    texts = [await stage.key() for _ in range(3)]
+    helds = [await stage.credentials.find(text) for text in texts]
+
+    async def reads() -> int:
+        before = stage.store.reads
+        await stage.credentials.look()
+        return stage.store.reads - before
+
+    assert [await reads() for _ in range(3)] == [2, 1, 1]  # whether something has changed; and the keys, once
+    await stage.revoke(texts[1])
+    assert [await reads(), await reads()] == [2, 1]
+    assert [held.over is None for held in helds] == [True, False, True]
+    await stage.credentials.find(await stage.key())
+    assert [await reads(), await reads()] == [2, 1]
+    looked_at = helds[0].looked_at
+    await stage.credentials.look()
+    assert helds[0].looked_at > looked_at
+
+
+async def test_a_key_that_is_revoked_while_it_is_read_for_the_first_time_is_found_out(stage: Stage) -> None:
+    other, text = await stage.key(), await stage.key()
+    await stage.credentials.find(other)
+    found = await stage.store.write(keys.by_prefix, text.split("_")[1])
+    stage.store.answers.append(found)  # what was read before the next line, and comes after it
+    await stage.revoke(text)
+    await stage.credentials.look()
+    held = await stage.credentials.find(text)
+    assert held.over is None
+    await stage.credentials.look()
+    assert held.over is not None
 
 
 async def test_a_look_tells_the_streams_of_keys_that_have_ended(stage: Stage) -> None:
