@@ -151,6 +151,7 @@ class ControlPlane:
             sessions,
             agents,
             results,
+            namespace_exists=namespaces.exists,
             patience=grpc.patience_seconds,
             age=grpc.max_connection_age_seconds,
         )

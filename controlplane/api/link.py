@@ -20,7 +20,7 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,7 +29,15 @@ import structlog
 from pawl.v1 import agent_pb2
 
 from controlplane.api import translate_tasks
-from controlplane.domain.errors import Exhausted, IllegalTransition, Invalid, PawlError, Unavailable, Violation
+from controlplane.domain.errors import (
+    Exhausted,
+    IllegalTransition,
+    Invalid,
+    NotFound,
+    PawlError,
+    Unavailable,
+    Violation,
+)
 from controlplane.domain.job_rules import label_problems, name_violations
 from controlplane.engine.agents import Agents, Arrival, Beat, Reconciliation
 from controlplane.engine.context import Engine
@@ -164,9 +172,11 @@ class Link:
         agents: Agents,
         results: Results,
         *,
+        namespace_exists: Callable[[str], Awaitable[bool]],
         patience: float = 60.0,
         age: float = 0.0,
     ) -> None:
+        self._namespace_exists = namespace_exists
         self._patience = patience
         self._age = age
         self._engine = engine
@@ -181,8 +191,10 @@ class Link:
         try:
             hello = await _first(requests)
             arrival = _read_hello(hello, call.namespace_id)
-            for space in (arrival.key[0], *arrival.serves):
+            for space in dict.fromkeys((arrival.key[0], *arrival.serves)):
                 call.principal.check(space)
+                if not await self._namespace_exists(space):
+                    raise NotFound.of_namespace(space)
             session, plan = await self._agents.arrive(arrival)
         except PawlError:
             self._sessions.traffic.refused += 1
@@ -422,12 +434,17 @@ def _read_hello(request: agent_pb2.ConnectRequest | None, namespace_id: str) -> 
         serves=tuple(hello.serves) or (home,),
         executors=[{"name": one.name, "abi": one.abi} for one in hello.executors],
         slots=hello.slots,
-        hostname=hello.hostname[:255],
-        agent_version=hello.agent_version[:63],
+        hostname=_storable(hello.hostname, 255),
+        agent_version=_storable(hello.agent_version, 63),
         protocol_version=hello.protocol_version,
         running=[translate_tasks.read_ref(one, "hello.running") for one in hello.running],
         finished=[translate_tasks.read_ref(one, "hello.finished") for one in hello.finished],
     )
+
+
+def _storable(text: str, most: int) -> str:
+    """What an agent says of itself, as far as it can be stored."""
+    return text[:most].replace("\x00", "\ufffd")
 
 
 def _hello_problems(hello: agent_pb2.Hello) -> Iterator[Violation]:
@@ -445,6 +462,8 @@ def _hello_problems(hello: agent_pb2.Hello) -> Iterator[Violation]:
             return
     for index, one in enumerate(hello.executors):
         yield from name_violations(one.name, f"hello.executors[{index}].name")
+    if hello.namespace_id:
+        yield from name_violations(hello.namespace_id, "hello.namespace_id")
     for index, space in enumerate(hello.serves):
         yield from name_violations(space, f"hello.serves[{index}]")
 

@@ -244,11 +244,7 @@ class Pipeline:
 
     async def _check_namespace(self, namespace: str) -> None:
         if len(namespace) > LONGEST_NAMESPACE or not await self._namespace_exists(namespace):
-            raise NotFound(
-                f"there is no namespace {namespace!r}",
-                reason="NAMESPACE_NOT_FOUND",
-                facts={"resource": "namespace", "id": namespace},
-            )
+            raise NotFound.of_namespace(namespace)
 
     async def _once_at_a_time(self, call: Call, request: Message) -> Message:
         """A repeat waits for the first of its kind, so that it finds the outcome instead of racing for it."""

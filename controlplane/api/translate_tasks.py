@@ -338,6 +338,9 @@ def ref(one: Ref) -> agent_pb2.InstanceRef:
     return agent_pb2.InstanceRef(task_id=one.task_id, instance_id=one.instance_id, token=one.token)
 
 
+_MOST_SIGNALS = 127  # of any system, and what its column holds
+
+
 def read_result(item: agent_pb2.Finished.Item, now: int) -> Result:
     """How an agent says a placement ended. Raises Invalid."""
     where = read_ref(item.instance, "finished.items.instance")
@@ -355,7 +358,7 @@ def read_result(item: agent_pb2.Finished.Item, now: int) -> Result:
         finished_at=finished_at,
         started_at=started_at,
         exit_code=item.exit_code if item.HasField("exit_code") else None,
-        signal=item.signal if item.HasField("signal") else None,
+        signal=min(max(item.signal, 0), _MOST_SIGNALS) if item.HasField("signal") else None,
         error_code=None if error is None else _text(error.code, 64),
         error_message=None if error is None else _text(error.message, MAX_REPORTED_TEXT),
         error_retryable=None if error is None else error.retryable,

@@ -71,6 +71,12 @@ class NotFound(PawlError):
             facts={"resource": noun, "id": key, "namespace_id": namespace_id},
         )
 
+    @classmethod
+    def of_namespace(cls, namespace_id: str) -> NotFound:
+        """The namespace itself."""
+        facts = {"resource": "namespace", "id": namespace_id}
+        return cls(f"there is no namespace {namespace_id!r}", reason="NAMESPACE_NOT_FOUND", facts=facts)
+
 
 class AlreadyExists(PawlError):
     """The name or the request id is taken: ALREADY_EXISTS."""

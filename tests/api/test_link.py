@@ -2,6 +2,7 @@
 not do, and that nobody else notices when one does it."""
 
 import asyncio
+import math
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
@@ -15,8 +16,9 @@ from controlplane.api import link
 from controlplane.api.access import anonymous
 from controlplane.api.call import Call
 from controlplane.api.link import Link
-from controlplane.domain.errors import AlreadyExists, IllegalTransition, Invalid, Unavailable
+from controlplane.domain.errors import AlreadyExists, IllegalTransition, Invalid, NotFound, PawlError, Unavailable
 from controlplane.domain.task import Status
+from controlplane.engine.namespaces import Namespaces
 from controlplane.engine.results import Ref
 from controlplane.engine.sessions import EndStream, RenewLeases, Session, StopWork
 from controlplane.store.tasks import TaskData
@@ -75,7 +77,8 @@ class Talk:
         self._one = one
         self._said: asyncio.Queue[Request | Exception | None] = asyncio.Queue()
         self.read = 0
-        self._link = Link(one.engine, one.sessions, one.agents, one.results, **options)
+        exists = Namespaces(one.engine, one.tasks).exists
+        self._link = Link(one.engine, one.sessions, one.agents, one.results, namespace_exists=exists, **options)
         self.heard: asyncio.Queue[agent_pb2.ConnectResponse | Exception | None] = asyncio.Queue()
         self.sent = 0
 
@@ -264,6 +267,8 @@ async def test_who_says_nothing_is_not_waited_for(on_sqlite: Replica, monkeypatc
 REFUSED: dict[str, tuple[dict[str, Any], type[Exception]]] = {
     "more names than can be meant": ({"serves": [f"space-{number}" for number in range(1_001)]}, Invalid),
     "a version that is not spoken": ({"protocol_version": 9}, IllegalTransition),
+    "a home that there is not": ({"agent_id": "other", "namespace_id": "nowhere"}, NotFound),
+    "a namespace that there is not": ({"agent_id": "other", "serves": ["default", "nowhere"]}, NotFound),
     "another's name": ({"state_id": "another folder"}, AlreadyExists),
 }
 
@@ -459,3 +464,52 @@ async def test_a_defect_in_reading_ends_the_stream(on_sqlite: Replica) -> None:
         talk.breaks(RuntimeError("a defect"))
         _, error = await talk.end()
         assert str(error) == "a defect"
+
+
+# --- what agents say is stored as far as it can be
+
+
+async def test_odd_texts_and_numbers_of_an_agent_break_nothing(one: Replica) -> None:
+    await one.job()
+    [task] = await one.create()
+    first = hello(hostname="ü\x00" + "x" * 5000, agent_version="1\x00" * 100, generation=(1 << 31) - 1)
+    async with talking(one, first) as talk:
+        talk.say(credits=agent_pb2.Credits(free={"slots": (1 << 31) - 1, "\x00": -1}), ack=2)
+        await until(lambda: talk.session.free)
+        await one.place()
+        instance = (await talk.hears("assign")).assign.items[0].instance
+        progress = task_pb2.Progress(percent=math.nan, message="ü\x00" * 5000)
+        talk.say(ack=3, progress={"items": [{"instance": instance, "progress": progress}]})
+        talk.say(started={"items": [{"instance": instance, "seconds_ago": math.inf}]})
+        metrics = agent_pb2.AgentMetrics(cpu_fraction=math.nan, load_average=-math.inf, results_waiting=-1)
+        talk.say(heartbeat=agent_pb2.Heartbeat(beat=(1 << 63) - 1, metrics=metrics))
+        talk.say(
+            finished={
+                "items": [
+                    {
+                        "instance": instance,
+                        "status": task_pb2.Task.FAILED,
+                        "exit_code": -(1 << 31),
+                        "signal": (1 << 31) - 1,
+                        "finished_seconds_ago": math.nan,
+                        "started_seconds_ago": -math.inf,
+                        "retry_after_seconds": math.inf,
+                        "output_size": -(1 << 63),
+                        "output": {"data": b"\x00\xff", "content_type": "ü\x00"},
+                        "error": {"code": "ü\x00" * 500, "message": "ü\x00" * 50_000},
+                        "metrics": {"wall_seconds": math.nan, "peak_memory_bytes": (1 << 63) - 1},
+                    }
+                ]
+            }
+        )
+        await talk.hears_acknowledged(talk.sent)
+        assert (await one.task(task.id)).status is Status.FAILED
+        assert (await one.agents.get(KEY)).agent.hostname.startswith("ü")
+
+
+@pytest.mark.parametrize("field", ["agent_id", "state_id", "namespace_id"])
+async def test_names_that_cannot_be_stored_are_refused(on_sqlite: Replica, field: str) -> None:
+    async with connected(on_sqlite) as talk:
+        with pytest.raises(PawlError):
+            await talk.begin(hello(**{field: "a\x00b"}))
+    assert on_sqlite.sessions.traffic.refused == 1
