@@ -62,6 +62,7 @@ def agent(
     from pawl.link import LinkEnded
     from pawl.settings import SettingsError
 
+    from agent.config import check_key_place
     from agent.log_setup import set_up_logging
     from agent.statedir import StateDirError
 
@@ -82,6 +83,7 @@ def agent(
         flags |= _labels(label or [])
         loaded = load_settings(config, os.environ, flags)
         loaded.settings.credential()
+        check_key_place(loaded)
     except SettingsError as error:
         raise _fail(str(error), EXIT_SETTINGS) from None
     section = loaded.settings.logging

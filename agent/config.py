@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Meta
 from pawl import settings as layers
 from pawl.address import DEFAULT_SERVER, Address, parse
-from pawl.credential import FILE_VARIABLE, KEY_VARIABLE, Credential
+from pawl.credential import FILE_VARIABLE, KEY_VARIABLE, Credential, too_open
 from pawl.hosts import HostRule
 from pawl.settings import Loaded, Scheme, SettingsError
 
@@ -234,6 +234,13 @@ def _one_key(loaded: Loaded[Settings]) -> Loaded[Settings]:
     weaker = "key" if by_key < by_file else "key_file"
     kept = msgspec.structs.replace(loaded.settings, server=msgspec.structs.replace(server, **{weaker: ""}))
     return Loaded(kept, loaded.origins)
+
+
+def check_key_place(loaded: Loaded[Settings]) -> None:
+    """Settings that others may read are no place for a key. Raises SettingsError."""
+    kind, _, path = loaded.origin("server.key").partition(" ")
+    if loaded.settings.server.key and kind == "file" and too_open(Path(path).stat().st_mode):
+        raise SettingsError(f"server.key: others can read or change {path}; run: chmod 600 {path}, or use key_file")
 
 
 def _rank(origin: str) -> int:

@@ -242,6 +242,16 @@ def test_a_file_that_is_no_good_for_a_key_is_named_before_anything_is_sent(
         assert "two words" not in ended.stderr
 
 
+def test_settings_that_others_may_read_are_no_place_for_a_key(machine: Machine) -> None:
+    path = machine.home / "agent.toml"
+    path.write_text('[server]\nkey = "pawl_third"\n')
+    path.chmod(0o644)
+    ended = machine.run("agent")
+    assert ended.returncode == 2
+    assert "chmod 600 agent.toml" in ended.stderr
+    assert "pawl_third" not in ended.stderr
+
+
 def test_a_key_among_the_settings_is_not_shown(machine: Machine) -> None:
     machine.environment |= {"PAWL_API_KEY": "pawl_secret", "PAWL_SERVER_KEY": "pawl_other"}
     (machine.home / "agent.toml").write_text('[server]\nkey = "pawl_third"\n')

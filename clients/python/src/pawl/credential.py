@@ -78,6 +78,11 @@ class Credential:
         self._metadata = (("authorization", f"Bearer {text}"),) if text else ()
 
 
+def too_open(mode: int) -> bool:
+    """Whether a file of this mode is no place for a key."""
+    return os.name == "posix" and stat.S_ISREG(mode) and bool(mode & _TOO_OPEN)
+
+
 def _looks(file: Path) -> tuple[int, int, int] | None:
     try:
         found = file.stat()
@@ -94,7 +99,7 @@ def _read(file: Path) -> str:
             data = opened.read(LONGEST + 1)
     except OSError as error:
         raise ValueError(f"{file}: the key cannot be read: {error.strerror}") from None
-    if os.name == "posix" and stat.S_ISREG(mode) and mode & _TOO_OPEN:
+    if too_open(mode):
         raise ValueError(f"{file}: others can read or change this key; run: chmod 600 {file}")
     if len(data) > LONGEST:
         raise ValueError(f"{file}: is too long to be a key")
