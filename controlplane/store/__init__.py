@@ -51,15 +51,18 @@ class Store:
         self.on_ended: Callable[[Sequence[Status]], None] = lambda _: None  # told on the thread that has committed
         self.repeated = 0  # transactions that a deadlock or a serialisation failure had begin again
         self._tell_at = 0.0
-        self._pool_size = pool_size
         self._max_lifetime = max_lifetime
         self._lock: FileLock | None = None
         self._engines: list[Engine] = []
         self._reader: Engine
         self._writer: Engine
         self._logs: Engine
-        readers = 4 if self.is_sqlite else max(2, pool_size // 2)
-        writers = 1 if self.is_sqlite else max(2, pool_size // 4)
+        # A third of the connections to PostgreSQL writes. There are never more threads than connections for them: who
+        # waits shall wait in our queue, and be told what for.
+        self._writing = max(1, pool_size // 3)
+        self._reading = max(1, pool_size - self._writing)
+        readers = 4 if self.is_sqlite else max(1, min(pool_size // 2, self._reading - 1))  # one is for the logs
+        writers = 1 if self.is_sqlite else max(1, min(max(2, pool_size // 4), self._writing))
         self._read_threads = Threads(readers, "read")
         self._write_threads = Threads(writers, "write")
         self._log_threads = Threads(1, "logs")
@@ -73,10 +76,8 @@ class Store:
         if self.is_sqlite:
             self._open_sqlite()
         else:
-            # A third of the connections writes: there are threads for about as many.
-            writing = max(1, self._pool_size // 3)
-            self._writer = self._postgres(writing)
-            self._reader = self._logs = self._postgres(max(1, self._pool_size - writing))
+            self._writer = self._postgres(self._writing)
+            self._reader = self._logs = self._postgres(self._reading)
             dialect.prefer_indexes(self._writer)
             self._engines = [self._writer, self._reader]
             self._knock(self._writer)

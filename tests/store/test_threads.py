@@ -138,6 +138,20 @@ async def test_writers_that_are_held_up_by_a_lock_tell_the_others_and_readers_go
         store.close()
 
 
+async def test_two_connections_are_enough_for_all_who_wait_their_turn(postgres_url: str) -> None:
+    store = Store(postgres_url, pool_size=2)
+    store.open()
+    try:
+
+        def rest(connection: Connection) -> int:
+            return int(connection.execute(sa.text("SELECT 1 FROM pg_sleep(0.02)")).scalar_one())
+
+        calls = [call(rest) for call in (store.read, store.write, store.logs, store.write_batch) * 15]
+        assert await asyncio.gather(*calls) == [1] * 60
+    finally:
+        store.close()
+
+
 OF_A_SERVER = {
     "53100": (Exhausted, "STORAGE_FULL"),  # disk full
     "53300": (Unavailable, "UNAVAILABLE"),  # too many connections
