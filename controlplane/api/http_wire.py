@@ -117,16 +117,12 @@ class Connection(HttpToolsProtocol):
         self.data_received(head + rest)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        # A head that came in one piece is whole before anybody has measured it.
-        scope = cycle.scope
-        size = sum(len(name) + len(value) for name, value in scope["headers"])
-        if size + len(scope["raw_path"]) + len(scope["query_string"]) > MAX_HEAD:
-            app = partial(self._answer_too_large, cycle)
-        super()._start_asgi_task(cycle, app)
+        refusal = _wrong_with(cycle.scope)
+        super()._start_asgi_task(cycle, app if refusal is None else partial(self._say, cycle, *refusal))
 
-    async def _answer_too_large(self, cycle: RequestResponseCycle, *_: object) -> None:
-        headers, body = self._answer(too_large("the head of the request", MAX_HEAD), 431)
-        await cycle.send({"type": "http.response.start", "status": 431, "headers": list(headers)})
+    async def _say(self, cycle: RequestResponseCycle, error: PawlError, status: int, *_: object) -> None:
+        headers, body = self._answer(error, status)
+        await cycle.send({"type": "http.response.start", "status": status, "headers": list(headers)})
         await cycle.send({"type": "http.response.body", "body": body, "more_body": False})
 
     def _too_slow(self) -> None:
@@ -166,6 +162,17 @@ class Connection(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+def _wrong_with(scope: Any) -> tuple[PawlError, int] | None:
+    """What a parser that is content does not look at: a head that came in one piece, and whom it is for."""
+    size = sum(len(name) + len(value) for name, value in scope["headers"])
+    if size + len(scope["raw_path"]) + len(scope["query_string"]) > MAX_HEAD:
+        return too_large("the head of the request", MAX_HEAD), 431
+    hosts = sum(name == b"host" for name, _ in scope["headers"])
+    if hosts > 1 or (hosts == 0 and scope["http_version"] == "1.1"):
+        return malformed(f"a request has one Host header, this one has {hosts or 'none'}"), 400
+    return None
 
 
 def _in_words(error: Exception) -> str:

@@ -94,6 +94,8 @@ GET = b"GET /v1/things/a HTTP/1.1\r\nHost: localhost\r\n"
         b"GET /v1/things/a b HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET /v1/things/\xff HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET /v1/things/a HTTP/9.9\r\nHost: localhost\r\n\r\n",
+        b"GET /v1/things/a HTTP/1.1\r\n\r\n",
+        GET + b"Host: other\r\n\r\n",
         GET + b"A B: c\r\n\r\n",
         GET + b"A: b\x00c\r\n\r\n",
         GET + b"Content-Length: -1\r\n\r\n",
