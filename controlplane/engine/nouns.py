@@ -80,7 +80,6 @@ AGENTS = Queryable(
         Field(
             "status",
             Kind.ENUM,
-            indexed=True,
             enum_values={"ONLINE": 1, "DRAINING": 2, "DISCONNECTED": 3, "LOST": 4, "STOPPED": 5},
             enum_name="pawl.v1.Agent.Status",
             aliases=("state",),

@@ -59,7 +59,7 @@ def find_many(connection: Connection, keys: Iterable[tuple[str, str]]) -> dict[t
 
 def listing(namespace_id: str) -> Listing:
     """A namespace's living jobs."""
-    return Listing(_JOB.where(job.c.namespace_id == namespace_id, job.c.deleted_at.is_(None)), job.c)
+    return Listing(_JOB.where(dialect.Usual(job.c.namespace_id == namespace_id), job.c.deleted_at.is_(None)), job.c)
 
 
 def of_row(row: Row[Any]) -> Job:

@@ -36,8 +36,7 @@ def hold(connection: Connection, namespace_id: str) -> None:
 
 def missing(namespace_id: str) -> NotFound:
     """The refusal for a namespace that does not exist."""
-    message = f"there is no namespace {namespace_id!r}"
-    return NotFound(message, reason="NAMESPACE_NOT_FOUND", facts={"resource": "namespace", "id": namespace_id})
+    return NotFound.of_namespace(namespace_id)
 
 
 def listing(only: tuple[str, ...] | None = None) -> Listing:
@@ -52,7 +51,7 @@ def is_task_of(rows: Table, task_id: sa.ColumnElement[Any], namespace_id: str) -
     History outlives its namespace until retention takes it, but whoever has the name next must not read it.
     """
     floor = sa.select(namespace.c.after_task).where(namespace.c.id == namespace_id).scalar_subquery()
-    return sa.and_(rows.c.namespace_id == namespace_id, sa.or_(floor.is_(None), task_id > floor))
+    return sa.and_(dialect.Usual(rows.c.namespace_id == namespace_id), sa.or_(floor.is_(None), task_id > floor))
 
 
 def insert(connection: Connection, new: Namespace) -> None:

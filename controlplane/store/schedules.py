@@ -68,7 +68,8 @@ def _living(namespace_id: str) -> sa.ColumnElement[bool]:
 
 def listing(namespace_id: str) -> Listing:
     """A namespace's living schedules."""
-    return Listing(sa.select(schedule).where(_living(namespace_id)), schedule.c)
+    mine = (dialect.Usual(schedule.c.namespace_id == namespace_id), schedule.c.deleted_at.is_(None))
+    return Listing(sa.select(schedule).where(*mine), schedule.c)
 
 
 def insert(connection: Connection, new: Schedule) -> None:

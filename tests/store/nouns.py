@@ -158,8 +158,9 @@ def known() -> Iterator[Queryable]:
 class Drawn:
     """Values for the rows of one noun, and for questions about them, always the same ones."""
 
-    def __init__(self, noun: Noun) -> None:
+    def __init__(self, noun: Noun, *, few: int = 6) -> None:
         self.noun = noun
+        self.few = few  # values of a field that does not tell rows apart
         self.chance = random.Random(noun.asked.noun)  # rows, not secrets
 
     def rows(self, count: int) -> list[Values]:
@@ -190,8 +191,8 @@ class Drawn:
             return None
         match field.kind:
             case Kind.ID:
-                few = 256 if field.name in self.noun.asked.key else 6
-                return f"01890a5d-ac96-774b-bcce-{self.chance.randrange(few) * 7919:012x}"
+                many = 10**6 if field.name in self.noun.asked.key else self.few
+                return f"01890a5d-ac96-774b-bcce-{self.chance.randrange(many) * 7919:012x}"
             case Kind.TEXT:
                 # What tells rows apart is longer, so that there are enough of it.
                 length = 4 if field.name in self.noun.asked.key else self.chance.randrange(1, 4)
@@ -203,7 +204,7 @@ class Drawn:
             case Kind.BOOL:
                 return self.chance.random() < 0.5
             case Kind.INSTANT:
-                many = 10**6 if field.name in self.noun.asked.key else 6
+                many = 10**6 if field.name in self.noun.asked.key else self.few
                 return NOW + self.chance.randrange(many) * 999_999
             case Kind.ENUM:
                 return self.chance.choice(list(field.enum_values.values()))
