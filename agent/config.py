@@ -140,7 +140,7 @@ class TelemetrySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[telemetry]"""
 
     # Where spans go by OTLP over HTTP. Empty: nowhere. What is traced was decided when the task was created.
-    otlp_endpoint: str = ""
+    otlp_endpoint: Annotated[str, Meta(pattern=r"^(https?://\S+)?$")] = ""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -92,7 +92,7 @@ class TelemetrySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[telemetry]"""
 
     # Where spans go by OTLP over HTTP. Empty: nowhere.
-    otlp_endpoint: str = ""
+    otlp_endpoint: Annotated[str, Meta(pattern=r"^(https?://\S+)?$")] = ""
     # Share of calls that are traced when the caller does not decide.
     sample_ratio: Annotated[float, Meta(ge=0, le=1)] = 0.0
 

@@ -38,6 +38,8 @@ def test_the_configuration_of_the_seed_is_taken_as_it_stands(tmp_path: Path) -> 
     [
         ("[agent]\nslotz = 1", "agent.slotz: unknown setting"),
         ("[agents]\nname = 'x'", "unknown section [agents]"),
+        ("[telemetry]\notlp_endpoint = 'collector:4318'", "telemetry.otlp_endpoint"),
+        ("[telemetry]\nsample_ratio = 0.5", "telemetry.sample_ratio: unknown setting"),
         ("[agent]\nmax_concurrent_tasks = 0", "agent.max_concurrent_tasks"),
         ("[agent]\nmax_concurrent_tasks = 'many'", "agent.max_concurrent_tasks"),
         ("[agent]\nname = 'a b'", "agent.name"),
