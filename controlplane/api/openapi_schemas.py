@@ -154,10 +154,10 @@ class Schemas:
             schema: Json = {"type": "object", "additionalProperties": self._one(message.fields_by_name["value"])}
         elif is_repeated(field):
             schema = {"type": "array", "items": self._one(field)}
+            if field.enum_type is not None:  # in a list there is no such thing as left out
+                schema["items"] = {**schema["items"], "not": {"const": field.enum_type.values_by_number[0].name}}
         else:
             schema = {**self._one(field), **limits_of(field)}
-            if is_required(field) and schema.get("type") == "string":
-                schema.setdefault("minLength", 1)  # proto3 does not tell an empty text from none
         if described and (text := self.comment(field)):
             schema["description"] = text
         if is_output_only(field):
@@ -169,10 +169,13 @@ class Schemas:
         schema: Json = {"type": "object"}
         if text := self._comments.of(message.full_name):
             schema["description"] = text
-        schema["properties"] = dict(self._properties(fields))
+        schema["properties"] = properties = dict(self._properties(fields))
         needed = [field.name for field in fields if required and is_required(field)]
         if needed:
             schema["required"] = needed
+        for name in needed:
+            if properties[name].get("type") == "string":
+                properties[name].setdefault("minLength", 1)  # proto3 does not tell an empty text from none
         one_spelling = [{"not": {"required": list(both)}} for both in _spellings(fields)]
         if one_spelling:
             schema["allOf"] = one_spelling
