@@ -18,6 +18,7 @@ from tests.spec.conftest import serving
 
 ROOT = Path(__file__).parents[2]
 REPLACED = ("positive_data_acceptance", "negative_data_rejection", "allow_header_conformance")
+SEED = os.environ.get("PAWL_SEED", "1")
 SECONDS = int(os.environ.get("PAWL_SCHEMATHESIS_SECONDS", "25"))
 
 
@@ -36,7 +37,7 @@ def test_schemathesis_finds_nothing_in_any_of_its_phases(tmp_path: Path) -> None
     report = tmp_path / "report.json"
     command = [
         *(sys.executable, "-c", "import sys; from schemathesis.cli import schemathesis; sys.exit(schemathesis())"),
-        *("run", "--max-time", str(SECONDS), "--max-examples", "3", "--seed", "1", "--no-color"),
+        *("run", "--max-time", str(SECONDS), "--max-examples", "3", "--seed", SEED, "--no-color"),
         *("--continue-on-failure", "--report", "json", "--report-json-path", str(report)),
         *("--exclude-checks", ",".join(REPLACED)),
     ]
