@@ -12,12 +12,17 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import p1, stage, w1, w2
+from tests.bench import l1, p1, stage, w1, w2
 from tests.bench.databases import KINDS, Server, served
 from tests.bench.report import Report, Row
 from tests.bench.stage import Stage
 
-WORKS: dict[str, Callable[[Stage], Awaitable[list[Row]]]] = {"W1": w1.measure, "W2": w2.measure, "P1": p1.measure}
+WORKS: dict[str, Callable[[Stage], Awaitable[list[Row]]]] = {
+    "W1": w1.measure,
+    "W2": w2.measure,
+    "P1": p1.measure,
+    "L1": l1.measure,
+}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -28,6 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", type=Path, help="also write everything to this file")
     parser.add_argument("--quick", action="store_true", help="small and once: for correctness, not for figures")
     parser.add_argument("--repeats", type=int, default=3, help="how often each thing is measured; default 3")
+    parser.add_argument("--rows", type=int, default=0, help="how many tasks L1 makes; default 1,000,000")
     given = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was started is ended, too
     report = Report(quick=given.quick)
@@ -36,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
             for work in given.work:
                 print(f"{work} on {kind} ...", file=sys.stderr, flush=True)
                 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                    runner.run(_measure(report, work, kind, server, given.repeats))
+                    runner.run(_measure(report, work, kind, server, given))
     report.end()
     print(report.markdown())
     if given.json:
@@ -44,8 +50,9 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if report.losses else 0
 
 
-async def _measure(report: Report, work: str, kind: str, server: Server, repeats: int) -> None:
-    async with stage.opened(server, quick=report.quick, repeats=repeats) as standing:
+async def _measure(report: Report, work: str, kind: str, server: Server, given: argparse.Namespace) -> None:
+    repeats, rows = given.repeats, given.rows
+    async with stage.opened(server, quick=report.quick, repeats=repeats, rows=rows) as standing:
         report.durability[kind] = standing.database.durability()
         report.rows += await WORKS[work](standing)
         report.losses += [f"{work} on {kind}: {one}" for one in stage.losses(standing)]

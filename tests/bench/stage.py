@@ -48,6 +48,7 @@ class Spent:
 class Stage:
     """One control plane, one floor, one database kind."""
 
+    server: Server
     database: Database
     floor_database: Database
     plane: Plane
@@ -55,6 +56,7 @@ class Stage:
     client: Client
     quick: bool
     repeats: int = 1
+    rows: int = 0  # how many a work that makes its own should make; 0: what it thinks right
     told: list[str] = field(default_factory=list)
 
     def number(self, full: int, quick: int) -> int:
@@ -131,14 +133,16 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def opened(server: Server, *, quick: bool, repeats: int) -> AsyncIterator[Stage]:
+async def opened(server: Server, *, quick: bool, repeats: int, rows: int = 0) -> AsyncIterator[Stage]:
     """A stage, taken down after the block."""
     with server.database() as database, server.database() as floor_database, floor.opened(floor_database) as measured:
         async with (
             plane.running(database.url, database.folder) as running,
             Client(running.grpc, namespace="") as client,
         ):
-            yield Stage(database, floor_database, running, measured, client, quick, 1 if quick else repeats)
+            yield Stage(
+                server, database, floor_database, running, measured, client, quick, 1 if quick else repeats, rows
+            )
 
 
 def request(job: str) -> task_pb2.CreateTaskRequest:
