@@ -8,7 +8,7 @@ import resource
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -152,9 +152,11 @@ class Disk(Room):
     """A small file system of its own."""
 
     def take(self, server: Server) -> None:
-        with (self.folder / "ballast").open("wb") as ballast:
-            left = shutil.disk_usage(self.folder).free
-            os.posix_fallocate(ballast.fileno(), 0, left)
+        with (self.folder / "ballast").open("wb", buffering=0) as ballast:
+            while left := shutil.disk_usage(self.folder).free:  # the server writes as well
+                with suppress(OSError):
+                    os.posix_fallocate(ballast.fileno(), ballast.tell(), left)
+                    ballast.seek(left, os.SEEK_CUR)
 
     def give(self, server: Server) -> None:
         (self.folder / "ballast").unlink()
