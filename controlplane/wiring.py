@@ -37,6 +37,7 @@ from controlplane.api.tasks import TaskInstanceService, TaskService
 from controlplane.config import RELOADABLE, GrpcSection, Settings
 from controlplane.domain.errors import Unavailable
 from controlplane.domain.task import Task
+from controlplane.engine.actions import Actions
 from controlplane.engine.agents import Agents
 from controlplane.engine.context import Clock, Engine, Ids
 from controlplane.engine.credentials import LOOK_SECONDS, Credentials
@@ -170,7 +171,7 @@ class ControlPlane:
         self._exposition = Exposition(figures, self._metrics)
         services: Mapping[str, object] = {
             "pawl.v1.JobService": JobService(Jobs(engine, tasks)),
-            "pawl.v1.TaskService": TaskService(engine, tasks, logs, explain, outputs),
+            "pawl.v1.TaskService": TaskService(engine, tasks, Actions(engine, tasks), logs, explain, outputs),
             "pawl.v1.TaskInstanceService": TaskInstanceService(Instances(engine), outputs),
             "pawl.v1.ScheduleService": ScheduleService(Schedules(engine)),
             "pawl.v1.AgentService": AgentService(agents, logs, link, outputs),
@@ -247,7 +248,7 @@ class ControlPlane:
             await self._store.write(make_partitions, self._engine.clock.now())
             if self._authentication and not await self._credentials.any_living():
                 raise NeedsKeyError(
-                    "there is no key in the database, so nobody could call: make the first one with"
+                    "no key in the database opens anything, so nobody could call: make the first one with"
                     " `pawl server init`, or serve anybody with --insecure"
                 )
             await self._agents.adopt()

@@ -17,6 +17,7 @@ from controlplane.api.standing import waking
 from controlplane.api.status import failure_of
 from controlplane.domain.errors import Invalid, PawlError
 from controlplane.domain.idempotency import IdempotencyKey
+from controlplane.engine.actions import Action, Actions
 from controlplane.engine.context import Engine
 from controlplane.engine.explain import Explain
 from controlplane.engine.instances import Instances
@@ -27,6 +28,9 @@ from controlplane.store.wakeup import SWEEP_SECONDS, wait
 
 if TYPE_CHECKING:
     from controlplane.api.call import Call
+
+    _Hold = task_pb2.PauseTaskRequest | task_pb2.ResumeTaskRequest
+    _OneTask = _Hold | task_pb2.SkipTaskRequest | task_pb2.ForceTaskSuccessRequest
 
 DEFAULT_WAIT = 60.0
 MAX_WAIT = 3_600.0
@@ -39,9 +43,12 @@ CREATE_TASK = "pawl.v1.TaskService/CreateTask"
 class TaskService:
     """`pawl.v1.TaskService`."""
 
-    def __init__(self, engine: Engine, tasks: Tasks, logs: Logs, explain: Explain, outputs: Outputs) -> None:
+    def __init__(
+        self, engine: Engine, tasks: Tasks, actions: Actions, logs: Logs, explain: Explain, outputs: Outputs
+    ) -> None:
         self._engine = engine
         self._tasks = tasks
+        self._actions = actions
         self._logs = logs
         self._explain = explain
         self._outputs = outputs
@@ -162,6 +169,63 @@ class TaskService:
             key=call.idempotency,
         )
         return _answer(call, view)
+
+    async def pause_task(self, call: Call, request: task_pb2.PauseTaskRequest) -> task_pb2.Task:
+        """Holds a waiting task."""
+        return await self._act(call, request, Action.PAUSE)
+
+    async def resume_task(self, call: Call, request: task_pb2.ResumeTaskRequest) -> task_pb2.Task:
+        """Lets a held task go."""
+        return await self._act(call, request, Action.RESUME)
+
+    async def skip_task(self, call: Call, request: task_pb2.SkipTaskRequest) -> task_pb2.Task:
+        """Decides that a waiting task is not run."""
+        return await self._act(call, request, Action.SKIP)
+
+    async def force_task_success(self, call: Call, request: task_pb2.ForceTaskSuccessRequest) -> task_pb2.Task:
+        """Decides that a task's work is done."""
+        return await self._act(call, request, Action.FORCE_SUCCESS)
+
+    async def _act(self, call: Call, request: _OneTask, action: Action) -> task_pb2.Task:
+        view = await self._actions.act(
+            call.namespace_id,
+            translate_tasks.read_task_id(request.id),
+            action,
+            by=call.principal.subject,
+            why=translate_tasks.read_reason(request.reason),
+            key=call.idempotency,
+        )
+        return _answer(call, view)
+
+    async def act_on_tasks(self, call: Call, request: task_pb2.ActOnTasksRequest) -> task_pb2.ActOnTasksResponse:
+        """Does the same to every task that a filter finds."""
+        action = translate_tasks.read_action(request.action)
+        return await self._act_on_all(call, request, action)
+
+    async def replay_dead_letters(
+        self, call: Call, request: task_pb2.ReplayDeadLettersRequest
+    ) -> task_pb2.ActOnTasksResponse:
+        """Runs dead letters again."""
+        return await self._act_on_all(call, request, Action.RETRY, dead=True)
+
+    async def purge_dead_letters(
+        self, call: Call, request: task_pb2.PurgeDeadLettersRequest
+    ) -> task_pb2.ActOnTasksResponse:
+        """Deletes dead letters."""
+        return await self._act_on_all(call, request, Action.DELETE, dead=True)
+
+    async def _act_on_all(
+        self, call: Call, request: translate_tasks.ManyTasks, action: Action, *, dead: bool = False
+    ) -> task_pb2.ActOnTasksResponse:
+        bulk = translate_tasks.read_bulk(request, call.namespace_id, action, by=call.principal.subject, dead=dead)
+        return translate_tasks.acted(await self._actions.act_on_all(bulk, call.idempotency), dry_run=bulk.dry_run)
+
+    async def list_dead_letters(
+        self, call: Call, request: task_pb2.ListDeadLettersRequest
+    ) -> task_pb2.ListDeadLettersResponse:
+        """Lists tasks that failed for good."""
+        page, found = await self._actions.dead_letters(translate.read_question(call.namespace_id, request))
+        return task_pb2.ListDeadLettersResponse(data=map(translate_tasks.task, found), **translate.page_fields(page))
 
     async def watch_task(self, call: Call, request: task_pb2.WatchTaskRequest) -> AsyncIterator[task_pb2.Task]:
         """Sends the task at once and whenever it changes, until it has ended."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.json_format import MessageToDict
 from pawl.tracing import Trace
 from pawl.v1 import agent_pb2, task_pb2
 
@@ -20,6 +21,7 @@ from controlplane.domain.idempotency import IdempotencyKey
 from controlplane.domain.ids import is_id
 from controlplane.domain.task import DeadReason, Status
 from controlplane.domain.task_rules import reason_problems, task_problems
+from controlplane.engine.actions import MAX_ACTED, Acted, Action, Bulk
 from controlplane.engine.agents import AgentView
 from controlplane.engine.logs import LogLine
 from controlplane.engine.outputs import DIGEST
@@ -29,6 +31,9 @@ from controlplane.engine.tasks import NewTask, TaskEdit, TaskView
 from controlplane.store import Row
 from controlplane.store.logs import Chunk
 from controlplane.store.tasks import InstanceEnd, TaskData
+
+if TYPE_CHECKING:
+    ManyTasks = task_pb2.ActOnTasksRequest | task_pb2.ReplayDeadLettersRequest | task_pb2.PurgeDeadLettersRequest
 
 MICROS = 1_000_000
 MAX_REPORTED_TEXT = 64 * 1024
@@ -140,6 +145,49 @@ def read_reason(text: str) -> str:
     if found:
         raise Invalid.fields(found)
     return text
+
+
+def read_action(number: int) -> Action:
+    """What a bulk request asks for. Raises Invalid."""
+    names = [name for name in task_pb2.ActOnTasksRequest.Action.keys() if name != "UNSPECIFIED"]  # noqa: SIM118 # no dict
+    known = task_pb2.ActOnTasksRequest.Action.values()
+    name = task_pb2.ActOnTasksRequest.Action.Name(number) if number in known else ""
+    if name not in names:
+        raise Invalid.field("action", f"is required: one of {', '.join(names)}")
+    return Action[name]
+
+
+def read_bulk(request: ManyTasks, namespace_id: str, action: Action, *, by: str, dead: bool) -> Bulk:
+    """An action on many tasks. Raises Invalid."""
+    if not request.filter.WhichOneof("kind"):
+        raise Invalid.field("filter", "is required: which tasks; {} is all of the namespace")
+    limit = request.limit if request.HasField("limit") else MAX_ACTED
+    if not 1 <= limit <= MAX_ACTED:
+        raise Invalid.field("limit", f"must be 1 to {MAX_ACTED:,}")
+    return Bulk(
+        namespace_id,
+        action,
+        MessageToDict(request.filter),
+        by=by,
+        why=read_reason(request.reason),
+        dry_run=request.dry_run,
+        dead=dead,
+        limit=limit,
+    )
+
+
+def acted(one: Acted, *, dry_run: bool) -> task_pb2.ActOnTasksResponse:
+    """What came of it."""
+    return task_pb2.ActOnTasksResponse(
+        matched=one.matched,
+        changed=one.changed,
+        refused=one.refused,
+        refusals=[
+            task_pb2.ActOnTasksResponse.Refusal(task_id=task_id, message=why.message) for task_id, why in one.refusals
+        ],
+        has_more=one.has_more,
+        dry_run=dry_run,
+    )
 
 
 def task(view: TaskView) -> task_pb2.Task:

@@ -15,7 +15,8 @@ Who moves a task on:
 - SUSPENDED: a timer, an event or a child.
 - PAUSED: a person.
 - WAITING_RETRY: a timer.
-- SKIPPED, FAILED, CANCELLED, SUCCEEDED: final; only a person, by an explicit restart, which starts a new epoch.
+- SKIPPED, FAILED, CANCELLED, SUCCEEDED: final; only a person, by an explicit restart or by saying that its work is
+  done, either of which is a new epoch.
 - TIMED_OUT is a status of instances alone: the task itself is then WAITING_RETRY or FAILED.
 
 Fencing. `token` grows with every placement. A result counts if it carries the newest token and none has been counted
@@ -225,6 +226,10 @@ class Unpause(Said):
     """A person lets it go."""
 
 
+class ForceSuccess(Said):
+    """A person decides that its work is done, by whatever means. Of an ended task this begins and ends an epoch."""
+
+
 class Unblock(Transition):
     """What it waited for has ended."""
 
@@ -254,6 +259,7 @@ TRANSITIONS: Mapping[Status, Mapping[type[Transition], Status]] = {
         Cancel: Status.CANCELLED,
         Skip: Status.SKIPPED,
         Pause: Status.PAUSED,
+        ForceSuccess: Status.SUCCEEDED,
         **_LATE,
     },
     Status.LOCKED: {Dispatch: Status.DISPATCHED, Release: Status.PENDING, Cancel: Status.CANCELLED},
@@ -262,6 +268,7 @@ TRANSITIONS: Mapping[Status, Mapping[type[Transition], Status]] = {
         Cancel: Status.CANCELLED,
         Skip: Status.SKIPPED,
         Pause: Status.PAUSED,
+        ForceSuccess: Status.SUCCEEDED,
     },
     Status.DISPATCHED: {
         Start: Status.RUNNING,
@@ -282,18 +289,24 @@ TRANSITIONS: Mapping[Status, Mapping[type[Transition], Status]] = {
         **_LATE,
     },
     Status.SUSPENDED: {Resume: Status.PENDING, Cancel: Status.CANCELLED},
-    Status.PAUSED: {Unpause: Status.PENDING, Cancel: Status.CANCELLED, Skip: Status.SKIPPED},
+    Status.PAUSED: {
+        Unpause: Status.PENDING,
+        Cancel: Status.CANCELLED,
+        Skip: Status.SKIPPED,
+        ForceSuccess: Status.SUCCEEDED,
+    },
     Status.WAITING_RETRY: {
         Wake: Status.PENDING,
         RetryNow: Status.PENDING,
         Cancel: Status.CANCELLED,
         Skip: Status.SKIPPED,
         Pause: Status.PAUSED,
+        ForceSuccess: Status.SUCCEEDED,
         **_LATE,
     },
-    Status.SKIPPED: {Restart: Status.PENDING},
-    Status.FAILED: {Restart: Status.PENDING},
-    Status.CANCELLED: {Restart: Status.PENDING},
+    Status.SKIPPED: {Restart: Status.PENDING, ForceSuccess: Status.SUCCEEDED},
+    Status.FAILED: {Restart: Status.PENDING, ForceSuccess: Status.SUCCEEDED},
+    Status.CANCELLED: {Restart: Status.PENDING, ForceSuccess: Status.SUCCEEDED},
     Status.SUCCEEDED: {Restart: Status.PENDING},
 }
 
@@ -522,6 +535,14 @@ def _hold(task: Task, _: Transition, __: int, ___: Task) -> Step:
     return Step(replace(task, wake_at=None), (Unready(),))
 
 
+def _force_success(task: Task, _: Transition, now: int, before: Task) -> Step:
+    # Nothing that still arrives may end it a second time.
+    done = replace(task, finished_at=now, wake_at=None, dead_reason=DeadReason.NONE, result_token=task.token)
+    if before.is_final:
+        return Step(replace(done, epoch=task.epoch + 1, cancel_requested=False), ())
+    return Step(done, (Unready(),))
+
+
 def _suspend(task: Task, transition: Transition, _: int, before: Task) -> Step:
     assert isinstance(transition, Suspend)
     if task.status is Status.CANCELLED:
@@ -566,6 +587,7 @@ _CONSEQUENCES = {
     Skip: _end_waiting,
     Pause: _hold,
     Unpause: _pend,
+    ForceSuccess: _force_success,
     Unblock: _pend,
     Suspend: _suspend,
     Resume: _pend,

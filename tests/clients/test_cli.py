@@ -329,3 +329,41 @@ def test_nothing_is_coloured_when_nobody_sees_it(server: str) -> None:
     environment = {**os.environ, "PAWL_SERVER": server}
     ran = subprocess.run([PAWL, "health"], check=True, capture_output=True, timeout=60, env=environment)
     assert b"\x1b" not in ran.stdout + ran.stderr
+
+
+# ---------------------------------------------------------------- many tasks, dead letters
+
+
+def test_many_tasks_are_counted_first_and_then_acted_on(pawl: Pawl, name: str) -> None:
+    pawl("job", "create", name, "--label", "nowhere=yes", "--", "true")
+    for _ in range(3):
+        pawl("task", "create", name)
+    counted = data(pawl("task", "act", "pause", "--job", name, "--dry-run", "-o", "json"))
+    assert (counted["matched"], counted["changed"], counted["dry_run"]) == (3, 3, True)
+    assert pawl("task", "list", "--job", name, "--status", "paused").out == ""
+    assert data(pawl("task", "act", "pause", "--job", name, "-o", "json"))["changed"] == 3
+    refused = " ".join(pawl("task", "act", "retry", "--job", name).out.split())
+    assert "found 3 changed 0 cannot retry 3 task" in refused
+    assert "is PAUSED" in refused
+    assert data(pawl("task", "act", "force-success", "--job", name, "--status", "PAUSED", "-o", "json"))["changed"] == 3
+    assert pawl("task", "act", "pause").code == 2  # nothing said is not everything
+    assert pawl("task", "act", "explode", "--all").code == 2
+
+
+def test_tasks_are_held_let_go_skipped_and_called_done(pawl: Pawl, name: str) -> None:
+    pawl("job", "create", name, "--label", "nowhere=yes", "--", "true")
+    first, second = (str(data(pawl("task", "create", name, "-o", "json"))["id"]) for _ in range(2))
+    held = pawl("task", "pause", first, second, "--reason", "not yet", "-o", "json").out
+    assert held.count('"PAUSED"') >= 2
+    assert data(pawl("task", "resume", first, "-o", "json"))["status"] == "PENDING"
+    assert data(pawl("task", "skip", first, "-o", "json"))["status"] == "SKIPPED"
+    assert data(pawl("task", "succeed", first, "-o", "json"))["status"] == "SUCCEEDED"
+    assert pawl("task", "skip", first).code != 0
+
+
+def test_nothing_dead_is_said_so(pawl: Pawl, name: str) -> None:
+    pawl("job", "create", name, "--", "true")
+    assert "Nothing failed for good" in pawl("dead-letter", "list", "--job", name).err
+    answer = data(pawl("dead-letter", "replay", "--job", name, "-o", "json"))
+    assert (answer["matched"], answer["changed"]) == (0, 0)
+    assert pawl("dead-letter", "purge").code == 2

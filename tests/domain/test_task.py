@@ -23,6 +23,7 @@ from controlplane.domain.task import (
     Dispatch,
     EndInstance,
     Fail,
+    ForceSuccess,
     GiveUp,
     Lock,
     Lose,
@@ -97,6 +98,7 @@ SENT: dict[type[Transition], Callable[[Task], Transition]] = {
     Skip: lambda _: Skip("ann", ""),
     Pause: lambda _: Pause("ann", ""),
     Unpause: lambda _: Unpause("ann", ""),
+    ForceSuccess: lambda _: ForceSuccess("ann", "done by hand"),
     Unblock: lambda _: Unblock(),
     Resume: lambda _: Resume(),
     Restart: lambda _: Restart("ann", "again"),
@@ -205,6 +207,30 @@ def test_a_start_is_told_once_and_the_first_one_counts() -> None:
         do(running, Start)
     again = do(running, Retry, Wake, Lock, Dispatch)
     assert apply(again, Start(again.token, LATER + 9), LATER + 9).task.started_at == LATER
+
+
+# --- what people decide
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.CANCELLED, Status.SKIPPED])
+def test_ended_work_that_a_person_calls_done_succeeds_in_an_epoch_of_its_own(status: Status) -> None:
+    before = IN[status]
+    step = _step(before, ForceSuccess)
+    assert (step.task.status, step.task.epoch, step.task.finished_at) == (Status.SUCCEEDED, before.epoch + 1, LATER)
+    assert (step.task.dead_reason, step.task.cancel_requested) == (DeadReason.NONE, False)
+    [record] = step.effects
+    assert isinstance(record, Record)
+    assert (record.transition, record.by, record.why) == ("ForceSuccess", "ann", "done by hand")
+
+
+def test_waiting_work_that_a_person_calls_done_never_starts_and_hears_no_late_result() -> None:
+    waiting = do(NEW, Lock, Dispatch, Lose)
+    late = SENT[Succeed](waiting)
+    step = _step(waiting, ForceSuccess)
+    assert step.effects[0] == Unready()
+    assert step.task.epoch == waiting.epoch
+    with pytest.raises(Fenced):
+        apply(step.task, late, LATER)
 
 
 # --- results and tokens
@@ -495,7 +521,7 @@ class History:
         if one.status is Status.WAITING_RETRY:
             assert self.timer == one.wake_at
         if before.status in FINAL:
-            assert isinstance(transition, Restart)
+            assert isinstance(transition, Restart | ForceSuccess)
             assert one.epoch == before.epoch + 1
         else:
             assert one.epoch == before.epoch

@@ -39,6 +39,8 @@ class Step:
     expect: str = "OK"
 
 
+_ALL: Mapping[str, Any] = {"struct_value": {}}
+_NONE: Mapping[str, Any] = {"struct_value": {"status": {"eq": "SUSPENDED"}}}
 _RETRY = {"backoff": "EXPONENTIAL", "max_interval_seconds": 600, "jitter": 0.5, "fail_on": ["EXIT_64"]}
 
 
@@ -189,11 +191,23 @@ STORY: tuple[Step, ...] = (
     Step("TaskService/UpdateTask", lambda m: _moved(m, job_id="report", status="PENDING", priority=2)),
     Step("TaskService/ExplainTask", _of(task_pb2.ExplainTaskRequest, "task")),
     Step("TaskService/DeleteTask", _of(task_pb2.DeleteTaskRequest, "task"), expect="FAILED_PRECONDITION"),
+    Step("TaskService/PauseTask", _of(task_pb2.PauseTaskRequest, "task", reason="not yet", request_id="p-1")),
+    Step("TaskService/ResumeTask", _of(task_pb2.ResumeTaskRequest, "task")),
+    Step("TaskService/ActOnTasks", _in(task_pb2.ActOnTasksRequest, action="PAUSE"), expect="INVALID_ARGUMENT"),
+    Step("TaskService/ActOnTasks", _in(task_pb2.ActOnTasksRequest, filter=_ALL), expect="INVALID_ARGUMENT"),
+    Step("TaskService/ActOnTasks", _in(task_pb2.ActOnTasksRequest, action="PAUSE", filter=_ALL, dry_run=True)),
+    Step("TaskService/ActOnTasks", _in(task_pb2.ActOnTasksRequest, action="DELETE", filter=_NONE, request_id="a-1")),
+    Step("TaskService/ListDeadLetters", _in(task_pb2.ListDeadLettersRequest)),
+    Step("TaskService/ReplayDeadLetters", _in(task_pb2.ReplayDeadLettersRequest, filter=_ALL)),
+    Step("TaskService/PurgeDeadLetters", _in(task_pb2.PurgeDeadLettersRequest, filter=_ALL, limit=10)),
     Step("TaskService/CancelTask", _of(task_pb2.CancelTaskRequest, "task", reason="not needed")),
     Step("TaskService/WatchTask", _of(task_pb2.WatchTaskRequest, "task")),
     Step("TaskService/ReadTaskLogs", _of(task_pb2.ReadTaskLogsRequest, "task")),
     Step("TaskService/ReadTaskOutput", _of(task_pb2.ReadTaskOutputRequest, "task"), expect="NOT_FOUND"),
     Step("TaskService/RetryTask", _of(task_pb2.RetryTaskRequest, "run"), expect="FAILED_PRECONDITION"),
+    Step("TaskService/SkipTask", _of(task_pb2.SkipTaskRequest, "run")),
+    Step("TaskService/PauseTask", _of(task_pb2.PauseTaskRequest, "run"), expect="FAILED_PRECONDITION"),
+    Step("TaskService/ForceTaskSuccess", _of(task_pb2.ForceTaskSuccessRequest, "run", reason="done by hand")),
     Step("TaskService/RetryTask", _of(task_pb2.RetryTaskRequest, "task", reason="needed after all")),
     Step("TaskService/CancelTask", _of(task_pb2.CancelTaskRequest, "task")),
     Step("TaskService/DeleteTask", _of(task_pb2.DeleteTaskRequest, "task")),

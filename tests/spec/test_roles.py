@@ -39,6 +39,14 @@ TABLE = """
     TaskService/DeleteTask              yes    yes       -          -       -
     TaskService/CancelTask              yes    yes       yes        -       -
     TaskService/RetryTask               yes    yes       yes        -       -
+    TaskService/PauseTask               yes    yes       yes        -       -
+    TaskService/ResumeTask              yes    yes       yes        -       -
+    TaskService/SkipTask                yes    yes       yes        -       -
+    TaskService/ForceTaskSuccess        yes    yes       -          -       -
+    TaskService/ActOnTasks              yes    yes       -          -       -
+    TaskService/ListDeadLetters         yes    yes       yes        yes     -
+    TaskService/ReplayDeadLetters       yes    yes       -          -       -
+    TaskService/PurgeDeadLetters        yes    yes       -          -       -
     TaskService/WatchTask               yes    yes       yes        yes     -
     TaskService/ReadTaskLogs            yes    yes       yes        yes     -
     TaskService/ReadTaskOutput          yes    yes       yes        yes     -

@@ -104,22 +104,32 @@ from pawl.v1.system_pb2 import (
 )  # fmt: skip
 from pawl.v1.system_pb2_grpc import SystemServiceStub
 from pawl.v1.task_pb2 import (
+    ActOnTasksRequest,
+    ActOnTasksResponse,
     BatchCreateTasksRequest,
     CancelTaskRequest,
     CreateTaskRequest,
     DeleteTaskRequest,
     ExplainTaskRequest,
+    ForceTaskSuccessRequest,
     GetTaskInstanceRequest,
     GetTaskRequest,
+    ListDeadLettersRequest,
+    ListDeadLettersResponse,
     ListTaskInstancesRequest,
     ListTaskInstancesResponse,
     ListTasksRequest,
     ListTasksResponse,
     LogEntry,
+    PauseTaskRequest,
+    PurgeDeadLettersRequest,
     ReadOutputRequest,
     ReadTaskLogsRequest,
     ReadTaskOutputRequest,
+    ReplayDeadLettersRequest,
+    ResumeTaskRequest,
     RetryTaskRequest,
+    SkipTaskRequest,
     Task,
     TaskExplanation,
     TaskInstance,
@@ -161,6 +171,15 @@ class Question(TypedDict, total=False):
     page_token: str
 
 
+class Bulk(TypedDict, total=False):
+    """How an action on many tasks is asked for."""
+
+    reason: str
+    dry_run: bool
+    limit: int | None
+    request_id: str
+
+
 class Listing(Protocol[Row_co]):
     """What every answer of a list has."""
 
@@ -178,9 +197,13 @@ def _asked(question: Question) -> dict[str, Any]:
     asked: dict[str, Any] = {"page": page, "order_by": question.get("order_by", ())}
     filter = question.get("filter")
     if filter is not None:
-        rows: Any = filter  # the stubs know dict alone; any JSON value is parsed
-        asked["filter"] = ParseDict(rows, Value())
+        asked["filter"] = _value(filter)
     return asked
+
+
+def _value(filter: Filter) -> Value:
+    rows: Any = filter  # the stubs know dict alone; any JSON value is parsed
+    return ParseDict(rows, Value())
 
 
 async def _rows(fetch: Callable[..., Awaitable[Listing[Row_co]]], question: Question) -> AsyncIterator[Row_co]:
@@ -338,6 +361,48 @@ class Tasks:
         """Run a finished task again, or one that waits for its retry at once."""
         request = RetryTaskRequest(id=task_id, reason=reason, request_id=request_id)
         return await self._to.unary(self._stub.RetryTask, request)
+
+    async def pause(self, task_id: str, reason: str = "", request_id: str = "") -> Task:
+        """Hold a task that waits; it does not start until it is resumed."""
+        request = PauseTaskRequest(id=task_id, reason=reason, request_id=request_id)
+        return await self._to.unary(self._stub.PauseTask, request)
+
+    async def resume(self, task_id: str, reason: str = "", request_id: str = "") -> Task:
+        """Let a held task go."""
+        request = ResumeTaskRequest(id=task_id, reason=reason, request_id=request_id)
+        return await self._to.unary(self._stub.ResumeTask, request)
+
+    async def skip(self, task_id: str, reason: str = "", request_id: str = "") -> Task:
+        """Decide that a waiting task is not run."""
+        request = SkipTaskRequest(id=task_id, reason=reason, request_id=request_id)
+        return await self._to.unary(self._stub.SkipTask, request)
+
+    async def force_success(self, task_id: str, reason: str = "", request_id: str = "") -> Task:
+        """Decide that a waiting or ended task has succeeded, by whatever means."""
+        request = ForceTaskSuccessRequest(id=task_id, reason=reason, request_id=request_id)
+        return await self._to.unary(self._stub.ForceTaskSuccess, request)
+
+    async def act(self, action: str, filter: Filter, **given: Unpack[Bulk]) -> ActOnTasksResponse:
+        """Do the same to every task that the filter finds: CANCEL, RETRY, PAUSE, RESUME, SKIP, FORCE_SUCCESS or DELETE.
+
+        `{}` is every task of the namespace; `dry_run` only counts. Many tasks take their time: give it a long patience.
+        """
+        request = ActOnTasksRequest(action=action, filter=_value(filter), **given)
+        return await self._to.unary(self._stub.ActOnTasks, request)
+
+    async def dead_letters(self, **question: Unpack[Question]) -> ListDeadLettersResponse:
+        """One page of the tasks that failed for good."""
+        return await self._to.unary(self._stub.ListDeadLetters, ListDeadLettersRequest(**_asked(question)))
+
+    async def replay_dead_letters(self, filter: Filter, **given: Unpack[Bulk]) -> ActOnTasksResponse:
+        """Run the dead letters that the filter finds again; `{}` is all of them."""
+        request = ReplayDeadLettersRequest(filter=_value(filter), **given)
+        return await self._to.unary(self._stub.ReplayDeadLetters, request)
+
+    async def purge_dead_letters(self, filter: Filter, **given: Unpack[Bulk]) -> ActOnTasksResponse:
+        """Delete the dead letters that the filter finds; `{}` is all of them."""
+        request = PurgeDeadLettersRequest(filter=_value(filter), **given)
+        return await self._to.unary(self._stub.PurgeDeadLetters, request)
 
     def watch(self, task_id: str, after_version: int = 0) -> AsyncIterator[Task]:
         """The task now and at every change until its end, across restarts of the control plane."""

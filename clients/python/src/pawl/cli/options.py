@@ -23,6 +23,7 @@ EnvOption = Annotated[
     list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="Environment variable; repeat it.")
 ]
 TagOption = Annotated[list[str] | None, typer.Option("--tag", metavar="NAME=VALUE", help="Tag; repeat it.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only count; change nothing.")]
 CancelTasksOption = Annotated[bool, typer.Option("--cancel-tasks", help="Cancel unfinished tasks with it.")]
 
 

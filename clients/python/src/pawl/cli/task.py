@@ -13,9 +13,11 @@ from pawl.cli.session import RemoteCommand, Session
 from pawl.cli.values import json_payload, moment, pairs
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from rich.console import RenderableType
 
-    from pawl.client import BlockingClient
+    from pawl.client import BlockingClient, Client
     from pawl.v1.task_pb2 import Task, TaskInstance, TaskTransition
 
 app = typer.Typer(
@@ -161,6 +163,75 @@ def retry(context: typer.Context, task_ids: TaskIds, reason: Reason = "") -> Non
 
 def _retry(pawl: BlockingClient, task_id: str, reason: str) -> Task:
     return pawl.call(lambda client: client.tasks.retry(task_id, reason))
+
+
+@app.command("pause", cls=RemoteCommand)
+def pause(context: typer.Context, task_ids: TaskIds, reason: Reason = "") -> None:
+    """Hold tasks that wait; they do not start until they are resumed."""
+    _each(context, task_ids, lambda client, task_id: client.tasks.pause(task_id, reason))
+
+
+@app.command("resume", cls=RemoteCommand)
+def resume(context: typer.Context, task_ids: TaskIds, reason: Reason = "") -> None:
+    """Let held tasks go."""
+    _each(context, task_ids, lambda client, task_id: client.tasks.resume(task_id, reason))
+
+
+@app.command("skip", cls=RemoteCommand)
+def skip(context: typer.Context, task_ids: TaskIds, reason: Reason = "") -> None:
+    """Decide that waiting tasks are not run."""
+    _each(context, task_ids, lambda client, task_id: client.tasks.skip(task_id, reason))
+
+
+@app.command("succeed", cls=RemoteCommand)
+def succeed(context: typer.Context, task_ids: TaskIds, reason: Reason = "") -> None:
+    """Decide that waiting or ended tasks have succeeded, by whatever means."""
+    _each(context, task_ids, lambda client, task_id: client.tasks.force_success(task_id, reason))
+
+
+def _each(context: typer.Context, task_ids: list[str], act: Callable[[Client, str], Awaitable[Task]]) -> None:
+    from pawl.cli import following, show
+
+    session = Session.of(context)
+    with session.client() as pawl:
+        for task_id in task_ids:
+            task = _acted(pawl, act, task_id)
+            show.answer(session, task, following.line(task))
+
+
+def _acted(pawl: BlockingClient, act: Callable[[Client, str], Awaitable[Task]], task_id: str) -> Task:
+    return pawl.call(lambda client: act(client, task_id))
+
+
+@app.command("act", cls=RemoteCommand)
+def act_on_many(
+    context: typer.Context,
+    action: Annotated[
+        str,
+        typer.Argument(
+            metavar="ACTION", help="cancel, retry, pause, resume, skip, force-success or delete.", show_default=False
+        ),
+    ],
+    job: Annotated[str | None, typer.Option(help="Tasks of this job, by name or id.")] = None,
+    status: Annotated[str | None, typer.Option(metavar="STATUS", help="Such as PENDING or FAILED.")] = None,
+    tag: options.TagOption = None,
+    filter: options.FilterOption = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every task of the namespace.")] = False,
+    reason: Reason = "",
+    dry_run: options.DryRunOption = False,
+) -> None:
+    """Do the same to many tasks: pawl task act cancel --job import --status PENDING --dry-run"""
+    from pawl.cli import bulk
+    from pawl.v1.task_pb2 import ActOnTasksRequest
+
+    word = action.upper().replace("-", "_")
+    if word not in ActOnTasksRequest.Action.keys() or word == "UNSPECIFIED":  # noqa: SIM118 # no dict
+        raise typer.BadParameter(f"{action!r} is none of cancel, retry, pause, resume, skip, force-success, delete")
+    session = Session.of(context)
+    with session.client() as pawl:
+        wanted = bulk.which(pawl, job, status, tag, filter, everything=everything)
+        answer = pawl.call(lambda client: client.tasks.act(word, wanted, reason=reason, dry_run=dry_run))
+    bulk.tell(session, answer, action)
 
 
 @app.command("update", cls=RemoteCommand)

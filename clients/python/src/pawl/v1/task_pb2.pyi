@@ -462,6 +462,175 @@ class RetryTaskRequest(_message.Message):
     request_id: str
     def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
+class PauseTaskRequest(_message.Message):
+    __slots__ = ("id", "namespace_id", "reason", "request_id")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    namespace_id: str
+    reason: str
+    request_id: str
+    def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class ResumeTaskRequest(_message.Message):
+    __slots__ = ("id", "namespace_id", "reason", "request_id")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    namespace_id: str
+    reason: str
+    request_id: str
+    def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class SkipTaskRequest(_message.Message):
+    __slots__ = ("id", "namespace_id", "reason", "request_id")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    namespace_id: str
+    reason: str
+    request_id: str
+    def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class ForceTaskSuccessRequest(_message.Message):
+    __slots__ = ("id", "namespace_id", "reason", "request_id")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    namespace_id: str
+    reason: str
+    request_id: str
+    def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class ActOnTasksRequest(_message.Message):
+    __slots__ = ("namespace_id", "action", "filter", "reason", "dry_run", "limit", "request_id")
+    class Action(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        UNSPECIFIED: _ClassVar[ActOnTasksRequest.Action]
+        CANCEL: _ClassVar[ActOnTasksRequest.Action]
+        RETRY: _ClassVar[ActOnTasksRequest.Action]
+        PAUSE: _ClassVar[ActOnTasksRequest.Action]
+        RESUME: _ClassVar[ActOnTasksRequest.Action]
+        SKIP: _ClassVar[ActOnTasksRequest.Action]
+        FORCE_SUCCESS: _ClassVar[ActOnTasksRequest.Action]
+        DELETE: _ClassVar[ActOnTasksRequest.Action]
+    UNSPECIFIED: ActOnTasksRequest.Action
+    CANCEL: ActOnTasksRequest.Action
+    RETRY: ActOnTasksRequest.Action
+    PAUSE: ActOnTasksRequest.Action
+    RESUME: ActOnTasksRequest.Action
+    SKIP: ActOnTasksRequest.Action
+    FORCE_SUCCESS: ActOnTasksRequest.Action
+    DELETE: ActOnTasksRequest.Action
+    NAMESPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    namespace_id: str
+    action: ActOnTasksRequest.Action
+    filter: _struct_pb2.Value
+    reason: str
+    dry_run: bool
+    limit: int
+    request_id: str
+    def __init__(self, namespace_id: _Optional[str] = ..., action: _Optional[_Union[ActOnTasksRequest.Action, str]] = ..., filter: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., reason: _Optional[str] = ..., dry_run: bool = ..., limit: _Optional[int] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class ActOnTasksResponse(_message.Message):
+    __slots__ = ("matched", "changed", "refused", "refusals", "has_more", "dry_run")
+    class Refusal(_message.Message):
+        __slots__ = ("task_id", "message")
+        TASK_ID_FIELD_NUMBER: _ClassVar[int]
+        MESSAGE_FIELD_NUMBER: _ClassVar[int]
+        task_id: str
+        message: str
+        def __init__(self, task_id: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    MATCHED_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    HAS_MORE_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    matched: int
+    changed: int
+    refused: int
+    refusals: _containers.RepeatedCompositeFieldContainer[ActOnTasksResponse.Refusal]
+    has_more: bool
+    dry_run: bool
+    def __init__(self, matched: _Optional[int] = ..., changed: _Optional[int] = ..., refused: _Optional[int] = ..., refusals: _Optional[_Iterable[_Union[ActOnTasksResponse.Refusal, _Mapping]]] = ..., has_more: bool = ..., dry_run: bool = ...) -> None: ...
+
+class ListDeadLettersRequest(_message.Message):
+    __slots__ = ("namespace_id", "filter", "page", "order_by")
+    NAMESPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    PAGE_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
+    namespace_id: str
+    filter: _struct_pb2.Value
+    page: _types_pb2.Page
+    order_by: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, namespace_id: _Optional[str] = ..., filter: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., page: _Optional[_Union[_types_pb2.Page, _Mapping]] = ..., order_by: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ListDeadLettersResponse(_message.Message):
+    __slots__ = ("data", "total", "total_is_estimate", "page", "page_size", "has_more", "next_page_token")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_IS_ESTIMATE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    HAS_MORE_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    data: _containers.RepeatedCompositeFieldContainer[Task]
+    total: int
+    total_is_estimate: bool
+    page: int
+    page_size: int
+    has_more: bool
+    next_page_token: str
+    def __init__(self, data: _Optional[_Iterable[_Union[Task, _Mapping]]] = ..., total: _Optional[int] = ..., total_is_estimate: bool = ..., page: _Optional[int] = ..., page_size: _Optional[int] = ..., has_more: bool = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class ReplayDeadLettersRequest(_message.Message):
+    __slots__ = ("namespace_id", "filter", "reason", "dry_run", "limit", "request_id")
+    NAMESPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    namespace_id: str
+    filter: _struct_pb2.Value
+    reason: str
+    dry_run: bool
+    limit: int
+    request_id: str
+    def __init__(self, namespace_id: _Optional[str] = ..., filter: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., reason: _Optional[str] = ..., dry_run: bool = ..., limit: _Optional[int] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class PurgeDeadLettersRequest(_message.Message):
+    __slots__ = ("namespace_id", "filter", "reason", "dry_run", "limit", "request_id")
+    NAMESPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    namespace_id: str
+    filter: _struct_pb2.Value
+    reason: str
+    dry_run: bool
+    limit: int
+    request_id: str
+    def __init__(self, namespace_id: _Optional[str] = ..., filter: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., reason: _Optional[str] = ..., dry_run: bool = ..., limit: _Optional[int] = ..., request_id: _Optional[str] = ...) -> None: ...
+
 class WatchTaskRequest(_message.Message):
     __slots__ = ("id", "namespace_id", "after_version")
     ID_FIELD_NUMBER: _ClassVar[int]

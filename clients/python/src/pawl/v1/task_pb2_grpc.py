@@ -82,6 +82,46 @@ class TaskServiceStub(object):
                 request_serializer=pawl_dot_v1_dot_task__pb2.RetryTaskRequest.SerializeToString,
                 response_deserializer=pawl_dot_v1_dot_task__pb2.Task.FromString,
                 _registered_method=True)
+        self.PauseTask = channel.unary_unary(
+                '/pawl.v1.TaskService/PauseTask',
+                request_serializer=pawl_dot_v1_dot_task__pb2.PauseTaskRequest.SerializeToString,
+                response_deserializer=pawl_dot_v1_dot_task__pb2.Task.FromString,
+                _registered_method=True)
+        self.ResumeTask = channel.unary_unary(
+                '/pawl.v1.TaskService/ResumeTask',
+                request_serializer=pawl_dot_v1_dot_task__pb2.ResumeTaskRequest.SerializeToString,
+                response_deserializer=pawl_dot_v1_dot_task__pb2.Task.FromString,
+                _registered_method=True)
+        self.SkipTask = channel.unary_unary(
+                '/pawl.v1.TaskService/SkipTask',
+                request_serializer=pawl_dot_v1_dot_task__pb2.SkipTaskRequest.SerializeToString,
+                response_deserializer=pawl_dot_v1_dot_task__pb2.Task.FromString,
+                _registered_method=True)
+        self.ForceTaskSuccess = channel.unary_unary(
+                '/pawl.v1.TaskService/ForceTaskSuccess',
+                request_serializer=pawl_dot_v1_dot_task__pb2.ForceTaskSuccessRequest.SerializeToString,
+                response_deserializer=pawl_dot_v1_dot_task__pb2.Task.FromString,
+                _registered_method=True)
+        self.ActOnTasks = channel.unary_unary(
+                '/pawl.v1.TaskService/ActOnTasks',
+                request_serializer=pawl_dot_v1_dot_task__pb2.ActOnTasksRequest.SerializeToString,
+                response_deserializer=pawl_dot_v1_dot_task__pb2.ActOnTasksResponse.FromString,
+                _registered_method=True)
+        self.ListDeadLetters = channel.unary_unary(
+                '/pawl.v1.TaskService/ListDeadLetters',
+                request_serializer=pawl_dot_v1_dot_task__pb2.ListDeadLettersRequest.SerializeToString,
+                response_deserializer=pawl_dot_v1_dot_task__pb2.ListDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.ReplayDeadLetters = channel.unary_unary(
+                '/pawl.v1.TaskService/ReplayDeadLetters',
+                request_serializer=pawl_dot_v1_dot_task__pb2.ReplayDeadLettersRequest.SerializeToString,
+                response_deserializer=pawl_dot_v1_dot_task__pb2.ActOnTasksResponse.FromString,
+                _registered_method=True)
+        self.PurgeDeadLetters = channel.unary_unary(
+                '/pawl.v1.TaskService/PurgeDeadLetters',
+                request_serializer=pawl_dot_v1_dot_task__pb2.PurgeDeadLettersRequest.SerializeToString,
+                response_deserializer=pawl_dot_v1_dot_task__pb2.ActOnTasksResponse.FromString,
+                _registered_method=True)
         self.WatchTask = channel.unary_stream(
                 '/pawl.v1.TaskService/WatchTask',
                 request_serializer=pawl_dot_v1_dot_task__pb2.WatchTaskRequest.SerializeToString,
@@ -172,6 +212,64 @@ class TaskServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PauseTask(self, request, context):
+        """Holds a task that waits: it does not start, whatever comes due, until it is resumed. One that is held stays so.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeTask(self, request, context):
+        """Lets a held task go: it waits for an agent, or for its time. A wait for a retry that was held is over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SkipTask(self, request, context):
+        """Decides that a waiting task is not run. What depends on it goes on as if there were nothing to do.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForceTaskSuccess(self, request, context):
+        """Decides that a task's work is done, by whatever means: it has succeeded. An ended task does so in a new epoch.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ActOnTasks(self, request, context):
+        """Does the same to every task that a filter finds: counts them first with `dry_run`. Tasks that change while it works
+        are left alone. A call that was cut off goes on where it stopped when it is repeated with its `request_id`, and does
+        nothing twice.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeadLetters(self, request, context):
+        """Lists tasks that failed for good.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayDeadLetters(self, request, context):
+        """Runs dead letters again, each in a new epoch: those that the filter finds. As ActOnTasks in all else.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PurgeDeadLetters(self, request, context):
+        """Deletes dead letters with their instances and logs: those that the filter finds. As ActOnTasks in all else.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchTask(self, request, context):
         """Sends the task at once and whenever it changes, until it has ended.
         """
@@ -248,6 +346,46 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     servicer.RetryTask,
                     request_deserializer=pawl_dot_v1_dot_task__pb2.RetryTaskRequest.FromString,
                     response_serializer=pawl_dot_v1_dot_task__pb2.Task.SerializeToString,
+            ),
+            'PauseTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseTask,
+                    request_deserializer=pawl_dot_v1_dot_task__pb2.PauseTaskRequest.FromString,
+                    response_serializer=pawl_dot_v1_dot_task__pb2.Task.SerializeToString,
+            ),
+            'ResumeTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeTask,
+                    request_deserializer=pawl_dot_v1_dot_task__pb2.ResumeTaskRequest.FromString,
+                    response_serializer=pawl_dot_v1_dot_task__pb2.Task.SerializeToString,
+            ),
+            'SkipTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.SkipTask,
+                    request_deserializer=pawl_dot_v1_dot_task__pb2.SkipTaskRequest.FromString,
+                    response_serializer=pawl_dot_v1_dot_task__pb2.Task.SerializeToString,
+            ),
+            'ForceTaskSuccess': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForceTaskSuccess,
+                    request_deserializer=pawl_dot_v1_dot_task__pb2.ForceTaskSuccessRequest.FromString,
+                    response_serializer=pawl_dot_v1_dot_task__pb2.Task.SerializeToString,
+            ),
+            'ActOnTasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ActOnTasks,
+                    request_deserializer=pawl_dot_v1_dot_task__pb2.ActOnTasksRequest.FromString,
+                    response_serializer=pawl_dot_v1_dot_task__pb2.ActOnTasksResponse.SerializeToString,
+            ),
+            'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeadLetters,
+                    request_deserializer=pawl_dot_v1_dot_task__pb2.ListDeadLettersRequest.FromString,
+                    response_serializer=pawl_dot_v1_dot_task__pb2.ListDeadLettersResponse.SerializeToString,
+            ),
+            'ReplayDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayDeadLetters,
+                    request_deserializer=pawl_dot_v1_dot_task__pb2.ReplayDeadLettersRequest.FromString,
+                    response_serializer=pawl_dot_v1_dot_task__pb2.ActOnTasksResponse.SerializeToString,
+            ),
+            'PurgeDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.PurgeDeadLetters,
+                    request_deserializer=pawl_dot_v1_dot_task__pb2.PurgeDeadLettersRequest.FromString,
+                    response_serializer=pawl_dot_v1_dot_task__pb2.ActOnTasksResponse.SerializeToString,
             ),
             'WatchTask': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchTask,
@@ -514,6 +652,222 @@ class TaskService(object):
             '/pawl.v1.TaskService/RetryTask',
             pawl_dot_v1_dot_task__pb2.RetryTaskRequest.SerializeToString,
             pawl_dot_v1_dot_task__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pawl.v1.TaskService/PauseTask',
+            pawl_dot_v1_dot_task__pb2.PauseTaskRequest.SerializeToString,
+            pawl_dot_v1_dot_task__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pawl.v1.TaskService/ResumeTask',
+            pawl_dot_v1_dot_task__pb2.ResumeTaskRequest.SerializeToString,
+            pawl_dot_v1_dot_task__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SkipTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pawl.v1.TaskService/SkipTask',
+            pawl_dot_v1_dot_task__pb2.SkipTaskRequest.SerializeToString,
+            pawl_dot_v1_dot_task__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForceTaskSuccess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pawl.v1.TaskService/ForceTaskSuccess',
+            pawl_dot_v1_dot_task__pb2.ForceTaskSuccessRequest.SerializeToString,
+            pawl_dot_v1_dot_task__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ActOnTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pawl.v1.TaskService/ActOnTasks',
+            pawl_dot_v1_dot_task__pb2.ActOnTasksRequest.SerializeToString,
+            pawl_dot_v1_dot_task__pb2.ActOnTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pawl.v1.TaskService/ListDeadLetters',
+            pawl_dot_v1_dot_task__pb2.ListDeadLettersRequest.SerializeToString,
+            pawl_dot_v1_dot_task__pb2.ListDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pawl.v1.TaskService/ReplayDeadLetters',
+            pawl_dot_v1_dot_task__pb2.ReplayDeadLettersRequest.SerializeToString,
+            pawl_dot_v1_dot_task__pb2.ActOnTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PurgeDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pawl.v1.TaskService/PurgeDeadLetters',
+            pawl_dot_v1_dot_task__pb2.PurgeDeadLettersRequest.SerializeToString,
+            pawl_dot_v1_dot_task__pb2.ActOnTasksResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -55,6 +55,25 @@ class TaskServiceStub:
     """
     RetryTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.RetryTaskRequest, _task_pb2.Task]
     """Runs a finished task again, or one that waits for its retry at once. A finished task starts a new epoch."""
+    PauseTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.PauseTaskRequest, _task_pb2.Task]
+    """Holds a task that waits: it does not start, whatever comes due, until it is resumed. One that is held stays so."""
+    ResumeTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.ResumeTaskRequest, _task_pb2.Task]
+    """Lets a held task go: it waits for an agent, or for its time. A wait for a retry that was held is over."""
+    SkipTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.SkipTaskRequest, _task_pb2.Task]
+    """Decides that a waiting task is not run. What depends on it goes on as if there were nothing to do."""
+    ForceTaskSuccess: _grpc.UnaryUnaryMultiCallable[_task_pb2.ForceTaskSuccessRequest, _task_pb2.Task]
+    """Decides that a task's work is done, by whatever means: it has succeeded. An ended task does so in a new epoch."""
+    ActOnTasks: _grpc.UnaryUnaryMultiCallable[_task_pb2.ActOnTasksRequest, _task_pb2.ActOnTasksResponse]
+    """Does the same to every task that a filter finds: counts them first with `dry_run`. Tasks that change while it works
+    are left alone. A call that was cut off goes on where it stopped when it is repeated with its `request_id`, and does
+    nothing twice.
+    """
+    ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_task_pb2.ListDeadLettersRequest, _task_pb2.ListDeadLettersResponse]
+    """Lists tasks that failed for good."""
+    ReplayDeadLetters: _grpc.UnaryUnaryMultiCallable[_task_pb2.ReplayDeadLettersRequest, _task_pb2.ActOnTasksResponse]
+    """Runs dead letters again, each in a new epoch: those that the filter finds. As ActOnTasks in all else."""
+    PurgeDeadLetters: _grpc.UnaryUnaryMultiCallable[_task_pb2.PurgeDeadLettersRequest, _task_pb2.ActOnTasksResponse]
+    """Deletes dead letters with their instances and logs: those that the filter finds. As ActOnTasks in all else."""
     WatchTask: _grpc.UnaryStreamMultiCallable[_task_pb2.WatchTaskRequest, _task_pb2.Task]
     """Sends the task at once and whenever it changes, until it has ended."""
     ReadTaskLogs: _grpc.UnaryStreamMultiCallable[_task_pb2.ReadTaskLogsRequest, _task_pb2.LogEntry]
@@ -91,6 +110,25 @@ class TaskServiceAsyncStub(TaskServiceStub):
     """
     RetryTask: _aio.UnaryUnaryMultiCallable[_task_pb2.RetryTaskRequest, _task_pb2.Task]  # type: ignore[assignment]
     """Runs a finished task again, or one that waits for its retry at once. A finished task starts a new epoch."""
+    PauseTask: _aio.UnaryUnaryMultiCallable[_task_pb2.PauseTaskRequest, _task_pb2.Task]  # type: ignore[assignment]
+    """Holds a task that waits: it does not start, whatever comes due, until it is resumed. One that is held stays so."""
+    ResumeTask: _aio.UnaryUnaryMultiCallable[_task_pb2.ResumeTaskRequest, _task_pb2.Task]  # type: ignore[assignment]
+    """Lets a held task go: it waits for an agent, or for its time. A wait for a retry that was held is over."""
+    SkipTask: _aio.UnaryUnaryMultiCallable[_task_pb2.SkipTaskRequest, _task_pb2.Task]  # type: ignore[assignment]
+    """Decides that a waiting task is not run. What depends on it goes on as if there were nothing to do."""
+    ForceTaskSuccess: _aio.UnaryUnaryMultiCallable[_task_pb2.ForceTaskSuccessRequest, _task_pb2.Task]  # type: ignore[assignment]
+    """Decides that a task's work is done, by whatever means: it has succeeded. An ended task does so in a new epoch."""
+    ActOnTasks: _aio.UnaryUnaryMultiCallable[_task_pb2.ActOnTasksRequest, _task_pb2.ActOnTasksResponse]  # type: ignore[assignment]
+    """Does the same to every task that a filter finds: counts them first with `dry_run`. Tasks that change while it works
+    are left alone. A call that was cut off goes on where it stopped when it is repeated with its `request_id`, and does
+    nothing twice.
+    """
+    ListDeadLetters: _aio.UnaryUnaryMultiCallable[_task_pb2.ListDeadLettersRequest, _task_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
+    """Lists tasks that failed for good."""
+    ReplayDeadLetters: _aio.UnaryUnaryMultiCallable[_task_pb2.ReplayDeadLettersRequest, _task_pb2.ActOnTasksResponse]  # type: ignore[assignment]
+    """Runs dead letters again, each in a new epoch: those that the filter finds. As ActOnTasks in all else."""
+    PurgeDeadLetters: _aio.UnaryUnaryMultiCallable[_task_pb2.PurgeDeadLettersRequest, _task_pb2.ActOnTasksResponse]  # type: ignore[assignment]
+    """Deletes dead letters with their instances and logs: those that the filter finds. As ActOnTasks in all else."""
     WatchTask: _aio.UnaryStreamMultiCallable[_task_pb2.WatchTaskRequest, _task_pb2.Task]  # type: ignore[assignment]
     """Sends the task at once and whenever it changes, until it has ended."""
     ReadTaskLogs: _aio.UnaryStreamMultiCallable[_task_pb2.ReadTaskLogsRequest, _task_pb2.LogEntry]  # type: ignore[assignment]
@@ -178,6 +216,73 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_task_pb2.Task, _abc.Awaitable[_task_pb2.Task]]:
         """Runs a finished task again, or one that waits for its retry at once. A finished task starts a new epoch."""
+
+    @_abc_1.abstractmethod
+    def PauseTask(
+        self,
+        request: _task_pb2.PauseTaskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_pb2.Task, _abc.Awaitable[_task_pb2.Task]]:
+        """Holds a task that waits: it does not start, whatever comes due, until it is resumed. One that is held stays so."""
+
+    @_abc_1.abstractmethod
+    def ResumeTask(
+        self,
+        request: _task_pb2.ResumeTaskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_pb2.Task, _abc.Awaitable[_task_pb2.Task]]:
+        """Lets a held task go: it waits for an agent, or for its time. A wait for a retry that was held is over."""
+
+    @_abc_1.abstractmethod
+    def SkipTask(
+        self,
+        request: _task_pb2.SkipTaskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_pb2.Task, _abc.Awaitable[_task_pb2.Task]]:
+        """Decides that a waiting task is not run. What depends on it goes on as if there were nothing to do."""
+
+    @_abc_1.abstractmethod
+    def ForceTaskSuccess(
+        self,
+        request: _task_pb2.ForceTaskSuccessRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_pb2.Task, _abc.Awaitable[_task_pb2.Task]]:
+        """Decides that a task's work is done, by whatever means: it has succeeded. An ended task does so in a new epoch."""
+
+    @_abc_1.abstractmethod
+    def ActOnTasks(
+        self,
+        request: _task_pb2.ActOnTasksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_pb2.ActOnTasksResponse, _abc.Awaitable[_task_pb2.ActOnTasksResponse]]:
+        """Does the same to every task that a filter finds: counts them first with `dry_run`. Tasks that change while it works
+        are left alone. A call that was cut off goes on where it stopped when it is repeated with its `request_id`, and does
+        nothing twice.
+        """
+
+    @_abc_1.abstractmethod
+    def ListDeadLetters(
+        self,
+        request: _task_pb2.ListDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_pb2.ListDeadLettersResponse, _abc.Awaitable[_task_pb2.ListDeadLettersResponse]]:
+        """Lists tasks that failed for good."""
+
+    @_abc_1.abstractmethod
+    def ReplayDeadLetters(
+        self,
+        request: _task_pb2.ReplayDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_pb2.ActOnTasksResponse, _abc.Awaitable[_task_pb2.ActOnTasksResponse]]:
+        """Runs dead letters again, each in a new epoch: those that the filter finds. As ActOnTasks in all else."""
+
+    @_abc_1.abstractmethod
+    def PurgeDeadLetters(
+        self,
+        request: _task_pb2.PurgeDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_pb2.ActOnTasksResponse, _abc.Awaitable[_task_pb2.ActOnTasksResponse]]:
+        """Deletes dead letters with their instances and logs: those that the filter finds. As ActOnTasks in all else."""
 
     @_abc_1.abstractmethod
     def WatchTask(
