@@ -8,6 +8,7 @@ place for anything two runs share: each process serves exactly one.
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import resource
 import select
@@ -37,6 +38,8 @@ TRAP_CODE: Final = 134
 EXTISM: Final = "extism:host/env"
 AGENT_OPS: Final = frozenset({"http", "secret"})
 """Answered by the agent, which alone knows what is granted."""
+WARM_UP_PASSES: Final = 20
+"""After so many the interpreter has made of its code what it will."""
 LEVELS: Final = ("trace", "debug", "info", "warn", "error")
 
 SHIM: Final = """
@@ -83,6 +86,11 @@ class _SecretReply(msgspec.Struct):
     ok: _SecretValue | None = None
 
 
+# Made before the fork: what a child makes itself costs it pages of its own.
+_requests: Final = msgspec.json.Decoder(Request)
+_from_agent: Final[msgspec.msgpack.Decoder[wire.ToGuest]] = msgspec.msgpack.Decoder(wire.ToGuest)
+
+
 class Session:
     """The host's side of one run: answers the guest's calls within its budgets, or has the agent answer them."""
 
@@ -108,7 +116,7 @@ class Session:
         """One `pawl::call`: the reply's bytes. Raises Ended where the run must not go on."""
         try:
             try:
-                request = msgspec.json.decode(data, type=Request)
+                request = _requests.decode(data)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise Rejected("INVALID_ARGUMENT", f"the request is not {{op, name, args}} in JSON: {error}") from None
             op = self._ops.get(request.op)
@@ -291,6 +299,7 @@ def _leave_root() -> None:
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
+_PR_GET_NO_NEW_PRIVS: Final = 39
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -300,6 +309,30 @@ def die_with_parent(parent: int) -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it died before the wish was known
         os._exit(1)
+
+
+def warm_up() -> None:
+    """In the zygote: go once through what every run does around its plugin, so that no child is the first to do it.
+
+    The first pass through a piece of Python writes to its code, its caches and the counts of what it touches; after a
+    fork each such page is copied, which together costs a run more than the plugin itself.
+    """
+    begin = wire.Begin("", {"a": "b"}, b"{}", 1, 1 << 10, 100, 100)
+    for _ in range(WARM_UP_PASSES):
+        mine, theirs = socket.socketpair()
+        with mine, theirs:
+            theirs.sendall(wire.frame(begin))
+            received = receive(mine)
+            assert isinstance(received, wire.Begin)
+            session = Session(mine, received)
+            for request in (b'{"op": "log", "args": {"message": "x"}}', b'{"op": "heartbeat"}', b"{"):
+                session.call(request)
+            session.call(b'{"op": "progress", "args": {"percent": 1}}')
+            session.send(wire.Returned(cut_output(b"ab", 2, 1), 2))
+            session.send(guest_error('{"code": "A"}', 1))
+            json.dumps(begin.config)
+        signal.signal(signal.SIGCHLD, signal.getsignal(signal.SIGCHLD))
+        _libc.prctl(_PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
 
 
 def run(compiled: CompiledPlugin) -> NoReturn:
@@ -325,8 +358,7 @@ def run(compiled: CompiledPlugin) -> NoReturn:
 def receive(channel: socket.socket) -> wire.ToGuest:
     """The agent's next message. Raises EOFError when it has gone."""
     length = int.from_bytes(_exactly(channel, wire.FRAME_HEAD), "big")
-    message: wire.ToGuest = msgspec.msgpack.decode(_exactly(channel, length), type=wire.ToGuest)
-    return message
+    return _from_agent.decode(_exactly(channel, length))
 
 
 def _exactly(channel: socket.socket, length: int) -> bytes:

@@ -109,6 +109,7 @@ class Zygote:
         signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        guest.warm_up()
         self.send(wire.Ready(extism.extism_version()))
         gc.freeze()  # a collection in a child would copy every page it looks at
         try:
