@@ -23,6 +23,7 @@ from agent.executors.base import LaunchError, Limits, Payload
 from agent.executors.host_calls import Caller
 from agent.executors.wasm_budget import Budget, Ceiling
 from agent.executors.wasm_run import FrameChannel, Host, WasmRun
+from agent.executors.zygote import COMPILED_KEPT
 from tests.agent.hostile import HOSTILE, End, Hostile, whole
 from tests.agent.wasm_stage import WITHIN, RecordingSink, Stage, digest, execute, opened, outcome
 
@@ -276,6 +277,15 @@ def test_the_throw_away_compiler_tells_what_is_wrong(tmp_path: Path) -> None:
     done = subprocess.run([*argv, str(os.getpid())], capture_output=True, timeout=30, check=False)
     assert done.returncode == 1
     assert done.stderr
+
+
+@asynchronous
+async def test_more_plugins_than_are_kept_compiled_all_run(stage: Stage) -> None:
+    modules = [execute("(call $put (call $name))", name=f"plugin {number}") for number in range(COMPILED_KEPT + 2)]
+    for module in (*modules, modules[0], modules[-1]):  # the first has made room for the last, and comes again
+        result = await stage.run(stage.work(module))
+        assert result.failure is None
+    await check_well(stage)
 
 
 @asynchronous
