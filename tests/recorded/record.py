@@ -93,13 +93,16 @@ class Stage:
 
         await self.relay.hears("agent", "started", names_it)
 
-    async def look(self, status: task_pb2.Task.Status, task_id: str) -> None:
+    async def look(self, status: task_pb2.Task.Status, task_id: str, error: str = "") -> None:
         """What the control plane says of a task in the end, once it says this."""
+
+        def says_it(answer: Any) -> bool:
+            return bool(answer.status == status and error in ("", answer.error.code))
+
         async with asyncio.timeout(30):
             while True:
                 request = task_pb2.GetTaskRequest(id=task_id)
-                found: Any = await self.relay.call(GET_TASK, request, lambda answer: answer.status == status)
-                if found.status == status:
+                if says_it(await self.relay.call(GET_TASK, request, says_it)):
                     return
                 await asyncio.sleep(0.05)
 
@@ -190,7 +193,7 @@ async def stale(stage: Stage) -> None:
     after = len(stage.relay.messages)
     stage.relay.closed.clear()
     await stage.relay.hears("agent", "finished", after=after)
-    await stage.look(task_pb2.Task.RUNNING, task)
+    await stage.look(task_pb2.Task.RUNNING, task, error="LEASE_EXPIRED")
 
 
 async def shutdown(stage: Stage) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import itertools
 import re
+import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -30,6 +32,9 @@ from tests.recorded.lines import (
 )
 
 SECONDS = 30.0
+BEAT_SECONDS = 0.5
+BEATS_FROM = 1_000_000
+WELCOMED = 2  # messages of a control plane, after which an agent may speak
 INSTANT = re.compile(r"(.*_)?at")
 Fact = tuple[str, Mapping[str, Any]]
 
@@ -69,6 +74,9 @@ class Stream:
         self.received = 0
         self.news = asyncio.Condition()
         self.over = False
+        self._sent = 0
+        self._numbers: dict[int, int] = {}  # of messages: now, by what they were then
+        self._writing = asyncio.Lock()
 
     async def listen(self) -> None:
         """Until its end."""
@@ -84,11 +92,31 @@ class Stream:
             self.over = True
             self.news.notify_all()
 
+    async def beat(self) -> None:
+        """Signs of life beside the recorded ones: a replay may take longer than a lease."""
+        async with self.news:
+            await self.news.wait_for(lambda: self.received >= WELCOMED or self.over)
+        for beat in itertools.count(BEATS_FROM):
+            if self.over:
+                return
+            heartbeat = agent_pb2.Heartbeat(beat=beat)
+            await self._send(agent_pb2.ConnectRequest(seq=1, heartbeat=heartbeat), 0)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BEAT_SECONDS), self.news:
+                    await self.news.wait_for(lambda: self.over)
+
     async def say(self, message: agent_pb2.ConnectRequest) -> None:
         """Say it; what it acknowledges is what was heard here, which may be put together otherwise than then."""
         message.ack = min(self.received, message.ack) if message.seq else self.received
-        with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
-            await self.call.write(message)
+        await self._send(message, message.seq)
+
+    async def _send(self, message: agent_pb2.ConnectRequest, then: int) -> None:
+        async with self._writing:
+            if message.seq:
+                self._sent += 1
+                self._numbers[then] = message.seq = self._sent
+            with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
+                await self.call.write(message)
 
     async def hear(self, kind: str, old: Mapping[str, Any]) -> None:
         """Wait for a fact of this kind that says all this, and take it."""
@@ -108,11 +136,18 @@ class Stream:
         assert at is not None, f"no {kind} like {old}: {[missing for _, missing in close()]}, heard {self.heard}"
         del self.heard[at]
 
-    async def told(self, ack: int) -> None:
-        """Wait until so much is acknowledged."""
+    async def told(self, then: int) -> None:
+        """Wait until the message that had this number is acknowledged."""
+        number = self._numbers[then] if then else 0
         async with asyncio.timeout(SECONDS), self.news:
-            await self.news.wait_for(lambda: self.acknowledged >= ack or self.over)
-        assert self.acknowledged >= ack, f"message {ack} was acknowledged then"
+            await self.news.wait_for(lambda: self.acknowledged >= number or self.over)
+        assert self.acknowledged >= number, f"message {then} was acknowledged then"
+
+    async def settled(self) -> None:
+        """Wait until everything that was said is acknowledged, or the stream is over."""
+        number = self._sent
+        async with asyncio.timeout(SECONDS), self.news:
+            await self.news.wait_for(lambda: self.acknowledged >= number or self.over)
 
 
 class OldAgents:
@@ -162,6 +197,7 @@ class OldAgents:
         if line.stream not in self._streams:
             stream = self._streams[line.stream] = Stream(self._channel)
             self._group.create_task(stream.listen())
+            self._group.create_task(stream.beat())
         message = self._now(line.message)
         if self._later and message.HasField("hello"):
             message.hello.features.append("of-a-later-version")
@@ -195,16 +231,19 @@ class OldAgents:
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=output_of(line.call).FromString,
         )
-        async with asyncio.timeout(SECONDS):
-            while True:
-                new = text_of(await call(self._now(line.message)))
-                for key in ("id", "job_id"):
-                    if key in line.answer:
-                        self._names[str(line.answer[key])] = str(new[key])
-                missing = lacks(lasting(renamed_text(line.answer, self._names)), lasting(new))
-                if not missing or not line.call.rpartition("/")[2].startswith("Get"):
-                    break
-                await asyncio.sleep(0.05)  # a look at something that another party is just doing
+        for stream in self._streams.values():
+            await stream.settled()  # as users saw it then
+        until = time.monotonic() + SECONDS
+        while True:
+            new = text_of(await call(self._now(line.message), timeout=SECONDS))
+            for key in ("id", "job_id"):
+                if key in line.answer:
+                    self._names[str(line.answer[key])] = str(new[key])
+            missing = lacks(lasting(renamed_text(line.answer, self._names)), lasting(new))
+            looks = line.call.rpartition("/")[2].startswith("Get")
+            if not missing or not looks or time.monotonic() > until:
+                break
+            await asyncio.sleep(0.05)  # a look at something that another party is just doing
         assert not missing, f"{line.call}: {missing}"
 
     async def _happens(self, line: Line) -> None:
@@ -263,9 +302,7 @@ async def test_a_server_of_a_later_version_answers_in_the_version_that_an_agent_
 ) -> None:
     version = link.PROTOCOL_VERSIONS[-1]
     monkeypatch.setattr(link, "PROTOCOL_VERSIONS", (version, version + 1))
-    [file] = [
-        one for one in conversations() if one.parent.name.startswith(f"protocol-{version}-") and one.stem == "run"
-    ]
+    file = next(one for one in conversations() if one.match(f"protocol-{version}-*/run.jsonl"))
     async with OldAgents.against_today(f"sqlite:///{tmp_path}/pawl.db", tmp_path) as agents:
         await agents.replay(read(file))
 
