@@ -36,6 +36,7 @@ SMALL = 200  # rows of the chores that are never in a hurry
 LOG_CHUNKS = 200  # of 64 KiB each, at most
 FREED_PAGES = 500
 SLOW_SECONDS, QUICK_SECONDS = 0.05, 0.02
+SMALLEST = 25  # below it a transaction costs more than its rows
 FIRST_ID = first_id_at(0)
 
 _log = structlog.get_logger("controlplane.retention")
@@ -64,7 +65,7 @@ class Batch:
         """A transaction took so long; `full`, if it had as many rows as it may."""
         self.longest = max(self.longest, seconds)
         if seconds > SLOW_SECONDS:
-            self.size = max(10, self.size // 2)
+            self.size = max(SMALLEST, self.size // 2)
         elif seconds < QUICK_SECONDS and full:
             self.size = min(1_000, self.size * 2)
 
