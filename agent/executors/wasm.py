@@ -36,6 +36,9 @@ from agent.keeper import KeeperLost
 DEFAULT_OPEN_FILES: Final = 64
 CLOSE_GRACE_SECONDS: Final = 0.0
 MAX_CONFIG_BYTES: Final = 1 << 20
+LARGE_BYTES: Final = 512 << 10
+"""A plugin beyond it is forked from another zygote. A fork copies the tables of all pages that its parent has: one plugin of
+megabytes would slow every run of a small one (a fork of 6 ms became one of 11)."""
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -94,7 +97,7 @@ class WasmExecutor:
         self._store = PluginStore(state_dir / "plugins", fetch, partial(table_elements, ceiling))
         self._ceiling = ceiling
         self._host_calls = host_calls or HostCalls()
-        self._zygote: ZygoteLink | None = None
+        self._zygotes: dict[bool, ZygoteLink] = {}
         self._zygote_lock = asyncio.Lock()
         self._numbers = itertools.count(1)
         self._runs: set[WasmRun] = set()
@@ -115,7 +118,7 @@ class WasmExecutor:
         cache.chmod(0o700)  # holds native code: who can write here runs code in the zygote
         self._cache_settings.write_text(f"[cache]\ndirectory = {_toml(str(cache.resolve()))}\n", encoding="utf-8")
         try:
-            await self._living_zygote()
+            await self._living_zygote(large=False)
         except (OSError, TimeoutError, KeeperLost) as error:
             raise RuntimeError(f"the process that plugins are forked from does not start: {error}") from error
 
@@ -130,7 +133,7 @@ class WasmExecutor:
         budget = Budget.of(self._ceiling, work.limits, metadata)
         _check_memory(plugin, budget)
         try:
-            zygote = await self._living_zygote()
+            zygote = await self._living_zygote(large=plugin.module.size > LARGE_BYTES)
         except (OSError, TimeoutError, KeeperLost) as error:
             raise LaunchError(Failure("SPAWN_FAILED", f"no process for plugins: {error}")) from error
         number = next(self._numbers)
@@ -175,26 +178,28 @@ class WasmExecutor:
         for run in tuple(self._runs):
             await run.stop(CLOSE_GRACE_SECONDS)
         async with self._zygote_lock:
-            if self._zygote is not None:
-                await self._zygote.close()
-                self._zygote = None
+            while self._zygotes:
+                await self._zygotes.popitem()[1].close()
 
     @property
     def _cache_settings(self) -> Path:
         return self._state_dir / "compiled.toml"
 
-    async def _living_zygote(self) -> ZygoteLink:
+    async def _living_zygote(self, *, large: bool) -> ZygoteLink:
+        """The zygote for large plugins or the one for all others; the former begins with the first that needs it."""
         async with self._zygote_lock:
             if self._closed:
                 raise OSError("the executor is closed")
-            if self._zygote is not None and self._zygote.dead:
-                await self._zygote.close()
-                self._zygote = None
-            if self._zygote is None:
+            zygote = self._zygotes.get(large)
+            if zygote is not None and zygote.dead:
+                await self._zygotes.pop(large).close()
+                zygote = None
+            if zygote is None:
                 zygote = ZygoteLink()
-                await zygote.start(self._launcher, self._environment(), self._state_dir)
-                self._zygote = zygote
-            return self._zygote
+                log = "zygote-large.log" if large else "zygote.log"
+                await zygote.start(self._launcher, self._environment(), self._state_dir, log)
+                self._zygotes[large] = zygote
+            return zygote
 
     def _environment(self) -> dict[str, str]:
         # Nothing of the agent's own environment: a guest's process inherits this.

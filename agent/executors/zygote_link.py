@@ -97,9 +97,9 @@ class ZygoteLink:
         self._launching: dict[int, asyncio.Future[int]] = {}
         self._running: dict[int, Receiver] = {}
 
-    async def start(self, launcher: Launcher, environment: dict[str, str], cwd: Path) -> None:
+    async def start(self, launcher: Launcher, environment: dict[str, str], cwd: Path, log: str = "zygote.log") -> None:
         """Start the process and wait until it serves. Raises OSError, TimeoutError or KeeperLost if it does not."""
-        words = cwd / "zygote.log"
+        words = cwd / log
         try:
             argv = [sys.executable, "-m", MODULE, str(CONTROL_FD)]
             with words.open("wb") as stderr:

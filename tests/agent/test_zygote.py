@@ -21,11 +21,12 @@ from agent.executors import guest as inside
 from agent.executors import wasm_messages as wire
 from agent.executors.base import LaunchError, Limits, Payload
 from agent.executors.host_calls import Caller
+from agent.executors.wasm import LARGE_BYTES
 from agent.executors.wasm_budget import Budget, Ceiling
 from agent.executors.wasm_run import FrameChannel, Host, WasmRun
 from agent.executors.zygote import COMPILED_KEPT
 from tests.agent.hostile import HOSTILE, End, Hostile, whole
-from tests.agent.wasm_stage import WITHIN, RecordingSink, Stage, digest, execute, opened, outcome
+from tests.agent.wasm_stage import WITHIN, RecordingSink, Stage, digest, execute, guest, opened, outcome
 
 HELLO = execute("(call $put (call $hello))", hello="hello")
 SMALL = Limits(memory_bytes=64 << 20)
@@ -209,8 +210,7 @@ async def test_when_the_agent_goes_the_zygote_and_its_guests_go(tmp_path: Path) 
     async with opened(tmp_path) as stage:
         running = await stage.start(stage.work(execute("(call $spin)")))
         [process] = children(stage.zygote.pid)
-        assert stage.executor._zygote is not None
-        stage.executor._zygote._die()  # closes the control channel, as the end of the agent does
+        stage.executor._zygotes[False]._die()  # closes the control channel, as the end of the agent does
         await until_gone(process)
         await until_gone(stage.zygote.pid)
         assert (await outcome(running)).failure is not None
@@ -226,6 +226,24 @@ async def test_a_zygote_that_is_stuck_is_ended_with_what_it_has(tmp_path: Path) 
             await running.stop(0)
         await until_gone(process)
         assert (await stage.run(stage.work(HELLO))).failure is None
+
+
+@asynchronous
+async def test_a_large_plugin_is_forked_from_a_zygote_of_its_own_kind(tmp_path: Path) -> None:
+    async with opened(tmp_path) as stage:
+        assert (await stage.run(stage.work(HELLO))).failure is None
+        padding = " " * LARGE_BYTES
+        large = guest('(func (export "execute_task") (call $put (call $words)))', memory="(memory 20)", words=padding)
+        assert (await stage.run(stage.work(large))).failure is None
+        assert len(stage.launcher.started) == 2
+        small, other = (process.pid for process in stage.launcher.started)
+        running = await stage.start(stage.work(execute("(call $spin)")))
+        assert (len(children(small)), len(children(other))) == (1, 0)
+        os.kill(other, signal.SIGKILL)  # its end is nothing to the runs of the other
+        await until_gone(other)
+        assert (await stage.run(stage.work(large))).failure is None
+        await running.stop(0)
+        assert len(stage.launcher.started) == 3
 
 
 @asynchronous
