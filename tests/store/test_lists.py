@@ -16,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from controlplane.domain.errors import Invalid
 from controlplane.domain.filter import Field, Kind, Op, in_order, matches, parse_filter, parse_order
 from controlplane.domain.page import MAX_SIZE, PageRequest, parse_page
 from controlplane.engine import lists
@@ -276,6 +277,25 @@ def test_walking_by_token_in_any_order_gives_every_row_once(stored: Lists, noun:
             if not got.has_more:
                 break
         assert walked == stored.expected(noun, filter_, order), (filter_, order)
+
+
+@every_noun
+def test_a_token_is_good_for_its_own_question_alone(stored: Lists, noun: Noun) -> None:
+    key = noun.asked.key[0]
+    token = stored.ask(noun, None, [key], parse_page(page_size=3)).next_token
+    page = parse_page(page_size=5, page_token=token)
+    assert keys_of(noun, stored.ask(noun, None, [key], page)) == stored.expected(noun, None, [key])[3:8]
+    others = [
+        (noun, MINE, None, [f"-{key}"]),
+        (noun, MINE, {key: {"not_in": []}}, [key]),
+        (noun, "elsewhere", None, [key]),
+    ]
+    others += [(one, MINE, None, [one.asked.key[0]]) for one in NOUNS if one is not noun]
+    for other, namespace, filter_, order in others:
+        question = Question(namespace, filter_, order, page)
+        with pytest.raises(Invalid) as refused:
+            lists.ask(stored.connection, other.asked, other.listing, question, other.default_order)
+        assert (refused.value.reason, refused.value.facts["field"]) == ("INVALID_PAGE_TOKEN", "page.page_token")
 
 
 def test_every_noun_that_the_engine_lists_is_asked_here() -> None:
