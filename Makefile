@@ -6,6 +6,7 @@ PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 PYTHON ?= python3
 ARGS   ?=
+WORKERS ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
@@ -31,8 +32,10 @@ demo: setup ## Do Pawl's main job for real, show what happened and stop
 dev: setup ## Keep the whole of Pawl up on this machine
 	@$(VENV)/bin/pawl dev $(ARGS)
 
+# Tests of one file stay together: they share servers. Most wait for processes, so two files at a time pay even where
+# there is little to run them on.
 test: setup ## Run every test, on SQLite and on PostgreSQL (ARGS=... goes to pytest)
-	@$(PY) -m pytest -q $(ARGS)
+	@$(PY) -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
 
 faults: setup ## Run the tests that kill, cut and duplicate
 	@PAWL_RANDOM_REQUESTS=$${PAWL_RANDOM_REQUESTS:-100000} PAWL_SCHEMATHESIS_SECONDS=$${PAWL_SCHEMATHESIS_SECONDS:-900} \
