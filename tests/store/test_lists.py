@@ -285,7 +285,7 @@ def test_a_token_is_good_for_its_own_question_alone(stored: Lists, noun: Noun) -
     token = stored.ask(noun, None, [key], parse_page(page_size=3)).next_token
     page = parse_page(page_size=5, page_token=token)
     assert keys_of(noun, stored.ask(noun, None, [key], page)) == stored.expected(noun, None, [key])[3:8]
-    others = [
+    others: list[tuple[Noun, str, Any, list[str]]] = [
         (noun, MINE, None, [f"-{key}"]),
         (noun, MINE, {key: {"not_in": []}}, [key]),
         (noun, "elsewhere", None, [key]),
