@@ -16,6 +16,7 @@ from controlplane.domain import job_rules as job
 from controlplane.domain import page
 from controlplane.domain.ids import NAME, UUID
 from controlplane.domain.schedule import MAX_INTERVAL_SECONDS
+from controlplane.engine.actions import MAX_ACTED
 from controlplane.engine.schedules import MAX_PREVIEW
 
 Json = dict[str, Any]
@@ -28,6 +29,8 @@ TAGS_PATTERN = f"^(\\*|{_TAG}(\\s*,\\s*{_TAG}){{0,15}})$"
 # The services whose things have ids and no names.
 BY_UUID = frozenset({"pawl.v1.TaskService", "pawl.v1.TaskInstanceService"})
 
+# Requests that act on all that a filter finds.
+_BY_FILTER = ("ActOnTasks", "ReplayDeadLetters", "PurgeDeadLetters")
 _NAME: Json = {"pattern": f"^{NAME.pattern}$"}
 _DESCRIPTION: Json = {"maxLength": job.MAX_DESCRIPTION}
 
@@ -60,6 +63,7 @@ _BY_FIELD: Mapping[str, Json] = {
     "pawl.v1.Schedule.interval_seconds": {"maximum": MAX_INTERVAL_SECONDS},
     "pawl.v1.UpdateLogLevelRequest.for_seconds": _range(0, LONGEST_CHANGE_SECONDS),
     "pawl.v1.PreviewScheduleRequest.count": _range(1, MAX_PREVIEW),
+    **{f"pawl.v1.{one}Request.limit": _range(1, MAX_ACTED) for one in _BY_FILTER},
     "pawl.v1.Page.page": {"minimum": 1},
     "pawl.v1.Page.page_size": _range(1, page.MAX_SIZE),
     "pawl.v1.Page.limit": _range(1, page.MAX_SIZE),

@@ -31,6 +31,7 @@ BEYOND_SCHEMAS: dict[str, str] = {
     r"timezone: |cron_expression: |_time: |start_time|end_time": "zones, cron expressions and the order of instants",
     r"environment\.|labels\.|tags\.|headers\.|at most": "keys and values of maps, sizes in bytes",
     r"must be a UUID": "of a field that may be empty",
+    r"must be [\d.,]+ to [\d.,]+": "bounds that a newer field has: tell controlplane/api/openapi_limits.py",
     r"must lie between": "integers have their width",
     r"2\^53|is nested deeper": "what a double cannot hold, and how deep it may be",
     r"url: ": "addresses",

@@ -1,7 +1,8 @@
 """Schemathesis over our own OpenAPI document, against a real server: all phases, no failure, no 5xx.
 
 Time decides how much of it runs: half a minute here, as long as `PAWL_SCHEMATHESIS_SECONDS` says elsewhere. Three of
-its checks come with the exceptions that no schema can say (`schemathesis_hooks.py`); none is off.
+its checks come with the exceptions that no schema can say (`schemathesis_hooks.py`); none is off. When a new RPC fails
+here: a bound or a pattern belongs into `controlplane/api/openapi_limits.py`, what no schema can say into the hooks.
 """
 
 import json
