@@ -54,7 +54,7 @@ class Answer:
         info = error_details_pb2.ErrorInfo()
         for one in status_pb2.Status.FromString(raw.removeprefix(b"\0")).details:
             if one.Unpack(info):
-                return info.reason
+                return str(info.reason)
         return ""
 
 
