@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 from pawl.settings import SettingsError, without_password
+from pawl.signatures import new_private_key, public_key_of
 
 from agent.config import load, name_from_host
+from agent.executors.wasm_budget import Ceiling
 
 
 def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
@@ -47,6 +49,8 @@ def test_the_configuration_of_the_seed_is_taken_as_it_stands(tmp_path: Path) -> 
         ("[labels]\nsys_os = 'x'", "labels.sys_os"),
         ("[server]\nurl = 'ftp://x'", "server.url"),
         ("[logging]\nlevel = 'loud'", "logging.level"),
+        ("[plugins]\ntrusted_keys = ['ed25519:x']", "plugins.trusted_keys"),
+        ("[plugins]\nmemory_mb = 0", "plugins.memory_mb"),
         ("agent = 1", "agent must be a section"),
         ("[agent", "agent.toml"),
     ],
@@ -57,6 +61,15 @@ def test_a_wrong_setting_is_named_with_its_origin(tmp_path: Path, text: str, nam
     with pytest.raises(SettingsError, match=r"agent\.toml") as caught:
         load(file, {}, {})
     assert named in str(caught.value)
+
+
+def test_what_plugins_may_use_is_set_like_everything_else(tmp_path: Path) -> None:
+    key = public_key_of(new_private_key())
+    environ = {"PAWL_PLUGINS_TRUSTED_KEYS": f"{key}, {key}", "PAWL_PLUGINS_MEMORY_MB": "64"}
+    settings = load(None, environ, {"plugins.http_calls": 7}).settings
+    assert settings.plugins.trusted_keys == (key, key)
+    assert (settings.plugins.ceiling.memory_bytes, settings.plugins.ceiling.http_calls) == (64 << 20, 7)
+    assert settings.plugins.ceiling.host_calls == Ceiling().host_calls
 
 
 def test_a_variable_of_the_agent_that_nobody_knows_is_an_error() -> None:
