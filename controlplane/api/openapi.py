@@ -61,7 +61,8 @@ def document(descriptor_set: bytes) -> Json:
         "info": {
             "title": "Pawl",
             "version": VERSION,
-            "description": "The REST form of `pawl.v1`. 64-bit integers are strings; instants are RFC 3339 in UTC.",
+            "description": "The REST form of `pawl.v1`. 64-bit integers are strings; instants are RFC 3339 in UTC. Every call"
+            " takes `$fields`, the paths of an answer that are wanted (`id,config.cmd`), and `$alt` (json, ndjson, sse).",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],

@@ -47,7 +47,7 @@ _BY_NAME: Mapping[str, Json] = {
     "timeout": _range(job.MIN_TIMEOUT, job.MAX_TIMEOUT),
     "description": _DESCRIPTION,
 }
-_BY_FIELD: Mapping[str, Json] = {
+BY_FIELD: Mapping[str, Json] = {
     "pawl.v1.Job.name": _NAME,
     "pawl.v1.Schedule.name": _NAME,
     "pawl.v1.JobConfig.max_output_size": _range(1, job.MAX_OUTPUT_SIZE),
@@ -73,4 +73,4 @@ _BY_FIELD: Mapping[str, Json] = {
 
 def limits_of(field: FieldDescriptor) -> Json:
     """Keywords of JSON schema for a field."""
-    return dict(_BY_FIELD.get(field.full_name) or _BY_NAME.get(field.name, {}))
+    return dict(BY_FIELD.get(field.full_name) or _BY_NAME.get(field.name, {}))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf import descriptor_pool
 from pawl import v1
 
 from controlplane.api.docs import OPENAPI
@@ -13,7 +14,7 @@ from controlplane.api.methods import table
 from controlplane.api.negotiate import tags_of
 from controlplane.api.openapi import document
 from controlplane.api.openapi_examples import EXAMPLES
-from controlplane.api.openapi_limits import TAGS_PATTERN
+from controlplane.api.openapi_limits import BY_FIELD, TAGS_PATTERN
 from controlplane.api.routes import Router, template_parameters
 from controlplane.api.transcode import NO_QUERY, build_request
 from controlplane.domain import job_rules
@@ -105,6 +106,12 @@ def test_every_example_is_a_request_that_is_understood(made: dict[str, Any]) -> 
                 body = json.dumps(content["example"]).encode()
                 assert build_request(match, NO_QUERY, body, "application/json").ByteSize()
     assert told == EXAMPLES.keys()
+
+
+def test_every_bound_is_of_a_field_that_there_is() -> None:
+    pool: Any = descriptor_pool.Default()
+    for name in BY_FIELD:
+        assert pool.FindFieldByName(name).full_name == name
 
 
 def test_bounds_of_the_rules_are_bounds_of_the_schemas(made: dict[str, Any]) -> None:
