@@ -37,8 +37,8 @@ DEFAULT_OPEN_FILES: Final = 64
 CLOSE_GRACE_SECONDS: Final = 0.0
 MAX_CONFIG_BYTES: Final = 1 << 20
 LARGE_BYTES: Final = 512 << 10
-"""A plugin beyond it is forked from another zygote. A fork copies the tables of all pages that its parent has, so that one
-plugin of megabytes would slow every run of a small one (a fork of 6 ms became one of 11)."""
+"""A plugin beyond it is forked from another zygote. A fork copies the tables of all pages that its parent has: one of
+megabytes would slow every run of a small one (a fork of 6 ms became one of 11)."""
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
