@@ -22,6 +22,10 @@ from controlplane.version import VERSION
 
 Json = dict[str, Any]
 
+_ABOUT = (
+    "The REST form of `pawl.v1`. 64-bit integers are strings; instants are RFC 3339 in UTC. Every call takes `$fields`,"
+    " the paths of an answer that are wanted (`id,config.cmd`), and `$alt` (json, ndjson, sse)."
+)
 _IDEMPOTENCY: Json = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -61,8 +65,7 @@ def document(descriptor_set: bytes) -> Json:
         "info": {
             "title": "Pawl",
             "version": VERSION,
-            "description": "The REST form of `pawl.v1`. 64-bit integers are strings; instants are RFC 3339 in UTC. Every call"
-            " takes `$fields`, the paths of an answer that are wanted (`id,config.cmd`), and `$alt` (json, ndjson, sse).",
+            "description": _ABOUT,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
