@@ -68,7 +68,7 @@ async def test_every_problem_of_a_job_is_named_at_once(nouns: Nouns) -> None:
 async def test_a_repeated_create_is_the_same_job(nouns: Nouns) -> None:
     made = await nouns("Job/CreateJob", {"job": JOB, "request_id": "r"})
     assert await nouns("Job/CreateJob", {"job": JOB, "request_id": "r"}) == made
-    with pytest.raises(AlreadyExists, match="request id"):
+    with pytest.raises(AlreadyExists, match="request_id"):
         await nouns("Job/CreateJob", {"job": JOB | {"name": "x"}, "request_id": "r"})
 
 
