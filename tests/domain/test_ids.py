@@ -30,7 +30,21 @@ def test_a_name_may_hold_letters_digits_and_three_marks(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "-a", ".a", "a b", "a/b", "ä", "a\n", "x" * 64, "item", "PAGE", "query", "create", str(uuid_utils.uuid7())],
+    [
+        "",
+        "-a",
+        ".a",
+        "a b",
+        "a/b",
+        "ä",
+        "a\n",
+        "x" * 64,
+        "item",
+        "PAGE",
+        "query",
+        "create",
+        "01a223d1-523f-74bd-baab-98f865d1eb17",
+    ],
 )
 def test_a_wrong_name_is_answered_with_the_rule(name: str) -> None:
     assert name_problem(name) == NAME_RULE
