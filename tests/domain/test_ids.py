@@ -16,6 +16,9 @@ def test_an_id_is_recognised_in_upper_case_too() -> None:
     assert is_id(made.upper())
 
 
+A_UUID = "01a223d1-523f-74bd-baab-98f865d1eb17"
+
+
 @pytest.mark.parametrize(
     "text", ["", "hello", "0190a000-0000-7000-8000-00000000000", "{0190a000-0000-7000-8000-000000000001}"]
 )
