@@ -88,6 +88,7 @@ class _SecretReply(msgspec.Struct):
 
 # Made before the fork: what a child makes itself costs it pages of its own.
 _requests: Final = msgspec.json.Decoder(Request)
+_launches: Final = msgspec.msgpack.Decoder(wire.Launch)
 _from_agent: Final[msgspec.msgpack.Decoder[wire.ToGuest]] = msgspec.msgpack.Decoder(wire.ToGuest)
 
 
@@ -262,6 +263,21 @@ class Zygote:
             return cls(os.getpid(), int(statm.read().split()[5]) * resource.getpagesize())
 
 
+def stand_by(door: socket.socket, zygote: Zygote) -> tuple[wire.Launch, list[int]] | None:
+    """Wait in a spare for the run that it will be, having touched what a run touches. None: it is not needed."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.dup2(door.detach(), RUN_CHANNEL)
+    os.closerange(RUN_CHANNEL + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])  # above all the zygote's own channel
+    _libc.prctl(_PR_SET_NAME, SPARE_NAME, 0, 0, 0)
+    die_with_parent(zygote.pid)
+    warm_up(1)
+    door = socket.socket(fileno=RUN_CHANNEL)
+    data, descriptors, _, _ = socket.recv_fds(door, 65536, 8)
+    door.detach()  # its number becomes the run channel's
+    return (_launches.decode(data), list(descriptors)) if data else None
+
+
 def take_over(channel: int, stderr: int, stdout: int | None, launch: wire.Launch, zygote: Zygote) -> None:
     """Make the process just forked the guest's: its descriptors, its limits, its tie to the zygote."""
     null = os.open(os.devnull, os.O_RDWR)
@@ -278,6 +294,7 @@ def take_over(channel: int, stderr: int, stdout: int | None, launch: wire.Launch
     _limit(resource.RLIMIT_NOFILE, launch.open_files)
     _limit(resource.RLIMIT_DATA, zygote.data_bytes + launch.memory_bytes + NATIVE_SLACK_BYTES)
     _leave_root()
+    _libc.prctl(_PR_SET_NAME, GUEST_NAME, 0, 0, 0)
     die_with_parent(zygote.pid)
 
 
@@ -300,6 +317,9 @@ def _leave_root() -> None:
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _PR_GET_NO_NEW_PRIVS: Final = 39
+_PR_SET_NAME: Final = 15
+SPARE_NAME: Final = b"pawl-spare"
+GUEST_NAME: Final = b"pawl-plugin"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -311,14 +331,14 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def warm_up() -> None:
-    """In the zygote: go once through what every run does around its plugin, so that no child is the first to do it.
+def warm_up(passes: int = WARM_UP_PASSES) -> None:
+    """Before a run: go once through what every run does around its plugin, so that no child is the first to do it.
 
     The first pass through a piece of Python writes to its code, its caches and the counts of what it touches; after a
     fork each such page is copied, which together costs a run more than the plugin itself.
     """
     begin = wire.Begin("", {"a": "b"}, b"{}", 1, 1 << 10, 100, 100)
-    for _ in range(WARM_UP_PASSES):
+    for _ in range(passes):
         mine, theirs = socket.socketpair()
         with mine, theirs:
             theirs.sendall(wire.frame(begin))

@@ -7,6 +7,8 @@ It has Extism loaded and each plugin compiled, so that a run costs a fork and no
 - It never compiles what it does not know to be harmless: a throw-away process compiles first, under limits; its result
   comes back through the compiler's own cache on disk, from which the zygote loads.
 - It waits for nobody: one loop over the control channel and the ends of children.
+- Where a plugin has run, a *spare* is forked ahead for its next run, when nothing else is to be done: a child that has
+  touched what a run touches and waits for its run. It is our own code until then; limits come with the run.
 
 It ends when the control channel closes, and its children end with it. Deadlines are the agent's; this only kills when
 told. Not the place for anything about a run's data: that goes past the zygote, over the run's own channel.
@@ -36,6 +38,7 @@ from agent.executors import guest
 from agent.executors import wasm_messages as wire
 
 COMPILED_KEPT: Final = 16
+SPARES_KEPT: Final = 4
 COMPILES_AT_ONCE: Final = 2
 COMPILE_WALL_SECONDS: Final = 180.0
 """A guard against one that sleeps; one that works is ended by its processor time, however busy the machine is."""
@@ -89,6 +92,23 @@ class Compile:
 
 
 @dataclass(slots=True)
+class Spare:
+    """A child that waits for a run of its plugin, behind this door."""
+
+    pid: int
+    door: socket.socket
+
+    def take(self, run: Run) -> bool:
+        """Make it the process of this run. Whether it lived to hear that."""
+        try:
+            with self.door:
+                socket.send_fds(self.door, [msgspec.msgpack.encode(run.launch)], run.descriptors)
+        except OSError:
+            return False
+        return True
+
+
+@dataclass(slots=True)
 class Zygote:
     """The loop and what it keeps."""
 
@@ -99,6 +119,8 @@ class Zygote:
     wanted: deque[Build] = field(default_factory=deque)
     compiling: dict[int, Compile] = field(default_factory=dict)
     refused: OrderedDict[Build, tuple[float, str]] = field(default_factory=OrderedDict)
+    spares: OrderedDict[Build, Spare] = field(default_factory=OrderedDict)
+    spare_wanted: Build | None = None
     identity: guest.Zygote = field(default_factory=guest.Zygote.this)
 
     def serve(self) -> None:
@@ -114,7 +136,10 @@ class Zygote:
         gc.freeze()  # a collection in a child would copy every page it looks at
         try:
             while True:
-                ready, _, _ = select.select([self.control.fileno(), wake], [], [], self._patience())
+                patience = self._patience() if self.spare_wanted is None else 0
+                ready, _, _ = select.select([self.control.fileno(), wake], [], [], patience)
+                if not ready:
+                    self._make_spare()
                 if wake in ready:
                     with suppress(BlockingIOError):
                         os.read(wake, 65536)
@@ -189,18 +214,51 @@ class Zygote:
         self.send(wire.Refused(run.launch.run, code, message, retryable))
 
     def _fork(self, run: Run) -> None:
-        compiled = self.compiled[run.build]
-        try:
-            pid = os.fork()
-        except OSError as error:
-            self._refuse(run, "SPAWN_FAILED", f"no process for the plugin: {error}", retryable=True)
-            return
-        if pid == 0:
-            _become_guest(compiled, run, self.identity)
+        spare = self.spares.pop(run.build, None)
+        if spare is not None and spare.take(run):
+            pid = spare.pid
+        else:
+            try:
+                pid = os.fork()
+            except OSError as error:
+                self._refuse(run, "SPAWN_FAILED", f"no process for the plugin: {error}", retryable=True)
+                return
+            if pid == 0:
+                _become_guest(self.compiled[run.build], run.launch, run.descriptors, self.identity)
         run.close()
         run.pid = pid
         self.by_pid[pid] = run
         self._send_forked(wire.Forked(run.launch.run, pid))
+        self.spare_wanted = run.build
+
+    # Spares
+
+    def _make_spare(self) -> None:
+        """One for the plugin that has run last, if it has none."""
+        build, self.spare_wanted = self.spare_wanted, None
+        compiled = None if build is None else self.compiled.get(build)
+        if build is None or compiled is None or build in self.spares:
+            return
+        try:
+            door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError:  # too many open files: runs are more important
+            return
+        with theirs:
+            try:
+                pid = os.fork()
+            except OSError:
+                door.close()
+                return
+            if pid == 0:
+                _become_spare(compiled, theirs, self.identity)
+        self.spares[build] = Spare(pid, door)
+        while len(self.spares) > SPARES_KEPT:
+            self._drop_spare(next(iter(self.spares)))
+
+    def _drop_spare(self, build: Build) -> None:
+        spare = self.spares.pop(build, None)
+        if spare is not None:
+            spare.door.close()  # it ends by itself, and is reaped like any child
 
     # Compiling
 
@@ -256,7 +314,7 @@ class Zygote:
         for run in self._waiting(build):
             self._fork(run)
         while len(self.compiled) > COMPILED_KEPT:
-            self.compiled.popitem(last=False)
+            self._drop_spare(self.compiled.popitem(last=False)[0])
 
     def _waiting(self, build: Build) -> list[Run]:
         return [run for run in self.runs.values() if not run.pid and run.build == build]
@@ -287,9 +345,17 @@ class Zygote:
             elif (run := self.by_pid.pop(pid, None)) is not None:
                 del self.runs[run.launch.run]
                 self.send(_exited(run.launch.run, status, usage))
+            else:
+                self._forget_spare(pid)
+
+    def _forget_spare(self, pid: int) -> None:
+        for build, spare in self.spares.items():
+            if spare.pid == pid:
+                self._drop_spare(build)
+                return
 
     def _kill_all(self) -> None:
-        for pid in (*self.by_pid, *self.compiling):
+        for pid in (*self.by_pid, *self.compiling, *(spare.pid for spare in self.spares.values())):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -306,15 +372,26 @@ def _exited(run: int, status: int, usage: resource.struct_rusage) -> wire.Exited
     )
 
 
-def _become_guest(compiled: CompiledPlugin, run: Run, identity: guest.Zygote) -> NoReturn:
+def _become_guest(
+    compiled: CompiledPlugin, launch: wire.Launch, descriptors: list[int], identity: guest.Zygote
+) -> NoReturn:
     try:
-        channel, stderr, *rest = run.descriptors
-        guest.take_over(channel, stderr, rest[0] if rest else None, run.launch, identity)
+        channel, stderr, *rest = descriptors
+        guest.take_over(channel, stderr, rest[0] if rest else None, launch, identity)
         guest.run(compiled)
     except BaseException as error:  # the process ends below: its stderr is where the agent looks
         os.write(2, f"{type(error).__name__}: {error}".encode())
     finally:
         os._exit(1)  # whatever happened: never back into the zygote's loop
+
+
+def _become_spare(compiled: CompiledPlugin, door: socket.socket, identity: guest.Zygote) -> NoReturn:
+    try:
+        found = guest.stand_by(door, identity)
+        if found is not None:
+            _become_guest(compiled, *found, identity)
+    finally:
+        os._exit(0)
 
 
 def _read_words(descriptor: int) -> str:

@@ -24,7 +24,7 @@ from agent.executors.host_calls import Caller
 from agent.executors.wasm import LARGE_BYTES
 from agent.executors.wasm_budget import Budget, Ceiling
 from agent.executors.wasm_run import FrameChannel, Host, WasmRun
-from agent.executors.zygote import COMPILED_KEPT
+from agent.executors.zygote import COMPILED_KEPT, SPARES_KEPT
 from tests.agent.hostile import HOSTILE, End, Hostile, whole
 from tests.agent.wasm_stage import WITHIN, RecordingSink, Stage, digest, execute, guest, opened, outcome
 
@@ -53,6 +53,16 @@ def proc(process: int, name: str) -> str:
 
 def children(process: int) -> list[int]:
     return [int(word) for word in proc(process, f"task/{process}/children").split()]
+
+
+def named(process: int, name: bytes) -> list[int]:
+    return [child for child in children(process) if proc(child, "comm").strip() == name.decode()]
+
+
+async def guests(process: int, count: int) -> list[int]:
+    """So many processes that run a plugin, once there are so many: spares are no guests."""
+    await until(lambda: len(named(process, inside.GUEST_NAME)) == count)
+    return named(process, inside.GUEST_NAME)
 
 
 def descriptors(process: int) -> int:
@@ -177,9 +187,8 @@ async def test_ending_one_run_leaves_another_of_the_same_plugin_alone(stage: Sta
 
 @asynchronous
 async def test_a_kill_by_the_system_may_be_retried(stage: Stage) -> None:
-    before = set(children(stage.zygote.pid))
     running = await stage.start(stage.work(execute("(call $spin)")))
-    [process] = set(children(stage.zygote.pid)) - before
+    [process] = await guests(stage.zygote.pid, 1)
     os.kill(process, signal.SIGKILL)
     result = await outcome(running)
     assert result.failure is not None
@@ -192,14 +201,13 @@ async def test_a_kill_by_the_system_may_be_retried(stage: Stage) -> None:
 async def test_when_the_zygote_dies_its_runs_fail_and_the_next_launch_has_a_new_one(tmp_path: Path) -> None:
     async with opened(tmp_path) as stage:
         running = [await stage.start(stage.work(execute("(call $spin)"))) for _ in range(3)]
-        guests = children(stage.zygote.pid)
-        assert len(guests) == 3
+        processes = await guests(stage.zygote.pid, 3)
         os.kill(stage.zygote.pid, signal.SIGKILL)
         for one in running:
             result = await outcome(one)
             assert result.failure is not None
             assert (result.failure.code, result.failure.retryable) == ("PLUGIN_CRASH", True)
-        for process in guests:
+        for process in processes:
             await until_gone(process)
         assert (await stage.run(stage.work(HELLO))).failure is None
         assert len(stage.launcher.started) == 2
@@ -209,7 +217,7 @@ async def test_when_the_zygote_dies_its_runs_fail_and_the_next_launch_has_a_new_
 async def test_when_the_agent_goes_the_zygote_and_its_guests_go(tmp_path: Path) -> None:
     async with opened(tmp_path) as stage:
         running = await stage.start(stage.work(execute("(call $spin)")))
-        [process] = children(stage.zygote.pid)
+        [process] = await guests(stage.zygote.pid, 1)
         stage.executor._zygotes[False]._die()  # closes the control channel, as the end of the agent does
         await until_gone(process)
         await until_gone(stage.zygote.pid)
@@ -220,7 +228,7 @@ async def test_when_the_agent_goes_the_zygote_and_its_guests_go(tmp_path: Path) 
 async def test_a_zygote_that_is_stuck_is_ended_with_what_it_has(tmp_path: Path) -> None:
     async with opened(tmp_path) as stage:
         running = await stage.start(stage.work(execute("(call $spin)")))
-        [process] = children(stage.zygote.pid)
+        [process] = await guests(stage.zygote.pid, 1)
         os.kill(stage.zygote.pid, signal.SIGSTOP)
         async with asyncio.timeout(WITHIN):
             await running.stop(0)
@@ -238,12 +246,40 @@ async def test_a_large_plugin_is_forked_from_a_zygote_of_its_own_kind(tmp_path: 
         assert len(stage.launcher.started) == 2
         small, other = (process.pid for process in stage.launcher.started)
         running = await stage.start(stage.work(execute("(call $spin)")))
-        assert (len(children(small)), len(children(other))) == (1, 0)
+        await guests(small, 1)
+        await guests(other, 0)
         os.kill(other, signal.SIGKILL)  # its end is nothing to the runs of the other
         await until_gone(other)
         assert (await stage.run(stage.work(large))).failure is None
         await running.stop(0)
         assert len(stage.launcher.started) == 3
+
+
+@asynchronous
+async def test_a_plugin_that_has_run_has_a_spare_for_its_next_run_and_can_lose_it(tmp_path: Path) -> None:
+    async with opened(tmp_path) as stage:
+        assert (await stage.run(stage.work(HELLO))).failure is None
+        await until(lambda: len(named(stage.zygote.pid, inside.SPARE_NAME)) == 1)
+        [spare] = named(stage.zygote.pid, inside.SPARE_NAME)
+        assert len(os.listdir(f"/proc/{spare}/fd")) == 4  # nothing of the zygote's but the door
+        spinning = await stage.start(stage.work(execute("(call $spin)")))
+        running = await stage.start(stage.work(HELLO))
+        assert (await outcome(running)).failure is None
+        await until_gone(spare)
+        await until(lambda: bool(named(stage.zygote.pid, inside.SPARE_NAME)))
+        for process in named(stage.zygote.pid, inside.SPARE_NAME):
+            os.kill(process, signal.SIGKILL)
+        assert (await stage.run(stage.work(HELLO))).failure is None
+        await spinning.stop(0)
+        await check_well(stage)
+
+
+@asynchronous
+async def test_spares_are_few(stage: Stage) -> None:
+    for number in range(SPARES_KEPT + 2):
+        assert (await stage.run(stage.work(execute("(call $put (call $name))", name=f"few {number}")))).failure is None
+    await until(lambda: len(named(stage.zygote.pid, inside.SPARE_NAME)) == SPARES_KEPT)
+    await check_well(stage)
 
 
 @asynchronous
@@ -254,7 +290,8 @@ async def test_a_launch_that_is_given_up_leaves_nothing_running(stage: Stage) ->
     launch.cancel()
     with pytest.raises(asyncio.CancelledError):
         await launch
-    await until(lambda: not children(stage.zygote.pid))
+    await guests(stage.zygote.pid, 0)
+    await until(lambda: not any("compile" in proc(child, "cmdline") for child in children(stage.zygote.pid)))
     await check_well(stage)
 
 
@@ -269,7 +306,7 @@ async def test_the_zygote_has_no_grpc_and_a_guest_has_few_rights(stage: Stage) -
     sink = RecordingSink()
     module = execute("(call $log_warn (call $word)) (call $spin)", word="go")
     running = await stage.start(stage.work(module, limits=SMALL), sink)
-    [process] = children(stage.zygote.pid)
+    [process] = await guests(stage.zygote.pid, 1)
     try:
         async with asyncio.timeout(WITHIN):
             await sink.spoke.wait()
@@ -312,7 +349,7 @@ async def test_two_hundred_runs_at_once_all_end_well(stage: Stage) -> None:
     before = descriptors(os.getpid()), descriptors(stage.zygote.pid)
     outcomes = await asyncio.gather(*(stage.run(stage.work(HELLO)) for _ in range(200)))
     assert all(one.failure is None for one in outcomes)
-    assert children(stage.zygote.pid) == []
+    await guests(stage.zygote.pid, 0)
     await until(lambda: (descriptors(os.getpid()), descriptors(stage.zygote.pid)) == before)
 
 
