@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from controlplane.commands import EXIT_SETTINGS, EXIT_UNAVAILABLE, ConfigOption, DatabaseOption, DataDirOption
+from controlplane.commands import (
+    EXIT_CONFLICT,
+    EXIT_SETTINGS,
+    EXIT_UNAVAILABLE,
+    ConfigOption,
+    DatabaseOption,
+    DataDirOption,
+    OutputOption,
+)
+from controlplane.commands import _check_output as check_output
 from controlplane.commands import _fail as fail
 from controlplane.commands import _flags as flags_of
 from controlplane.commands import _load as load
@@ -23,11 +32,8 @@ from controlplane.commands import _load as load
 if TYPE_CHECKING:
     from controlplane.store.backup import Manifest
 
-EXIT_CONFLICT = 4
 SAY_EVERY_SECONDS = 1.0
 PAGE = "deploy/postgresql.md"
-
-OutputOption = Annotated[str, typer.Option("--output", "-o", help="table or json.")]
 
 
 def backup(
@@ -47,7 +53,7 @@ def backup(
     from controlplane.store.files import StoreFiles
     from controlplane.version import VERSION
 
-    _check_output(output)
+    check_output(output)
     url = _sqlite_url(
         config, database, data_dir, "is not copied by Pawl: use pg_dump, or pg_basebackup with an archive of the WAL"
     )
@@ -78,7 +84,7 @@ def restore(
 
     Exit codes: 2 no backup, a damaged one or one of a newer Pawl, 4 a database is there already, 5 a server has it.
     """
-    _check_output(output)
+    check_output(output)
     if mark == (source is not None):
         raise fail("say either which backup to restore, or --mark", EXIT_SETTINGS)
     if mark:
@@ -141,11 +147,6 @@ def _done(work: Callable[[], Any]) -> Any:
     except PawlError as error:
         code = {AlreadyExists: EXIT_CONFLICT, Invalid: EXIT_SETTINGS}.get(type(error), EXIT_UNAVAILABLE)
         raise fail(error.message, code) from None
-
-
-def _check_output(output: str) -> None:
-    if output not in ("table", "json"):
-        raise fail(f"--output {output}: must be table or json", EXIT_SETTINGS)
 
 
 def _said(what: str) -> Callable[[int, int], None]:

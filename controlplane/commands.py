@@ -9,7 +9,7 @@ inside the functions: `pawl --help` loads this module.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -34,6 +34,7 @@ DataDirOption = Annotated[Path | None, typer.Option(help="Database file and iden
 HttpPortOption = Annotated[int | None, typer.Option(help="REST, /docs, /metrics. Default 8080.")]
 GrpcPortOption = Annotated[int | None, typer.Option(help="gRPC: agents and clients. Default 8081.")]
 LogLevelOption = Annotated[str | None, typer.Option(help="debug, info, warn or error.")]
+OutputOption = Annotated[str, typer.Option("--output", "-o", help="table or json.")]
 LogFormatOption = Annotated[str | None, typer.Option(help="text or json.")]
 
 
@@ -84,7 +85,7 @@ def server_init(
     again: Annotated[
         bool, typer.Option("--again", help="Another admin key beside those that exist, such as after a loss.")
     ] = False,
-    output: Annotated[str, typer.Option("--output", "-o", help="table or json.")] = "table",
+    output: OutputOption = "table",
 ) -> None:
     """Make the first admin key, and the database where there is none. Prints the key, once: it is stored nowhere.
 
@@ -93,8 +94,7 @@ def server_init(
     from controlplane.domain.errors import AlreadyExists, Invalid, Unavailable
     from controlplane.first_key import AdminExists, make_first_key
 
-    if output not in ("table", "json"):
-        raise _fail(f"--output {output}: must be table or json", EXIT_SETTINGS)
+    _check_output(output)
     before_config, before = context.obj if isinstance(context.obj, tuple) else (None, {})
     own = {key: value for key, value in _flags(database, data_dir, None, None, None, None).items() if value is not None}
     settings = _load(config or before_config, {**before, **own}).settings
@@ -151,6 +151,7 @@ def migrate(
     database: DatabaseOption = None,
     data_dir: DataDirOption = None,
     check: Annotated[bool, typer.Option("--check", help="Only say what is pending; exit 1 if anything is.")] = False,
+    output: OutputOption = "table",
 ) -> None:
     """Bring a database's schema up to date. A server does this itself when it starts."""
     import time
@@ -158,31 +159,43 @@ def migrate(
     from controlplane.domain.errors import Unavailable
     from controlplane.store import Store, migrations
 
+    _check_output(output)
     settings = _load(config, _flags(database, data_dir, None, None, None, None)).settings
     store = Store(settings.database_url)
     if check and not store.exists():  # looking must leave nothing behind, and opening would make the file
-        _say_pending(list(range(1, migrations.LATEST + 1)))
+        _say_pending(list(range(1, migrations.LATEST + 1)), output)
     try:
         store.open()
     except Unavailable as error:
         raise _fail(error.message, EXIT_UNAVAILABLE) from None
     try:
         if check:
-            _say_pending(migrations.pending(store))
+            _say_pending(migrations.pending(store), output)
         applied = migrations.migrate(store, time.time_ns() // 1000)
     except Unavailable as error:
         raise _fail(error.message, EXIT_UNAVAILABLE) from None
     finally:
         store.close()
-    typer.echo(f"applied: {', '.join(map(str, applied))}" if applied else "the schema is up to date")
+    _say_revisions("applied", applied, output)
 
 
-def _say_pending(waiting: list[int]) -> NoReturn:
-    typer.echo(f"pending: {', '.join(map(str, waiting))}" if waiting else "the schema is up to date")
+def _say_pending(waiting: list[int], output: str) -> NoReturn:
+    _say_revisions("pending", waiting, output)
     raise typer.Exit(1 if waiting else 0)
 
 
-config = typer.Typer(help="Settings, and where each comes from.", no_args_is_help=True)
+def _say_revisions(what: str, revisions: Sequence[int], output: str) -> None:
+    from controlplane.shown import as_json
+
+    if output == "json":
+        as_json({what: list(revisions)})
+    else:
+        typer.echo(f"{what}: {', '.join(map(str, revisions))}" if revisions else "the schema is up to date")
+
+
+config = typer.Typer(
+    help="Settings, and where each comes from.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
 
 
 @config.callback()
@@ -213,16 +226,30 @@ def doctor(
     database: DatabaseOption = None,
     data_dir: DataDirOption = None,
     server_address: Annotated[str | None, typer.Option("--server", help="A running control plane to look at.")] = None,
+    output: OutputOption = "table",
 ) -> None:
     """Find out what is wrong on this machine: settings, database, ports, a running server, what an agent can do."""
-    from controlplane.doctor import examine
+    from controlplane.doctor import examine, in_lines
+    from controlplane.shown import as_json
 
+    _check_output(output)
     settings = _load(config, _flags(database, data_dir, None, None, None, None)).settings
-    problems = examine(settings, server_address or os.environ.get("PAWL_SERVER"), typer.echo)
+    verdicts = examine(settings, server_address or os.environ.get("PAWL_SERVER"))
+    if output == "json":
+        seen = [dict(zip(("verdict", "what", "seen"), one, strict=True)) for one in verdicts]
+        as_json(seen)
+        problems = sum(one["verdict"] == "bad" for one in seen)
+    else:
+        problems = in_lines(verdicts, typer.echo)
     raise typer.Exit(1 if problems else 0)
 
 
 # ---------------------------------------------------------------- shared
+
+
+def _check_output(output: str) -> None:
+    if output not in ("table", "json"):
+        raise _fail(f"--output {output}: must be table or json", EXIT_SETTINGS)
 
 
 def _flags(

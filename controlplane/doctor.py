@@ -23,17 +23,18 @@ Verdict = tuple[str, str, str]  # ok, note or bad; what was looked at; what was 
 PROBE_SECONDS = 3.0
 
 
-def examine(settings: Settings, address: str | None, say: Callable[[str], None]) -> int:
-    """Look at everything and say what was seen; how many things are wrong."""
+def in_lines(verdicts: Iterator[Verdict], say: Callable[[str], None]) -> int:
+    """Say each verdict as soon as it is there; how many things are wrong."""
     problems = 0
-    for verdict, what, seen in _looks(settings, address):
+    for verdict, what, seen in verdicts:
         problems += verdict == "bad"
         say(f"  {({'ok': 'ok  ', 'note': 'note', 'bad': 'BAD '})[verdict]}  {what:<22} {seen}")
     say("" if not problems else f"\n{problems} thing(s) need attention")
     return problems
 
 
-def _looks(settings: Settings, address: str | None) -> Iterator[Verdict]:
+def examine(settings: Settings, address: str | None) -> Iterator[Verdict]:
+    """Look at one thing after the other."""
     yield "ok", "pawl", f"{VERSION} on Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     yield _folder("data folder", settings.data_dir)
     yield from _database(settings)

@@ -21,12 +21,17 @@ def show(rows: Sequence[Row], *, origin: bool, output: str) -> None:
         for program, key, value, where in rows
     ]
     if output == "json":
-        json.dump(found, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        as_json(found)
         return
     import yaml
 
     sys.stdout.write(yaml.safe_dump(found, sort_keys=False))
+
+
+def as_json(found: object) -> None:
+    """Print what a program reads."""
+    json.dump(found, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
 
 
 def _table(rows: Sequence[Row], *, origin: bool) -> None:

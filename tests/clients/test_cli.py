@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -319,6 +320,12 @@ def hail(to: str = "all") -> None:
     sys.stdout.write(f"hail {to}\n")
 
 
+def test_the_help_says_what_each_command_is_for(pawl: Pawl) -> None:
+    commands = pawl("--help").out.partition("Options:")[0]
+    assert re.findall(r"^  [a-z][\w-]*\n", commands, re.MULTILINE) == []
+    assert "│" not in pawl("config", "--help").out  # no frames: every help looks alike, also in a pipe
+
+
 def test_starting_an_agent_is_still_pawl_agent(pawl: Pawl) -> None:
     told = pawl("agent", "--help").out
     assert "--slots" in told
@@ -348,6 +355,50 @@ def test_many_tasks_are_counted_first_and_then_acted_on(pawl: Pawl, name: str) -
     assert data(pawl("task", "act", "force-success", "--job", name, "--status", "PAUSED", "-o", "json"))["changed"] == 3
     assert pawl("task", "act", "pause").code == 2  # nothing said is not everything
     assert pawl("task", "act", "explode", "--all").code == 2
+
+
+@pytest.mark.parametrize(
+    "meant",
+    [
+        ("--job", "", "--status", "PENDING"),
+        ("--job", "NAME", "--status", ""),
+        ("--job", "NAME", "--status", "PENDING", "--filter", '{"status": {"eq": "PAUSED"}}'),
+    ],
+)
+def test_a_condition_that_is_empty_or_said_twice_does_not_widen_what_is_acted_on(
+    pawl: Pawl, name: str, meant: tuple[str, ...]
+) -> None:
+    pawl("job", "create", name, "--label", "nowhere=yes", "--", "true")
+    pawl("task", "create", name)
+    ran = pawl("task", "act", "skip", *(name if word == "NAME" else word for word in meant))
+    assert ran.code != 0
+    assert ran.out == ""
+    assert len(data_of(pawl, name, "--status", "PENDING")) == 1
+
+
+def test_options_and_a_filter_hold_together(pawl: Pawl, name: str) -> None:
+    pawl("job", "create", name, "--label", "nowhere=yes", "--", "true")
+    pawl("task", "create", name, "--tag", "team=data")
+    assert len(data_of(pawl, name, "--tag", "team=data", "--filter", '{"tags.team": {"in": ["data"]}}')) == 1
+    assert data_of(pawl, name, "--tag", "team=data", "--filter", '{"tags.team": {"in": ["web"]}}') == []
+    assert data_of(pawl, name, "--tag", "team=") == []
+
+
+def data_of(pawl: Pawl, job: str, *more: str) -> list[object]:
+    found = data(pawl("task", "list", "--job", job, *more, "-o", "json"))["data"]
+    assert isinstance(found, list)
+    return found
+
+
+def test_a_command_on_many_tasks_can_be_repeated_as_the_same_call(pawl: Pawl, name: str) -> None:
+    pawl("job", "create", name, "--label", "nowhere=yes", "--", "true")
+    pawl("task", "create", name)
+    pause = ("task", "act", "pause", "--job", name, "--request-id", f"pause-{name}", "-o", "json")
+    assert data(pawl(*pause))["changed"] == 1
+    assert data(pawl(*pause))["changed"] == 0
+    assert pawl(*pause, "--reason", "another").code == 4
+    replay = ("dead-letter", "replay", "--job", name, "--request-id", f"replay-{name}", "-o", "json")
+    assert data(pawl(*replay)) == data(pawl(*replay))
 
 
 def test_tasks_are_held_let_go_skipped_and_called_done(pawl: Pawl, name: str) -> None:

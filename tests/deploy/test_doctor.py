@@ -1,5 +1,6 @@
 """`pawl doctor` and `pawl migrate --check`: they look, say what is wrong and what helps, and leave nothing behind."""
 
+import json
 import os
 import re
 import socket
@@ -144,3 +145,14 @@ def test_checking_the_schema_does_not_make_the_file(machine: Machine) -> None:
     assert machine.pawl("migrate").stdout.startswith("applied: 1")
     ended = machine.pawl("migrate", "--check")
     assert (ended.returncode, ended.stdout) == (0, "the schema is up to date\n")
+
+
+def test_programs_read_what_was_seen_as_json(machine: Machine) -> None:
+    assert json.loads(machine.pawl("migrate", "--check", "--output", "json").stdout)["pending"][0] == 1
+    assert json.loads(machine.pawl("migrate", "-o", "json").stdout)["applied"][0] == 1
+    assert json.loads(machine.pawl("migrate", "--check", "-o", "json").stdout) == {"pending": []}
+    with socket.create_server(("127.0.0.1", machine.http)):
+        ended = machine.pawl("doctor", "--output", "json")
+    verdicts = {one["what"]: one["verdict"] for one in json.loads(ended.stdout)}
+    assert (ended.returncode, verdicts["HTTP port"], verdicts["schema"]) == (1, "bad", "ok")
+    assert machine.pawl("doctor", "--output", "xml").returncode == 2

@@ -25,7 +25,7 @@ def which(
     everything: bool,
 ) -> Any:
     """The filter that the options describe. Nothing said is not everything: that has an option of its own."""
-    job_id = pawl.call(lambda client: client.jobs.get(job)).id if job else None
+    job_id = pawl.call(lambda client: client.jobs.get(job)).id if job is not None else None
     tags = {f"tags.{name}": value for name, value in pairs(tag, "--tag").items()}
     given = {"job_id": job_id, "status": status and status.upper(), **tags}
     wanted = options.question(given, filter, None, 1, "")["filter"]

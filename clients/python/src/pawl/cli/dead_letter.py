@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pawl.cli import options
 from pawl.cli.session import RemoteCommand, Session
 from pawl.cli.values import pairs
+
+if TYPE_CHECKING:
+    from pawl.services import Bulk
 
 app = typer.Typer(
     help="List, replay and purge what failed for good.",
@@ -38,7 +41,7 @@ def list_dead_letters(
     session = Session.of(context)
     conditions = {f"tags.{name}": value for name, value in pairs(tag, "--tag").items()}
     with session.client() as pawl:
-        job_id = pawl.call(lambda client: client.jobs.get(job)).id if job else None
+        job_id = pawl.call(lambda client: client.jobs.get(job)).id if job is not None else None
         asked = options.question({"job_id": job_id, **conditions}, filter, order_by, limit, page_token)
         page = pawl.call(lambda client: client.tasks.dead_letters(**asked))
     people = show.table("id", "job", "why", "attempts", "ended")
@@ -57,6 +60,7 @@ def replay(
     everything: Everything = False,
     reason: Reason = "",
     dry_run: options.DryRunOption = False,
+    request_id: options.RepeatOption = "",
 ) -> None:
     """Run them again, each in a new epoch: pawl dead-letter replay --job import"""
     from pawl.cli import bulk
@@ -64,7 +68,8 @@ def replay(
     session = Session.of(context)
     with session.client() as pawl:
         wanted = bulk.which(pawl, job, None, tag, filter, everything=everything)
-        answer = pawl.call(lambda client: client.tasks.replay_dead_letters(wanted, reason=reason, dry_run=dry_run))
+        given: Bulk = {"reason": reason, "dry_run": dry_run, "request_id": request_id}
+        answer = pawl.call(lambda client: client.tasks.replay_dead_letters(wanted, **given))
     bulk.tell(session, answer, "replay")
 
 
@@ -76,6 +81,7 @@ def purge(
     filter: options.FilterOption = None,
     everything: Everything = False,
     dry_run: options.DryRunOption = False,
+    request_id: options.RepeatOption = "",
 ) -> None:
     """Delete them with their instances and logs."""
     from pawl.cli import bulk
@@ -83,5 +89,6 @@ def purge(
     session = Session.of(context)
     with session.client() as pawl:
         wanted = bulk.which(pawl, job, None, tag, filter, everything=everything)
-        answer = pawl.call(lambda client: client.tasks.purge_dead_letters(wanted, dry_run=dry_run))
+        given: Bulk = {"dry_run": dry_run, "request_id": request_id}
+        answer = pawl.call(lambda client: client.tasks.purge_dead_letters(wanted, **given))
     bulk.tell(session, answer, "purge")

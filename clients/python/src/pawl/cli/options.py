@@ -23,6 +23,9 @@ EnvOption = Annotated[
     list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="Environment variable; repeat it.")
 ]
 TagOption = Annotated[list[str] | None, typer.Option("--tag", metavar="NAME=VALUE", help="Tag; repeat it.")]
+RepeatOption = Annotated[
+    str, typer.Option("--request-id", metavar="ID", help="A repeat of this command goes on where it was cut off.")
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only count; change nothing.")]
 CancelTasksOption = Annotated[bool, typer.Option("--cancel-tasks", help="Cancel unfinished tasks with it.")]
 
@@ -30,14 +33,18 @@ CancelTasksOption = Annotated[bool, typer.Option("--cancel-tasks", help="Cancel 
 def question(
     given: dict[str, Any], filter: str | None, order_by: list[str] | None, limit: int, page_token: str
 ) -> dict[str, Any]:
-    """The arguments of a list: conditions that have options of their own, and a filter, all of which must hold."""
-    conditions: Any = {field: {"eq": value} for field, value in given.items() if value}
+    """The arguments of a list: conditions that have options of their own, and a filter, all of which must hold.
+
+    A condition that is None was not given. An empty one was: a variable of the shell that is not set must not widen
+    what is found.
+    """
+    conditions: Any = {field: {"eq": value} for field, value in given.items() if value is not None}
     if filter is not None:
         wanted = json_value(filter, "--filter")
         if isinstance(wanted, dict):
-            conditions = {**conditions, **wanted}
+            conditions = _both(conditions, wanted)
         elif isinstance(wanted, list) and all(isinstance(one, dict) for one in wanted):
-            conditions = [{**conditions, **one} for one in wanted]
+            conditions = [_both(conditions, one) for one in wanted]
         else:
             raise typer.BadParameter("must be an object or a list of objects", param_hint="--filter")
     return {
@@ -46,3 +53,15 @@ def question(
         "page_size": limit,
         "page_token": page_token,
     }
+
+
+def _both(conditions: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """A filter in which both hold. A field that both compare with one value would lose one of the two: refused."""
+    both = {**conditions, **wanted}
+    for field in conditions.keys() & wanted.keys():
+        if not isinstance(wanted[field], dict):
+            continue  # the server says what is wrong with it
+        if "eq" in wanted[field]:
+            raise typer.BadParameter(f"{field} has an option that says it already: say it once", param_hint="--filter")
+        both[field] = {**conditions[field], **wanted[field]}
+    return both

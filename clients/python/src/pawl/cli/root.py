@@ -65,6 +65,8 @@ ENGINE: Final = {
     "dev": "Everything on this machine: control plane and agent.",
     "server": "Start a control plane.",
     "migrate": "Bring a database's schema up to date.",
+    "backup": "Copy a SQLite database while its server works.",
+    "restore": "Put a backup in the place of a SQLite database.",
     "config": "Settings, and where each comes from.",
     "doctor": "Find out what is wrong on this machine.",
 }
@@ -194,7 +196,7 @@ def root(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
-    """Pawl: schedules work, pushes events into it and keeps its progress.
+    """Pawl: schedules work and keeps its progress.
 
     Start with `pawl dev`; then `pawl job create hello -- echo hello` and `pawl job run hello --wait`.
     """

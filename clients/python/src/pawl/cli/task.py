@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from pawl.client import BlockingClient, Client
+    from pawl.services import Bulk
     from pawl.v1.task_pb2 import Task, TaskInstance, TaskTransition
 
 app = typer.Typer(
@@ -83,7 +84,7 @@ def list_tasks(
     session = Session.of(context)
     conditions = {f"tags.{name}": value for name, value in pairs(tag, "--tag").items()}
     with session.client() as pawl:
-        job_id = pawl.call(lambda client: client.jobs.get(job)).id if job else None
+        job_id = pawl.call(lambda client: client.jobs.get(job)).id if job is not None else None
         asked = options.question(
             {"job_id": job_id, "status": status and status.upper(), "agent_id": agent, **conditions},
             filter, order_by, limit, page_token,
@@ -219,6 +220,7 @@ def act_on_many(
     everything: Annotated[bool, typer.Option("--all", help="Every task of the namespace.")] = False,
     reason: Reason = "",
     dry_run: options.DryRunOption = False,
+    request_id: options.RepeatOption = "",
 ) -> None:
     """Do the same to many tasks: pawl task act cancel --job import --status PENDING --dry-run"""
     from pawl.cli import bulk
@@ -230,7 +232,8 @@ def act_on_many(
     session = Session.of(context)
     with session.client() as pawl:
         wanted = bulk.which(pawl, job, status, tag, filter, everything=everything)
-        answer = pawl.call(lambda client: client.tasks.act(word, wanted, reason=reason, dry_run=dry_run))
+        given: Bulk = {"reason": reason, "dry_run": dry_run, "request_id": request_id}
+        answer = pawl.call(lambda client: client.tasks.act(word, wanted, **given))
     bulk.tell(session, answer, action)
 
 
