@@ -8,6 +8,9 @@ fill the memory. And a head has to come in time, or idle connections would use u
 from __future__ import annotations
 
 import asyncio
+import re
+import socket
+import struct
 from asyncio.events import TimerHandle
 from collections.abc import Iterable
 from dataclasses import replace
@@ -27,6 +30,8 @@ from controlplane.domain.errors import PawlError
 
 MAX_HEAD = 64 * 1024
 HEAD_SECONDS = 30.0
+_NO_LINGERING = struct.pack("ii", 1, 0)  # what closes a socket is then a reset instead of an orderly end
+_AUTHORITY = re.compile(rb"[/?#]")  # ends it
 _UPGRADING = frozenset({b"connection", b"upgrade", b"http2-settings"})
 
 
@@ -85,6 +90,8 @@ class Connection(HttpToolsProtocol):
         self._to_no_end = 0
         self._stop_timer()
         if not self.parser.should_upgrade():
+            if not self.url.startswith((b"/", b"*")):
+                self._take_apart()
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -96,6 +103,15 @@ class Connection(HttpToolsProtocol):
         """The body is whole."""
         if not self.parser.should_upgrade():
             super().on_message_complete()
+
+    def _take_apart(self) -> None:
+        """A target in full, as for a proxy, names its host better than the Host header does (RFC 9112, 3.2.2); without
+        a path it means the root.
+        """
+        target = httptools.parse_url(self.url)
+        named = _AUTHORITY.split(self.url.partition(b"://")[2], maxsplit=1)[0].rpartition(b"@")[2]
+        self.headers[:] = [(name, named if name == b"host" else value) for name, value in self.headers]
+        self.url = (target.path or b"/") + (b"?" + target.query if target.query else b"")
 
     def _stay_with_http(self, rest: bytes) -> None:
         """An upgrade that is not offered is answered over HTTP/1.1, as HTTP says (`curl --http2` asks for one).
@@ -118,7 +134,11 @@ class Connection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         refusal = _wrong_with(cycle.scope)
-        super()._start_asgi_task(cycle, app if refusal is None else partial(self._say, cycle, *refusal))
+        if refusal is not None:
+            app = partial(self._say, cycle, *refusal)
+        if cycle.scope["http_version"] == "1.0":
+            app = partial(_without_chunks, app, cycle)
+        super()._start_asgi_task(cycle, app)
 
     async def _say(self, cycle: RequestResponseCycle, error: PawlError, status: int, *_: object) -> None:
         headers, body = self._answer(error, status)
@@ -164,11 +184,36 @@ class Connection(HttpToolsProtocol):
             self._head_timer = None
 
 
+async def _without_chunks(app: Any, cycle: RequestResponseCycle, scope: Any, receive: Any, send: Any) -> None:
+    """HTTP/1.0 knows no chunks: what has no length ends with its connection, and what breaks off with a reset."""
+    cycle.chunked_encoding = False
+
+    async def bare(message: Any) -> None:
+        cycle.expected_content_length += len(message.get("body", b""))
+        await send(message)
+
+    try:
+        await app(scope, receive, bare)
+    finally:
+        if cycle.response_started and not cycle.response_complete:
+            _reset(cycle.transport)
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
+    transport.abort()
+
+
 def _wrong_with(scope: Any) -> tuple[PawlError, int] | None:
     """What a parser that is content does not look at: a head that came in one piece, and whom it is for."""
     size = sum(len(name) + len(value) for name, value in scope["headers"])
     if size + len(scope["raw_path"]) + len(scope["query_string"]) > MAX_HEAD:
         return too_large("the head of the request", MAX_HEAD), 431
+    coded = [value for name, value in scope["headers"] if name == b"transfer-encoding" and value.lower() != b"chunked"]
+    if coded:
+        return Refused("of transfer encodings only chunked is read here", reason="NOT_OFFERED_HERE"), 501
     hosts = sum(name == b"host" for name, _ in scope["headers"])
     if hosts > 1 or (hosts == 0 and scope["http_version"] == "1.1"):
         return malformed(f"a request has one Host header, this one has {hosts or 'none'}"), 400

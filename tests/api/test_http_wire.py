@@ -12,6 +12,7 @@ import pytest
 
 from controlplane.api import http_wire
 from controlplane.api.rest_front import RestFront
+from controlplane.domain.errors import Unavailable
 from tests.api.conformance import Front
 
 
@@ -205,6 +206,47 @@ async def test_an_absolute_target_and_a_fragment_mean_their_path(wire: Wire) -> 
     answer = await wire.say(b"GET http://localhost/v1/things/a?i32=1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert answer.status == 200
     assert wire.echo.asked[-1].text == "a"
+
+
+@pytest.mark.parametrize("target", [b"http://localhost", b"http://localhost?i32=1", b"http://localhost/"])
+async def test_an_absolute_target_without_a_path_is_the_root(wire: Wire, target: bytes) -> None:
+    root = await wire.say(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    answer = await wire.say(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % target)
+    assert (answer.status, answer.body) == (root.status, root.body)
+
+
+@pytest.mark.parametrize("target", [b"http://elsewhere.example/v1/things/a", b"http://localhost@elsewhere.example:80/"])
+async def test_the_host_of_an_absolute_target_wins_over_the_header(wire: Wire, target: bytes) -> None:
+    answer = await wire.say(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % target)
+    assert (answer.status, answer.error["details"][0]["reason"]) == (403, "FOREIGN_ORIGIN")
+
+
+async def test_a_transfer_encoding_that_is_not_read_is_501_and_not_taken_for_a_body(wire: Wire) -> None:
+    head = b"POST /v1/things HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
+    answer = await wire.say(head + b"2\r\n{}\r\n0\r\n\r\n")
+    assert (answer.status, answer.error["status"], wire.echo.asked) == (501, "UNIMPLEMENTED", [])
+
+
+@pytest.mark.parametrize("accept", ["application/x-ndjson", "text/event-stream", "application/json"])
+async def test_a_client_of_http_1_0_gets_a_stream_without_chunks(wire: Wire, accept: str) -> None:
+    async def bytes_of(version: str) -> bytes:
+        async with asyncio.timeout(20), wire.connection() as (reader, writer):
+            head = f"GET /v1/watch HTTP/{version}\r\nHost: localhost\r\nAccept: {accept}\r\n"
+            writer.write(head.encode() + b"Connection: close\r\n\r\n")
+            return await reader.read()
+
+    head, _, body = (await bytes_of("1.0")).partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head
+    chunks = (await bytes_of("1.1")).partition(b"\r\n\r\n")[2].split(b"\r\n")
+    assert body == b"".join(chunks[1::2])
+
+
+async def test_a_client_of_http_1_0_is_told_by_a_reset_that_a_file_broke_off(wire: Wire) -> None:
+    wire.echo.failure = Unavailable("broken")
+    async with asyncio.timeout(20), wire.connection() as (reader, writer):
+        writer.write(b"GET /v1/download HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
 
 
 @pytest.mark.parametrize(
