@@ -27,7 +27,7 @@ from controlplane.api.methods import Kind, Method
 from controlplane.api.observed import peer
 from controlplane.api.pipeline import Pipeline, call_id
 from controlplane.api.status import failure_of
-from controlplane.domain.errors import PawlError, Unavailable
+from controlplane.domain.errors import Invalid, PawlError, Unavailable
 
 # What the library may take to send the last answers, once all calls are answered.
 LAST_WORDS_SECONDS = 1.0
@@ -135,8 +135,9 @@ class _Handler:
     def made(self) -> grpc.RpcMethodHandler[Any, Any]:
         """For the library."""
         make: Mapping[Kind, tuple[Any, Any]] = {
-            Kind.UNARY: (grpc.unary_unary_rpc_method_handler, self._unary),
-            Kind.SERVER_STREAM: (grpc.unary_stream_rpc_method_handler, self._server_stream),
+            # One request is read here as well: of a call that brings none the library says nothing, ever.
+            Kind.UNARY: (grpc.stream_unary_rpc_method_handler, self._unary),
+            Kind.SERVER_STREAM: (grpc.stream_stream_rpc_method_handler, self._server_stream),
             Kind.CLIENT_STREAM: (grpc.stream_unary_rpc_method_handler, self._client_stream),
             Kind.BIDI: (grpc.stream_stream_rpc_method_handler, self._bidi),
         }
@@ -144,9 +145,10 @@ class _Handler:
         handler: grpc.RpcMethodHandler[Any, Any] = build(handle)
         return handler
 
-    async def _unary(self, raw: bytes, context: Context) -> bytes:
+    async def _unary(self, raws: AsyncIterator[bytes], context: Context) -> bytes:
         call = _Incoming(context, self._pipeline, self._method)
         try:
+            raw = await self._only(raws)
             with self._door, self._pipeline.intake.hold(len(raw)):
                 metadata = call.metadata()
                 await self._pipeline.check(self._method, metadata, "grpc")  # nobody makes us decode who may not call
@@ -175,9 +177,10 @@ class _Handler:
         call.close(reply.headers)
         return answer
 
-    async def _server_stream(self, raw: bytes, context: Context) -> None:
+    async def _server_stream(self, raws: AsyncIterator[bytes], context: Context) -> None:
         call = _Incoming(context, self._pipeline, self._method)
         try:
+            raw = await self._only(raws)
             with self._door, self._pipeline.intake.hold(len(raw)):
                 metadata = call.metadata()
                 await self._pipeline.check(self._method, metadata, "grpc")  # nobody makes us decode who may not call
@@ -205,6 +208,24 @@ class _Handler:
             async for answer in open_answers:
                 raw = encode(self._method, answer, self._limits.max_message)
                 await call.write(raw, self._limits.patience_seconds)
+
+    async def _only(self, raws: AsyncIterator[bytes]) -> bytes:
+        """The request of a call that has one. Raises Invalid where none comes, Unavailable where it does not come in
+        time.
+        """
+        try:
+            async with asyncio.timeout(self._limits.patience_seconds):
+                raw = await anext(raws, None)
+        except TimeoutError:
+            raise Unavailable(
+                f"the request did not come within {self._limits.patience_seconds:g} s; nothing was done",
+                retry_after_seconds=1.0,
+            )
+        if raw is None:
+            error = Invalid(f"{self._method.name} needs a message, and none came", reason="MALFORMED_REQUEST")
+            self._pipeline.undecodable(self._method, "grpc", error)
+            raise error
+        return raw
 
     def _decode(self, raw: bytes) -> tuple[Message, bytes]:
         try:

@@ -232,6 +232,22 @@ async def test_what_is_no_message_is_refused_with_a_reason(served: Served, kind:
     assert served.echo.calls == []
 
 
+@pytest.mark.parametrize("path", [GET, WATCH, COLLECT])
+async def test_a_call_that_brings_no_message_is_refused_and_does_not_hang(served: Served, path: str) -> None:
+    call = served.channel.stream_stream(path)(iter(()), timeout=DEADLINE)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        [_ async for _ in call]
+    assert refusal(caught.value) == ("INVALID_ARGUMENT", "MALFORMED_REQUEST")
+
+
+@pytest.mark.parametrize("path", [GET, WATCH])
+async def test_a_request_that_does_not_come_is_not_waited_for(path: str) -> None:
+    async with serving(patience_seconds=0.2) as served, connected(served.front.port) as raw, asyncio.timeout(DEADLINE):
+        answer = await raw.answer(raw.open(path))
+        assert (answer.code, answer.reason) == (UNAVAILABLE, "UNAVAILABLE")
+        assert served.echo.calls == []
+
+
 async def test_what_is_no_message_in_the_middle_of_an_upload_ends_it(served: Served) -> None:
     good = served.method.input(text="a").SerializeToString()
     assert await outcome(served, "upload", good, b"\xff\xff\xff", good) == ("INVALID_ARGUMENT", "MALFORMED_REQUEST")
