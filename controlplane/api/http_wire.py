@@ -29,6 +29,7 @@ from controlplane.api.status import Refused, failure_of
 from controlplane.domain.errors import PawlError
 
 MAX_HEAD = 64 * 1024
+PLACE = "place"  # of a connection, in the state of its requests' scopes
 HEAD_SECONDS = 30.0
 _NO_LINGERING = struct.pack("ii", 1, 0)  # what closes a socket is then a reset instead of an orderly end
 _AUTHORITY = re.compile(rb"[/?#]")  # ends it
@@ -48,10 +49,12 @@ class Connection(HttpToolsProtocol):
     url = b""
     _to_no_end = 0  # bytes taken in since the parser last made something of them
     _head_timer: TimerHandle | None = None
+    _place = 0  # how many there were with this one when it came
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn does
         """Nobody may stay for ever without a word."""
         super().connection_made(transport)
+        self._place = len(self.connections)
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -133,6 +136,7 @@ class Connection(HttpToolsProtocol):
         self.data_received(head + rest)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        cycle.scope["state"][PLACE] = self._place
         refusal = _wrong_with(cycle.scope)
         if refusal is not None:
             app = partial(self._say, cycle, *refusal)

@@ -21,7 +21,7 @@ from controlplane.api import docs
 from controlplane.api.answers import Printer, error_body
 from controlplane.api.bodies import MAX_BODY, MAX_MODULE, Body, ClientGone
 from controlplane.api.call import Reply
-from controlplane.api.guard import Guard
+from controlplane.api.guard import PROBES, Guard
 from controlplane.api.http import (
     Receive,
     Scope,
@@ -32,7 +32,7 @@ from controlplane.api.http import (
     respond,
     response_header,
 )
-from controlplane.api.http_wire import Connection
+from controlplane.api.http_wire import PLACE, Connection
 from controlplane.api.intake import Hold
 from controlplane.api.methods import Kind, Method
 from controlplane.api.negotiate import JSON, NDJSON, check_body_type, names_version, tags_of
@@ -100,9 +100,14 @@ class RestApp:
 
     # What an exchange needs of the application.
 
-    def admit(self, path: str, headers: Mapping[str, str]) -> None:
-        """Raise Forbidden for what the guard refuses, Crowded when too many are connected."""
-        if (connected := self._connections()) > self._max_connections:
+    def admit(self, path: str, headers: Mapping[str, str], place: int) -> None:
+        """Raise Forbidden for what the guard refuses, Crowded when too many are connected and this one came too late.
+
+        Who came in time stays, or whoever opens connections could turn everybody away; and probes are answered, or a
+        crowd at the door would have the server restarted.
+        """
+        crowded = place > self._max_connections and path not in PROBES
+        if crowded and (connected := self._connections()) > self._max_connections:
             raise Crowded(
                 f"{connected} connections are open, which is more than {self._max_connections}: come back soon",
                 facts={"limit": str(self._max_connections)},
@@ -165,6 +170,7 @@ class _Exchange:
         self._verb: str = scope["method"]
         self._raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
         self._query: bytes = scope.get("query_string", b"")
+        self._place: int = scope.get("state", {}).get(PLACE, 0)
         self._id = call_id(headers)
         self._metadata: dict[str, str] = {}
         self._match: Match | None = None
@@ -196,7 +202,7 @@ class _Exchange:
         return path
 
     async def _answer(self, path: str) -> None:
-        self._app.admit(path, self._headers)
+        self._app.admit(path, self._headers, self._place)
         verb = "GET" if self._verb == "HEAD" else self._verb
         if verb == "GET":
             page = await self._app.page(path, self._headers)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -277,3 +277,16 @@ async def test_a_connection_that_is_closed_cancels_its_call(wire: Wire, name: st
             writer.write(sent)
             await began.wait()
         await cancelled.wait()
+
+
+async def test_connections_beyond_the_limit_are_refused_and_those_that_came_in_time_are_not(wire: Wire) -> None:
+    async with asyncio.timeout(20), AsyncExitStack() as stack:
+        reader, writer = await stack.enter_async_context(wire.connection())
+        for _ in range(Settings.max_connections):
+            await stack.enter_async_context(wire.connection())
+        late = await wire.say(GET + b"\r\n")
+        assert (late.status, late.headers["connection"], late.headers["retry-after"]) == (503, "close", "1")
+        probe = await wire.say(b"GET /health HTTP/1.1\r\nHost: probe\r\n\r\n")
+        assert probe.status == 404, "as the echo answers, who has no health"
+        writer.write(GET + b"\r\n")
+        assert (await read(reader)).status == 200
