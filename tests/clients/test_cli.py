@@ -241,6 +241,9 @@ def test_how_failures_are_tried_again_is_said_at_creation_and_shown(pawl: Pawl, 
     assert pawl("job", "create", name, *rules, *more, "--", "true").code == 0
     shown = " ".join(pawl("job", "get", name).out.split())
     assert "5, 2 s apart, growing (exponential) to 60 s; only on EXIT_75, SIGNAL_*; never on TIMEOUT" in shown
+    assert pawl("job", "update", name, "--retry-jitter", "0.25", "--retry-max-elapsed", "600").code == 0
+    shown = " ".join(pawl("job", "get", name).out.split())
+    assert "to 60 s, up to 25% less by chance, for 600 s; only on" in shown
     assert pawl("job", "update", name, "--retry-backoff", "wild").code == 2
 
 

@@ -49,6 +49,10 @@ Retries = Annotated[int | None, typer.Option(min=0, help="How often a failed att
 Interval = Annotated[float | None, typer.Option(metavar="SECONDS", help="Between an attempt's end and the next.")]
 Backoff = Annotated[str | None, typer.Option(metavar="HOW", help="How the waits grow: fixed, linear or exponential.")]
 MaxInterval = Annotated[float | None, typer.Option(metavar="SECONDS", help="Beyond this no wait grows.")]
+Jitter = Annotated[float | None, typer.Option(metavar="SHARE", help="What chance may take off a wait, 0 to 1.")]
+MaxElapsed = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="No attempt begins later after the first one's start.")
+]
 RetryOn = Annotated[
     list[str] | None,
     typer.Option("--retry-on", metavar="CODE", help="Only such failures, as EXIT_75 or 'SIGNAL_*'; repeat it."),
@@ -81,6 +85,8 @@ def create(
     retry_interval: Interval = None,
     retry_backoff: Backoff = None,
     retry_max_interval: MaxInterval = None,
+    retry_jitter: Jitter = None,
+    retry_max_elapsed: MaxElapsed = None,
     retry_on: RetryOn = None,
     fail_on: FailOn = None,
     grace: Grace = None,
@@ -92,7 +98,8 @@ def create(
     job, _ = _described(
         name, program, description, executor, cwd, env, label, plugin, entry, config, url, method, header,
         timeout, max_retries,
-        retry_interval, retry_backoff, retry_max_interval, retry_on, fail_on, grace, priority,
+        retry_interval, retry_backoff, retry_max_interval, retry_jitter, retry_max_elapsed, retry_on, fail_on,
+        grace, priority,
     )  # fmt: skip
     if not program and not plugin and not url and executor is None:
         raise typer.BadParameter("say what to run: `-- PROGRAM ARG...`, --plugin or --url", param_hint="PROGRAM")
@@ -123,6 +130,8 @@ def update(
     retry_interval: Interval = None,
     retry_backoff: Backoff = None,
     retry_max_interval: MaxInterval = None,
+    retry_jitter: Jitter = None,
+    retry_max_elapsed: MaxElapsed = None,
     retry_on: RetryOn = None,
     fail_on: FailOn = None,
     grace: Grace = None,
@@ -134,7 +143,8 @@ def update(
     job, mask = _described(
         new_name, program, description, executor, cwd, env, label, plugin, entry, config, url, method, header,
         timeout, max_retries,
-        retry_interval, retry_backoff, retry_max_interval, retry_on, fail_on, grace, priority,
+        retry_interval, retry_backoff, retry_max_interval, retry_jitter, retry_max_elapsed, retry_on, fail_on,
+        grace, priority,
     )  # fmt: skip
     if not mask:
         raise typer.BadParameter("nothing to change: give at least one option")
@@ -151,8 +161,8 @@ def _described(
     env: list[str] | None, label: list[str] | None, plugin: str | None, entry: str | None, config: list[str] | None,
     url: str | None, method: str | None, header: list[str] | None,
     timeout: float | None, max_retries: int | None, retry_interval: float | None, retry_backoff: str | None,
-    retry_max_interval: float | None, retry_on: list[str] | None, fail_on: list[str] | None, grace: float | None,
-    priority: int | None,
+    retry_max_interval: float | None, retry_jitter: float | None, retry_max_elapsed: float | None,
+    retry_on: list[str] | None, fail_on: list[str] | None, grace: float | None, priority: int | None,
 ) -> tuple[Job, list[str]]:  # fmt: skip
     """The job that the options describe, and which of its fields they speak of."""
     from pawl.v1.job_pb2 import Job
@@ -178,6 +188,8 @@ def _described(
         "config.retry_interval": retry_interval,
         "config.retry.backoff": None if retry_backoff is None else _backoff(retry_backoff),
         "config.retry.max_interval_seconds": retry_max_interval,
+        "config.retry.jitter": retry_jitter,
+        "config.retry.max_elapsed_seconds": retry_max_elapsed,
         "config.retry.retry_on": retry_on or None,
         "config.retry.fail_on": fail_on or None,
         "config.grace_seconds": grace,
@@ -341,6 +353,8 @@ def _retries(config: JobConfig) -> str | None:
     rules, word = config.retry, ""
     if rules.backoff not in (rules.UNSPECIFIED, rules.FIXED):
         word = f", growing ({rules.Backoff.Name(rules.backoff).lower()}) to {rules.max_interval_seconds:g} s"
+    word += f", up to {rules.jitter:.0%} less by chance" if rules.jitter else ""
+    word += f", for {rules.max_elapsed_seconds:g} s" if rules.max_elapsed_seconds else ""
     only = f"; only on {', '.join(rules.retry_on)}" if rules.retry_on else ""
     never = f"; never on {', '.join(rules.fail_on)}" if rules.fail_on else ""
     return f"{config.max_retries}, {config.retry_interval:g} s apart{word}{only}{never}"
