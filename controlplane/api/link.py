@@ -81,6 +81,7 @@ class _Stream:
     """The numbers of one stream."""
 
     session: Session
+    within: frozenset[str] | None = None  # the namespaces of the key that opened it; None: all
     sent: int = 0
     acknowledged: int = 0  # by the agent
     committed: int = 0  # of the agent's messages, without a gap
@@ -199,7 +200,9 @@ class Link:
         except PawlError:
             self._sessions.traffic.refused += 1
             raise
-        stream = _Stream(session, committed=hello.seq if hello is not None else 0)
+        bound_to = call.principal.bound_to
+        within = None if bound_to is None else frozenset(bound_to)
+        stream = _Stream(session, within, committed=hello.seq if hello is not None else 0)
         try:
             yield self._number(stream, welcome=_welcome(session, arrival.protocol_version))
             yield self._number(stream, reconcile=_reconcile(plan))
@@ -271,11 +274,12 @@ class Link:
             return []
         now = self._engine.clock.now()
         if kind == "finished":
-            results = (translate_tasks.read_result(item, now) for item in request.finished.items)
+            results = (translate_tasks.read_result(item, now, stream.within) for item in request.finished.items)
             return [await self._submit(stream, self._results.finishing, one) for one in results]
         if kind == "started":
             starts = (
-                (translate_tasks.read_ref(one.instance), now - _age(one.seconds_ago)) for one in request.started.items
+                (translate_tasks.read_ref(one.instance, within=stream.within), now - _age(one.seconds_ago))
+                for one in request.started.items
             )
             return [await self._submit(stream, self._results.starting, one) for one in starts]
         if kind == "heartbeat":
@@ -288,7 +292,7 @@ class Link:
             reports = map(translate_tasks.read_progress, request.progress.items)
             return [await self._submit(stream, self._results.progressing, one) for one in reports]
         if kind == "accepted":
-            refused = [translate_tasks.read_ref(one) for one in request.accepted.refused]
+            refused = [translate_tasks.read_ref(one, within=stream.within) for one in request.accepted.refused]
             await self._results.release(refused)
             return []
         if kind == "leave":

@@ -372,13 +372,13 @@ def read_agent_metrics(message: agent_pb2.AgentMetrics) -> dict[str, float]:
 # ---------------------------------------------------------------- the stream
 
 
-def read_ref(message: agent_pb2.InstanceRef, path: str = "instance") -> Ref:
-    """A placement as an agent names it. Raises Invalid."""
+def read_ref(message: agent_pb2.InstanceRef, path: str = "instance", within: frozenset[str] | None = None) -> Ref:
+    """A placement as an agent names it, who may touch these namespaces or, with None, all. Raises Invalid."""
     task_id = read_task_id(message.task_id, f"{path}.task_id")
     instance_id = read_task_id(message.instance_id, f"{path}.instance_id")
     if message.token < 1:
         raise Invalid.field(f"{path}.token", "counts from 1")
-    return Ref(task_id, instance_id, message.token)
+    return Ref(task_id, instance_id, message.token, within)
 
 
 def ref(one: Ref) -> agent_pb2.InstanceRef:
@@ -389,9 +389,9 @@ def ref(one: Ref) -> agent_pb2.InstanceRef:
 _MOST_SIGNALS = 127  # of any system, and what its column holds
 
 
-def read_result(item: agent_pb2.Finished.Item, now: int) -> Result:
-    """How an agent says a placement ended. Raises Invalid."""
-    where = read_ref(item.instance, "finished.items.instance")
+def read_result(item: agent_pb2.Finished.Item, now: int, within: frozenset[str] | None = None) -> Result:
+    """How an agent, who may touch these namespaces, says a placement ended. Raises Invalid."""
+    where = read_ref(item.instance, "finished.items.instance", within)
     status = translate.read_enum(item.status, Status, "finished.items.status")
     if status not in (Status.SUCCEEDED, Status.FAILED, Status.TIMED_OUT, Status.CANCELLED):
         raise Invalid.field("finished.items.status", "must be SUCCEEDED, FAILED, TIMED_OUT or CANCELLED")

@@ -7,7 +7,7 @@ sender is told so by being acknowledged: repeating it would change nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from controlplane.domain.errors import Fenced, IllegalTransition, Unavailable
@@ -37,11 +37,12 @@ LEASE_EXPIRED = "LEASE_EXPIRED"  # an agent out of reach ended the work itself, 
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """One placement, by what proves the right to it."""
+    """One placement, by what proves the right to it. `within`: the namespaces that whoever names it may touch."""
 
     task_id: str
     instance_id: str
     token: int
+    within: frozenset[str] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,5 +282,9 @@ def _has_output(item: Result, put: Mapping[tuple[str, int], str]) -> bool:
 
 
 def _is_of(ref: Ref, one: Task) -> bool:
-    """Whether the newest token comes with its instance: tokens can be counted up to, ids of instances not guessed."""
+    """Whether the newest token comes with its instance: tokens can be counted up to, ids of instances not guessed. Who
+    has learnt one all the same must be allowed where its task is.
+    """
+    if ref.within is not None and one.namespace_id not in ref.within:
+        return False
     return ref.token != one.token or ref.instance_id == one.instance_id

@@ -1,6 +1,7 @@
 """How agents come, what is concluded from what they know, and what operators do with them."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from controlplane.domain.errors import AlreadyExists, IllegalTransition, NotFound
 from controlplane.domain.task import Cause, DeadReason, Status
 from controlplane.engine.agents import Beat
-from controlplane.engine.results import Ref
+from controlplane.engine.results import Ref, Verdict
 from controlplane.engine.sessions import DrainAgent
 from controlplane.store.agents import AgentStatus
 from tests.engine.stage import MovedClock, Replica, arrival, opened, placed, stopped
@@ -260,3 +261,17 @@ async def test_an_agent_that_another_replica_took_over_or_deleted_is_told_goodby
         await one.agents.refresh()
         ends = [session.farewell for session in (moved, gone)]
         assert [end.reason for end in ends if end is not None] == ["TAKEN_OVER", "DELETED"]
+
+
+async def test_who_may_not_touch_a_namespace_can_say_nothing_of_its_tasks_even_with_the_instances_id(
+    one: Replica,
+) -> None:
+    [own] = await running(one, started=False)
+    others = replace(own, within=frozenset({"elsewhere"}))
+    assert not await one.start(others)
+    assert await one.finish(others, Status.FAILED) is Verdict.UNKNOWN
+    await one.results.release([others])
+    assert (await one.task(own.task_id)).status is Status.DISPATCHED
+    allowed = replace(own, within=frozenset({"default", "elsewhere"}))
+    assert await one.start(allowed)
+    assert await one.finish(allowed) is Verdict.COUNTED
