@@ -95,6 +95,11 @@ class Chore:
     removed: int = 0
 
 
+def _rest(days: float) -> int:
+    """From one walk to the next: an hour is little beside days, and too long for what is kept for minutes."""
+    return min(WALK_REST, max(REST, round(days * DAY / 24)))
+
+
 @dataclass(slots=True)
 class Retention:
     """The use case: `turn` is called again and again by the upkeep loop."""
@@ -111,8 +116,8 @@ class Retention:
 
     def __post_init__(self) -> None:
         self._chores = [
-            Chore("tasks", self._tasks, WALK_REST),
-            Chore("logs", self._logs, WALK_REST),
+            Chore("tasks", self._tasks, _rest(self.kept.tasks)),
+            Chore("logs", self._logs, _rest(self.kept.logs)),
             Chore("fires", self._fires),
             Chore("request ids", self._request_ids),
             Chore("agents", self._agents),

@@ -130,6 +130,19 @@ async def test_what_has_not_ended_is_never_too_old(one: Replica) -> None:
     assert (await one.cancel(resting.id)).task.status is Status.CANCELLED
 
 
+async def test_what_is_kept_for_minutes_is_not_looked_for_once_an_hour(one: Replica) -> None:
+    await one.job()
+    first, waits = await one.create(count=2)
+    await partitions(one)
+    one.clock.move(62 * DAYS)
+    kept = retention(one, tasks=0.01)  # 14.4 minutes
+    await settle(kept)
+    await one.engine.store.write(one.tasks.cancel_many, [first.id], "ann", "", one.clock.now())
+    one.clock.move(0.0105 * DAYS)
+    await settle(kept)
+    assert await task_ids(one) == {waits.id}
+
+
 async def test_a_task_that_is_restarted_is_young_again(one: Replica) -> None:
     await one.job()
     restarted, stays_ended = await ended(one, 2)

@@ -127,7 +127,7 @@ class Session:
         try:
             Credential.of(self.api_key, self.key_file)
         except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="--key") from None
+            raise typer.BadParameter(str(error), param_hint="--key-file" if self.key_file else "--key") from None
         try:
             made = Client(
                 self.server,
