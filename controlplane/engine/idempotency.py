@@ -76,7 +76,7 @@ def raise_refusal(key: IdempotencyKey, outcome: Outcome) -> None:
     """Raise if the first call was refused, or if it was another call."""
     if outcome.fingerprint != key.fingerprint:
         method = key.method.rpartition("/")[2]
-        problem = f"{key.request_id!r} was used for a {method} with other content: a new call needs a new id"
+        problem = f"{key.request_id!r} was used for {method} with other content: a new call needs a new id"
         raise AlreadyExists(
             f"request_id: {problem}",
             reason="REQUEST_ID_REUSED",
