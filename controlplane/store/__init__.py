@@ -79,6 +79,7 @@ class Store:
             self._writer = self._postgres(self._writing)
             self._reader = self._logs = self._postgres(self._reading)
             dialect.prefer_indexes(self._writer)
+            dialect.plan_each(self._reader)
             self._engines = [self._writer, self._reader]
             self._knock(self._writer)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 import operator
 import re
 import sqlite3
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,6 +27,7 @@ from controlplane.domain.ids import first_id_at
 
 SQLITE_FLOOR = (3, 35, 0)  # RETURNING and upserts
 POSTGRES_FLOOR = (13, 0, 0)
+_NO_ID, _LAST_ID = str(uuid.UUID(int=0)), str(uuid.UUID(int=2**128 - 1))
 MIGRATION_LOCK = 0x7061776C  # "pawl": the advisory lock that migrations take
 HISTORY_LOCK = 0x7061776D  # the one after it: dropping months against taking a task back out of history
 LOCK_MILLISECONDS = 250  # what a change of partitions waits for its locks; everybody else waits behind it
@@ -162,6 +165,19 @@ def prefer_indexes(engine: Engine) -> None:
     def _connect(connection: Any, _: object) -> None:
         connection.execute("SET enable_seqscan = off")
         connection.commit()  # or the setting would be rolled back with the first transaction
+
+
+def plan_each(engine: Engine) -> None:
+    """Every statement that reads is planned for the values that it is asked with. PostgreSQL only.
+
+    A prepared statement is otherwise planned once for all values, after it was run some times: of two statuses, one
+    that hardly a row has and one that nearly all have, it then knows only that they are two of five.
+    """
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _: object) -> None:
+        connection.execute("SET plan_cache_mode = force_custom_plan")
+        connection.commit()
 
 
 def for_update(statement: sa.Select[Any], *, skip_locked: bool = False) -> sa.Select[Any]:
@@ -360,32 +376,66 @@ class Lane:
             rows = rows if self.until is None else rows.where(within(self.key, self.until))
             return rows.order_by(directed(self.key))
         # Pairs, for a scan begins and ends where they say; by what is said of the key alone it judges row after row.
+        # Also where nothing is said of the key: of a column between two bounds it believes that hardly a row is left,
+        # and sorts what may be very many.
         pair = sa.tuple_(self.column, self.key)
-        before = operator.le if self.descending else operator.ge
-        first = before(self.column, value) if self.after is None else beyond(pair, sa.tuple_(value, self.after))
-        last = within(self.column, value) if self.until is None else within(pair, sa.tuple_(value, self.until))
+        lowest, highest = sa.literal(_NO_ID, Id()), sa.literal(_LAST_ID, Id())
+        start, end = (highest, lowest) if self.descending else (lowest, highest)
+        first = beyond(pair, sa.tuple_(value, start if self.after is None else self.after))
+        last = within(pair, sa.tuple_(value, end if self.until is None else self.until))
         return rows.where(first, last).order_by(directed(self.column), directed(self.key))
 
 
+@dataclass(frozen=True, slots=True)
+class Within:
+    """A column that comes before the lane's, and the ids that it is asked for."""
+
+    column: sa.ColumnElement[Any]
+    ids: Sequence[str]
+
+
 def from_each(
-    connection: Connection, values: Sequence[int | str], narrow: sa.Select[Any], lane: Lane, key: sa.ColumnElement[Any]
+    connection: Connection,
+    values: Sequence[int | str],
+    narrow: sa.Select[Any],
+    lane: Lane,
+    key: sa.ColumnElement[Any],
+    within: Within | None = None,
 ) -> sa.Select[Any]:
-    """What `narrow` (a SELECT of the key, with a limit) gives for each value of the lane's column, all together.
+    """What `narrow` (a SELECT of the key, with a limit) gives for each value of the lane's column, all together; for
+    each value and each of the ids, where some are given.
 
     The values travel as one parameter, so that the statement is the same for any number of them. PostgreSQL repeats a
     subquery for each row of another (LATERAL). SQLite does not know that, but repeats what stands behind IN.
     """
     if is_postgres(connection):
         kind = sa.Text if isinstance(values[0], str) else sa.BigInteger
-        given = sa.func.unnest(sa.bindparam(None, list(values), type_=sa.ARRAY(kind)))
-        each = given.table_valued(sa.column("value", kind), name="lane").render_derived(name="lane")
-        found = lane.of(connection, narrow, each.c.value).correlate(each).lateral("found")
-        return sa.select(found.c[0].label("id")).select_from(each.join(found, sa.true()))
+        each = _unnested(values, kind, "lane")
+        outer: list[sa.FromClause] = [each]
+        if within is not None:
+            outer.append(_unnested(within.ids, sa.Uuid(as_uuid=False), "around"))
+            narrow = narrow.where(within.column == outer[1].c.value)
+        found = lane.of(connection, narrow, each.c.value).correlate(*outer).lateral("found")
+        joined = functools.reduce(lambda one, other: one.join(other, sa.true()), [*outer, found])
+        return sa.select(found.c[0].label("id")).select_from(joined)
     each = sa.func.json_each(json.dumps(list(values))).table_valued(sa.column("value", lane.column.type), name="lane")
     rows = key.table.alias("of_lane")
-    found_here = lane.of(connection, narrow, each.c.value).correlate(each)
+    start: sa.FromClause = each
+    around: list[sa.FromClause] = []
+    if within is not None:
+        ids = [sa.select(sa.literal(one, within.column.type).label("value")) for one in within.ids]
+        around = [sa.union_all(*ids).subquery("around")]
+        start = around[0].join(each, sa.true())
+        narrow = narrow.where(within.column == around[0].c.value)
+    found_here = lane.of(connection, narrow, each.c.value).correlate(each, *around)
     own = rows.c[key.name]
-    return sa.select(own.label("id")).select_from(each.join(rows, own.in_(found_here)))
+    return sa.select(own.label("id")).select_from(start.join(rows, own.in_(found_here)))
+
+
+def _unnested(values: Sequence[int | str], kind: Any, name: str) -> sa.TableValuedAlias:
+    """An array as a table with one column, `value`. PostgreSQL only."""
+    array = sa.cast(sa.bindparam(None, list(values), type_=sa.ARRAY(sa.Text)), sa.ARRAY(kind))
+    return sa.func.unnest(array).table_valued(sa.column("value", kind), name=name).render_derived(name=name)
 
 
 def keyed(

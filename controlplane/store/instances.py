@@ -26,4 +26,5 @@ def find(connection: Connection, namespace_id: str, instance_id: str) -> Row[Any
 def listing(namespace_id: str) -> Listing:
     """A namespace's instances without their outputs, to be asked for."""
     mine = is_task_of(task_instance, task_instance.c.task_id, namespace_id)
-    return Listing(sa.select(*_SHORT).where(mine), task_instance.c, lanes=Lanes("status", tuple(map(int, Status))))
+    lanes = Lanes("status", tuple(map(int, Status)), within="job_id")
+    return Listing(sa.select(*_SHORT).where(mine), task_instance.c, lanes=lanes)

@@ -21,41 +21,71 @@ MOMENT = 60_000_000
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """An index of the listing's rows: what the listing always asks for, then this field, then the key."""
+    """An index of the listing's rows: what the listing always asks for, then this field, then the key. And, where
+    `within` names a field, a second one that begins with that field and goes on like the first.
+    """
 
     field: str
     values: tuple[int, ...]  # all that the column can hold; never NULL
     key: str = "id"
+    within: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A question as lanes: rows that meet all of `rest`, and one of the values in the field or in the tag."""
+    """A question as lanes: rows that meet all of `rest`, and one of the values in the field or in the tag. Each value
+    is a lane; with `within` there is one for each pair of that field's values and those.
+    """
 
     rest: AllOf
     values: tuple[int | str, ...]
     tag: str = ""
-    whole: bool = False  # whether the values are all there are
+    within: tuple[str, ...] = ()
 
 
 def split(lanes: Lanes, tree: AnyOf, order: Sequence[OrderTerm]) -> Split | None:
     """The question as lanes, or None where another index serves it better or none does."""
-    if len(tree.alternatives) != 1 or [term.field.name for term in order] != [lanes.key]:
+    if not tree.alternatives or [term.field.name for term in order] != [lanes.key]:
         return None
-    conditions = tree.alternatives[0].conditions
-    mine = tuple(one for one in conditions if one.field.name == lanes.field)
-    others = tuple(one for one in conditions if one.field.name != lanes.field)
-    tagged = next((one for one in others if _is_tag(one)), None)
-    if any(one.field.indexed and one.field.kind is not Kind.TAGS and not one.field.in_id for one in others):
+    # Alternatives that differ in the lanes' field alone are one question with several values.
+    mine = AnyOf(tuple(_of(lanes.field, one) for one in tree.alternatives))
+    rest, *others = (_but(lanes.field, one) for one in tree.alternatives)
+    if any(one != rest for one in others):
+        return None
+    tagged = next((one for one in rest.conditions if _is_tag(one)), None)
+    inside = next((one for one in rest.conditions if one.field.name == lanes.within and _is_few(one)), None)
+    if any(_is_served(one) for one in rest.conditions if one is not inside):
         return None
     if tagged is not None:
-        values = tagged.value if isinstance(tagged.value, tuple) else (tagged.value,)
-        rest = tuple(one for one in conditions if one is not tagged)
-        return Split(AllOf(rest), tuple(map(str, values)), tag=tagged.tag)
-    if any(one.field.kind is Kind.TAGS for one in others):
+        return _by_tag(tree, tagged) if inside is None else None
+    if any(one.field.kind is Kind.TAGS for one in rest.conditions):
         return None
-    passing = tuple(value for value in lanes.values if matches(AnyOf((AllOf(mine),)), {lanes.field: value}))
-    return Split(AllOf(others), passing, whole=passing == lanes.values)
+    passing = tuple(value for value in lanes.values if matches(mine, {lanes.field: value}))
+    if inside is None or not isinstance(inside.value, tuple):
+        return Split(rest, passing)
+    without = AllOf(tuple(one for one in rest.conditions if one is not inside))
+    return Split(without, passing, within=tuple(map(str, inside.value)))
+
+
+def _by_tag(tree: AnyOf, tagged: Condition) -> Split | None:
+    if len(tree.alternatives) != 1:
+        return None
+    values = tagged.value if isinstance(tagged.value, tuple) else (tagged.value,)
+    rest = AllOf(tuple(one for one in tree.alternatives[0].conditions if one is not tagged))
+    return Split(rest, tuple(map(str, values)), tag=tagged.tag)
+
+
+def _of(field: str, one: AllOf) -> AllOf:
+    return AllOf(tuple(condition for condition in one.conditions if condition.field.name == field))
+
+
+def _but(field: str, one: AllOf) -> AllOf:
+    return AllOf(tuple(condition for condition in one.conditions if condition.field.name != field))
+
+
+def _is_served(condition: Condition) -> bool:
+    """Whether an index of its own is said to serve it."""
+    return condition.field.indexed and condition.field.kind is not Kind.TAGS and not condition.field.in_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +122,11 @@ def bounds(condition: Condition) -> Bounds:
 def _is_tag(condition: Condition) -> bool:
     if condition.field.kind is not Kind.TAGS:
         return False
-    return condition.operator is Op.EQ or (isinstance(condition.value, tuple) and len(condition.value) <= MAX_LANES)
+    return _is_few(condition)
+
+
+def _is_few(condition: Condition) -> bool:
+    """Equal to one of a few values."""
+    if condition.operator is Op.EQ:
+        return condition.value is not None
+    return condition.operator is Op.IN and isinstance(condition.value, tuple) and 1 <= len(condition.value) <= MAX_LANES

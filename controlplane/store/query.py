@@ -19,7 +19,7 @@ from sqlalchemy.types import TypeEngine
 
 from controlplane.domain.filter import AnyOf, Condition, Kind, Op, OrderTerm, Scalar, by_id
 from controlplane.domain.page import REACH, PageRequest, Position, read_token, write_token
-from controlplane.store.dialect import Id, Lane, bytewise, from_each
+from controlplane.store.dialect import Id, Lane, Within, bytewise, from_each
 from controlplane.store.lanes import Bounds, Lanes, Split, bounds, split
 
 # Values travel in the widest type of their kind: a bound as narrow as a SMALLINT column would refuse 40000 with an
@@ -45,8 +45,11 @@ class Columns(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """Where the tags of a noun's rows are: a table with one row per tag, read through its (key, value) index."""
+    """Where the tags of a noun's rows are: a table with one row per tag, read through its (key, value) index. `select`
+    gives the tags of all the rows that the listing has, without those rows.
+    """
 
+    select: Select[Any]
     row_id: ColumnElement[Any]  # of the row that is asked for
     owner: ColumnElement[Any]  # the same id in the table of tags
     key: ColumnElement[Any]
@@ -102,11 +105,13 @@ def page(
     keys = [_sort_key(connection, listing, term) for term in order]
     position = read_token(request.token, order, query, secret) if request.token else None
     parts = split(listing.lanes, tree, order) if listing.lanes else None
+    matching = listing.select.where(where(connection, listing, tree))
     if parts is None:
-        matching = listing.select.where(where(connection, listing, tree))
         wanted = _part(matching, keys, position, request)
     else:
-        matching, wanted = _in_lanes(connection, listing, parts, keys[0], position, request)
+        wanted = _in_lanes(connection, listing, parts, keys[0], position, request)
+        tagged = _tagged(listing, parts)
+        matching = matching if tagged is None else tagged
     wanted = wanted.add_columns(*(key.plain.label(f"_order_{index}") for index, key in enumerate(keys)))
     rows = connection.execute(wanted).all()
     has_more = len(rows) > request.size
@@ -133,21 +138,31 @@ def _in_lanes(
     key: _SortKey,
     position: Position | None,
     request: PageRequest,
-) -> tuple[Select[Any], Select[Any]]:
-    """The same question by lanes: what matches, and what the page shows of it."""
+) -> Select[Any]:
+    """What the page shows, by lanes."""
     base, column, lane_key = _laned(connection, listing, parts, key)
     lane = _lane(column, lane_key, parts, position)
-    matching = base if parts.whole else base.where(column.in_(parts.values))
-    if len(parts.values) <= 1:
+    if len(parts.values) <= 1 and not parts.within:
         value = sa.literal(next(iter(parts.values), None), column.type)
         single = lane.of(connection, base, value).limit(request.size + 1)
-        return matching, single.offset(request.offset or None)
+        return single.offset(request.offset or None)
     # Only ids, as many from each lane as the page could show; then the rows of those that it does show.
     narrow = base.with_only_columns(lane_key.plain.label("id"), maintain_column_froms=True)
-    merged = from_each(connection, parts.values, narrow.limit(request.offset + request.size + 1), lane, key.plain)
+    within = None
+    if parts.within and listing.lanes is not None:
+        within = Within(listing.columns[listing.lanes.within], parts.within)
+    narrow = narrow.limit(request.offset + request.size + 1)
+    merged = from_each(connection, parts.values, narrow, lane, key.plain, within)
     order: ColumnElement[Any] = sa.desc("id") if key.descending else sa.asc("id")
     shown = merged.order_by(order).limit(request.size + 1).offset(request.offset or None).subquery()
-    return matching, listing.select.where(key.plain.in_(sa.select(shown.c.id))).order_by(key.ordering())
+    return listing.select.where(key.plain.in_(sa.select(shown.c.id))).order_by(key.ordering())
+
+
+def _tagged(listing: Listing, parts: Split) -> Select[Any] | None:
+    """What matches, where tags alone tell how many that are: each is of another row."""
+    if listing.tags is None or not parts.tag or parts.rest.conditions:
+        return None
+    return listing.tags.select.where(listing.tags.key == parts.tag, listing.tags.value.in_(parts.values))
 
 
 def _lane(column: ColumnElement[Any], key: _SortKey, parts: Split, position: Position | None) -> Lane:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from controlplane.domain.ids import first_id_at
+from controlplane.domain.task import Status
 from controlplane.store import dialect, tasks
 from controlplane.store.agents import AgentStatus
 from controlplane.store.dialect import Month
@@ -308,7 +309,13 @@ def delete_revisions(connection: Connection, after: tuple[str, int], cutoff: int
 
 
 def _delete_revision(connection: Connection, job_id: str, revision: int, replaced_at: int) -> int:
-    older = sa.select(task.c.id).where(task.c.job_id == job_id, task.c.id < first_id_at(replaced_at + SLACK))
+    space = sa.select(job.c.namespace_id).where(job.c.id == job_id).scalar_subquery()
+    older = sa.select(task.c.id).where(
+        task.c.job_id == job_id,
+        task.c.namespace_id == space,
+        task.c.status.in_(tuple(Status)),  # all of them, each a place in the index where the older ones begin
+        task.c.id < first_id_at(replaced_at + SLACK),
+    )
     if _any(connection, older.where(task.c.job_revision == revision)):
         return 0
     mine = sa.and_(job_revision.c.job_id == job_id, job_revision.c.revision == revision)

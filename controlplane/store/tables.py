@@ -133,10 +133,13 @@ task = Table(
 )
 Index("idx_sched_task_status", task.c.namespace_id, task.c.status, task.c.id)
 Index("idx_sched_task_scheduled_at", task.c.namespace_id, task.c.scheduled_at)
-Index("idx_sched_task_job_id", task.c.job_id, task.c.id)
+# The namespace is in it so that a job's tasks are counted without looking a single one up; the status, so that those of
+# one job and one status lie together.
+Index("idx_sched_task_job_status", task.c.job_id, task.c.namespace_id, task.c.status, task.c.id)
 Index(
     "idx_sched_task_schedule_id",
     task.c.schedule_id,
+    task.c.namespace_id,
     task.c.id,
     sqlite_where=text("schedule_id IS NOT NULL"),
     postgresql_where=text("schedule_id IS NOT NULL"),
@@ -230,7 +233,13 @@ task_instance = Table(
 Index("idx_sched_task_instance_id", task_instance.c.id)
 Index("idx_sched_task_instance_task_id", task_instance.c.task_id)
 Index("idx_sched_task_instance_status", task_instance.c.namespace_id, task_instance.c.status, task_instance.c.id)
-Index("idx_sched_task_instance_job_id", task_instance.c.job_id, task_instance.c.id)
+Index(
+    "idx_sched_task_instance_job_status",
+    task_instance.c.job_id,
+    task_instance.c.namespace_id,
+    task_instance.c.status,
+    task_instance.c.id,
+)
 # What the reaper and a reconnecting agent read: only placements that are open.
 Index(
     "idx_sched_task_instance_open",

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Row
 
 from controlplane.domain.errors import Fenced
 from controlplane.domain.task import (
+    FINAL,
     Cause,
     DeadReason,
     EndInstance,
@@ -34,9 +35,20 @@ from controlplane.store import dialect, ended, outputs
 from controlplane.store.lanes import Lanes
 from controlplane.store.namespaces import is_task_of
 from controlplane.store.query import Listing, Tags
-from controlplane.store.tables import log_chunk, ready, task, task_data, task_instance, task_tag, task_transition, timer
+from controlplane.store.tables import (
+    job,
+    log_chunk,
+    ready,
+    task,
+    task_data,
+    task_instance,
+    task_tag,
+    task_transition,
+    timer,
+)
 
 _encode = msgspec.json.Encoder(order="deterministic").encode  # maps come from the wire in any order
+_GOING = tuple(one for one in Status if one not in FINAL)
 AGENT_LOST = "AGENT_LOST"  # the error of a placement that ended without a word from its agent
 
 
@@ -137,9 +149,11 @@ def version_of(connection: Connection, namespace_id: str, task_id: str) -> int |
 def listing(namespace_id: str) -> Listing:
     """A namespace's tasks, to be asked for."""
     scope = (task_tag.c.namespace_id == namespace_id,)
-    tags = Tags(task.c.id, task_tag.c.task_id, task_tag.c.key, task_tag.c.value, scope)
+    tagged = sa.select(task_tag).where(is_task_of(task_tag, task_tag.c.task_id, namespace_id))
+    tags = Tags(tagged, task.c.id, task_tag.c.task_id, task_tag.c.key, task_tag.c.value, scope)
     mine = is_task_of(task, task.c.id, namespace_id)
-    return Listing(sa.select(task).where(mine), task.c, tags, Lanes("status", tuple(map(int, Status))))
+    lanes = Lanes("status", tuple(map(int, Status)), within="job_id")
+    return Listing(sa.select(task).where(mine), task.c, tags, lanes)
 
 
 def load_many(connection: Connection, ids: Iterable[str], *, skip_locked: bool = False) -> dict[str, Task]:
@@ -435,8 +449,10 @@ def set_cancel_reason(connection: Connection, ids: Sequence[str], reason: str) -
 
 def unfinished_of_job(connection: Connection, job_id: str, limit: int | None = None) -> list[str]:
     """Ids of a job's tasks that have not ended."""
-    statement = sa.select(task.c.id).where(task.c.job_id == job_id, task.c.finished_at.is_(None)).limit(limit)
-    return list(connection.execute(statement).scalars())
+    space = sa.select(job.c.namespace_id).where(job.c.id == job_id).scalar_subquery()
+    going = task.c.status.in_(_GOING)  # what an index knows, where all that have ended would be looked up
+    mine = (task.c.job_id == job_id, task.c.namespace_id == space, going, task.c.finished_at.is_(None))
+    return list(connection.execute(sa.select(task.c.id).where(*mine).limit(limit)).scalars())
 
 
 def unfinished_of_namespace(connection: Connection, namespace_id: str, limit: int | None = None) -> list[str]:

@@ -142,7 +142,7 @@ class Things:
             sa.Column("value", sa.Text, nullable=False),
         )
         metadata.create_all(connection)
-        tags = Tags(self.table.c.id, self.tag.c.thing_id, self.tag.c.key, self.tag.c.value)
+        tags = Tags(sa.select(self.tag), self.table.c.id, self.tag.c.thing_id, self.tag.c.key, self.tag.c.value)
         self.listing = Listing(sa.select(self.table.c.id, self.table.c.name), self.table.c, tags)
 
     def fill(self, rows: list[dict[str, Any]]) -> None:
