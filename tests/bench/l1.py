@@ -87,17 +87,12 @@ def shapes(replica: Replica, made: Many) -> Iterator[Shape]:
     yield Shape("status RUNNING, a few", tasks, {"status": {"eq": "RUNNING"}})
     yield Shape("status FAILED or CANCELLED", tasks, {"status": {"in": ["FAILED", "CANCELLED"]}})
     yield Shape("status not SUCCEEDED", tasks, {"status": {"not": "SUCCEEDED"}})
-    yield Shape(
-        "status FAILED or RUNNING as alternatives",
-        tasks,
-        [{"status": {"eq": 90}}, {"status": {"eq": 10}}],
-        served=False,
-    )
+    yield Shape("status FAILED or RUNNING as alternatives", tasks, [{"status": {"eq": 90}}, {"status": {"eq": 10}}])
     yield Shape("a job of a hundredth", tasks, {"job_id": {"eq": job}})
     yield Shape("a job that ran long ago", tasks, {"job_id": {"eq": many.job_id(1000)}})
     yield Shape("three jobs", tasks, {"job_id": {"in": [many.job_id(n) for n in (1, 2, 3)]}})
-    yield Shape("a job, failed", tasks, {"job_id": {"eq": job}, "status": {"eq": "FAILED"}}, served=False)
-    yield Shape("a job, CANCELLED, none", tasks, {"job_id": {"eq": job}, "status": {"eq": "CANCELLED"}}, served=False)
+    yield Shape("a job, failed", tasks, {"job_id": {"eq": job}, "status": {"eq": "FAILED"}})
+    yield Shape("a job, CANCELLED, none", tasks, {"job_id": {"eq": job}, "status": {"eq": "CANCELLED"}})
     yield Shape("a schedule", tasks, {"schedule_id": {"eq": schedule}})
     yield Shape("a tag's value, one of 97", tasks, {"tags.customer": {"eq": "c7"}})
     yield Shape("a tag's value, nearly every tag", tasks, {"tags.env": {"eq": "prod"}})
@@ -107,9 +102,7 @@ def shapes(replica: Replica, made: Many) -> Iterator[Shape]:
     yield Shape("the newest attempts", instances)
     yield Shape("a task's attempts", instances, {"task_id": {"eq": made.id(made.total // 2)}})
     yield Shape("a job's attempts", instances, {"job_id": {"eq": job}})
-    yield Shape(
-        "a job's attempts, failed", instances, {"job_id": {"eq": job}, "status": {"eq": "FAILED"}}, served=False
-    )
+    yield Shape("a job's attempts, failed", instances, {"job_id": {"eq": job}, "status": {"eq": "FAILED"}})
     yield Shape("attempts FAILED", instances, {"status": {"eq": "FAILED"}})
     yield Shape("attempts FAILED or TIMED_OUT", instances, {"status": {"in": ["FAILED", "TIMED_OUT"]}})
     yield Shape("attempts, created_at falling", instances, order_by=["-created_at"])
