@@ -1,10 +1,13 @@
 """What every test may ask for: a database of its own, on SQLite and on a real PostgreSQL."""
 
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from tests.engine.stage import opened
@@ -13,6 +16,14 @@ from tests.postgres import NoPostgres, Postgres, find
 # Examples run beside other tests on small machines: how long one takes says nothing.
 settings.register_profile("pawl", deadline=None)
 settings.load_profile("pawl")
+
+
+# Servers of this process write their lines past what tests catch: a command's stdout is the command's alone.
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
+
+# A shell ignores Ctrl-C for what it starts in the background, and our children would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 NO_TOOLCHAIN = "no toolchain: "

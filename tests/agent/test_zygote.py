@@ -249,7 +249,7 @@ async def test_a_large_plugin_is_forked_from_a_zygote_of_its_own_kind(tmp_path: 
         await guests(small, 1)
         await guests(other, 0)
         os.kill(other, signal.SIGKILL)  # its end is nothing to the runs of the other
-        await until_gone(other)
+        await until(lambda: stage.executor._zygotes[True].dead)
         assert (await stage.run(stage.work(large))).failure is None
         await running.stop(0)
         assert len(stage.launcher.started) == 3
@@ -269,6 +269,7 @@ async def test_a_plugin_that_has_run_has_a_spare_for_its_next_run_and_can_lose_i
         await until(lambda: bool(named(stage.zygote.pid, inside.SPARE_NAME)))
         for process in named(stage.zygote.pid, inside.SPARE_NAME):
             os.kill(process, signal.SIGKILL)
+            await until_gone(process)
         assert (await stage.run(stage.work(HELLO))).failure is None
         await spinning.stop(0)
         await check_well(stage)
@@ -346,6 +347,7 @@ async def test_more_plugins_than_are_kept_compiled_all_run(stage: Stage) -> None
 @asynchronous
 async def test_two_hundred_runs_at_once_all_end_well(stage: Stage) -> None:
     await check_well(stage)
+    await until(lambda: bool(named(stage.zygote.pid, inside.SPARE_NAME)))
     before = descriptors(os.getpid()), descriptors(stage.zygote.pid)
     outcomes = await asyncio.gather(*(stage.run(stage.work(HELLO)) for _ in range(200)))
     assert all(one.failure is None for one in outcomes)

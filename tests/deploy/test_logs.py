@@ -190,6 +190,13 @@ def test_settings_are_read_again_when_asked_and_it_is_said_what_waits(stage: Sta
     line = stage.until("server", lambda line: "settings were not read again" in line["event"])
     assert "no_such_key" in line["event"] + str(line)
     assert stage.client.get("/system/info").status_code == 200
+    write_settings(home, http, grpc_port, form, "debug")
+    for program in (stage.server, stage.agent):
+        program.send_signal(signal.SIGHUP)
+    back = lambda: stage.client.get("/system/log-level").json()["level"] == "DEBUG"  # noqa: E731
+    eventually(back, lambda: stage.shell.said("server"))
+    taken = lambda: stage.shell.said("agent").count("changed: logging.level") == 2  # noqa: E731
+    eventually(taken, lambda: stage.shell.said("agent"))
 
 
 def test_every_line_is_a_line(stage: Stage) -> None:

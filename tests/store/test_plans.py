@@ -209,9 +209,8 @@ def test_a_job_is_read_by_status_in_one_index(plans: Plans, noun: Noun, statuses
             assert "(job_id=? AND namespace_id=? AND status=?" in one
 
 
+@pytest.mark.parametrize("plans", ["sqlite"], indirect=True)  # PostgreSQL's choice depends on when it last vacuumed
 def test_totals_look_no_row_up(plans: Plans) -> None:
-    if is_postgres(plans.connection):
-        pytest.skip("PostgreSQL reads an index alone only where it has vacuumed, which no transaction can")
     job = plans.rows["task"][0]["job_id"]
     of_job, failed = {"job_id": {"eq": job}}, {"status": {"eq": 90}}
     for filter_ in (None, failed, of_job, of_job | failed):
