@@ -413,6 +413,32 @@ output_upload = Table(
 )
 Index("idx_sched_output_upload_touched_at", output_upload.c.touched_at)
 
+# Files that placements made, each a holder of its blob once complete. Those that their result has named are kept with
+# the task; what no result has asked for within a day goes.
+artifact = Table(
+    "sched_artifact",
+    metadata,
+    Column("task_id", Id, primary_key=True),
+    Column("token", Integer, primary_key=True),
+    Column("name", String(512), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("content_type", String(255), nullable=False),
+    Column("content", String(64), nullable=False),
+    Column("stored", BigInteger, nullable=False),
+    Column("complete", Boolean, nullable=False),
+    Column("named", Boolean, nullable=False),
+    Column("touched_at", BigInteger, nullable=False),
+    CheckConstraint("stored <= size", name="ck_sched_artifact_stored"),
+    CheckConstraint("complete OR NOT named", name="ck_sched_artifact_named"),
+)
+Index(
+    "idx_sched_artifact_touched_at",
+    artifact.c.touched_at,
+    sqlite_where=text("NOT named"),
+    postgresql_where=text("NOT named"),
+)
+
 idempotency = Table(
     "sched_idempotency",
     metadata,

@@ -18,7 +18,7 @@ from controlplane.domain.errors import Unavailable
 from controlplane.store import Store, dialect
 from controlplane.store.tables import PARTITIONED
 
-LATEST = 7
+LATEST = 8
 
 _CREATE = "CREATE TABLE IF NOT EXISTS sched_schema (revision INTEGER PRIMARY KEY, applied_at BIGINT NOT NULL)"
 _SEED = (
