@@ -289,7 +289,7 @@ class Link:
             beat.add_done_callback(lambda done: _renew(session, number, done))
             return [beat]
         if kind == "progress":
-            reports = map(translate_tasks.read_progress, request.progress.items)
+            reports = (translate_tasks.read_progress(item, stream.within) for item in request.progress.items)
             return [await self._submit(stream, self._results.progressing, one) for one in reports]
         if kind == "accepted":
             refused = [translate_tasks.read_ref(one, within=stream.within) for one in request.accepted.refused]

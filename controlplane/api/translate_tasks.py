@@ -432,10 +432,10 @@ def _read_output(item: agent_pb2.Finished.Item) -> tuple[bytes | None, str | Non
     return None, None, None
 
 
-def read_progress(item: agent_pb2.ProgressReports.Item) -> tuple[Ref, float, str]:
-    """How far an agent says a placement is. Raises Invalid."""
+def read_progress(item: agent_pb2.ProgressReports.Item, within: frozenset[str] | None = None) -> tuple[Ref, float, str]:
+    """How far an agent, who may touch these namespaces, says a placement is. Raises Invalid."""
     percent = min(max(_finite(item.progress.percent), 0.0), 100.0)
-    return read_ref(item.instance, "progress.items.instance"), percent, _text(item.progress.message, 1024)
+    return read_ref(item.instance, "progress.items.instance", within), percent, _text(item.progress.message, 1024)
 
 
 def _metrics(message: task_pb2.InstanceMetrics) -> str:

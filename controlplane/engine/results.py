@@ -206,7 +206,15 @@ class Results:
 
     @staticmethod
     def _progress_many(connection: Connection, items: Sequence[tuple[Ref, float, str]]) -> Sequence[Exception | None]:
-        tasks.set_progress(connection, [(ref.task_id, ref.token, percent, text) for ref, percent, text in items])
+        """What is said of placements that are open. Who names another's, or one that has ended, changes nothing."""
+        open_now = tasks.open_placements(connection, {ref.task_id for ref, _, _ in items})
+        known = [
+            (ref.task_id, ref.token, percent, text)
+            for ref, percent, text in items
+            if (space := open_now.get((ref.task_id, ref.token, ref.instance_id))) is not None
+            and (ref.within is None or space in ref.within)
+        ]
+        tasks.set_progress(connection, known)
         return [None] * len(items)
 
     # --- placements that come to nothing

@@ -364,6 +364,14 @@ def start_instances(connection: Connection, started: Sequence[tuple[str, int, in
     dialect.update_rows(connection, task_instance, ("task_id", "token"), ("status", "started_at"), rows)
 
 
+def open_placements(connection: Connection, ids: Iterable[str]) -> dict[tuple[str, int, str], str]:
+    """The placements of these tasks that have not ended, (task, token, instance), each with its namespace."""
+    columns = (task_instance.c.task_id, task_instance.c.token, task_instance.c.id, task_instance.c.namespace_id)
+    mine = dialect.one_of(connection, task_instance.c.task_id, sorted(set(ids)))
+    rows = connection.execute(sa.select(*columns).where(mine, task_instance.c.finished_at.is_(None)))
+    return {(row.task_id, row.token, row.id): row.namespace_id for row in rows}
+
+
 _PROGRESS = (
     task_instance.update()
     .where(task_instance.c.task_id == sa.bindparam("b_task_id"), task_instance.c.token == sa.bindparam("b_token"))
@@ -373,6 +381,8 @@ _PROGRESS = (
 
 def set_progress(connection: Connection, reports: Sequence[tuple[str, int, float, str]]) -> None:
     """How far instances say they are: (task, token, percent, message)."""
+    if not reports:
+        return
     connection.execute(
         _PROGRESS,
         [

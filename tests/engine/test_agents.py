@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from controlplane.domain.errors import AlreadyExists, IllegalTransition, NotFound
 from controlplane.domain.task import Cause, DeadReason, Status
@@ -12,6 +13,7 @@ from controlplane.engine.agents import Beat
 from controlplane.engine.results import Ref, Verdict
 from controlplane.engine.sessions import DrainAgent
 from controlplane.store.agents import AgentStatus
+from controlplane.store.tables import task_instance
 from tests.engine.stage import MovedClock, Replica, arrival, opened, placed, stopped
 
 KEY = ("default", "agent")
@@ -275,3 +277,23 @@ async def test_who_may_not_touch_a_namespace_can_say_nothing_of_its_tasks_even_w
     allowed = replace(own, within=frozenset({"default", "elsewhere"}))
     assert await one.start(allowed)
     assert await one.finish(allowed) is Verdict.COUNTED
+
+
+async def test_only_who_has_a_placement_says_how_far_it_is_and_only_while_it_is_open(one: Replica) -> None:
+    [own] = await running(one, started=True)
+    strangers = (
+        replace(own, instance_id=one.engine.new_id()),
+        replace(own, within=frozenset({"elsewhere"})),
+        replace(own, token=2),
+    )
+
+    async def say(*reports: tuple[Ref, float, str]) -> tuple[float | None, str | None]:
+        await one.engine.store.write(one.results._progress_many, reports)
+        with_progress = sa.select(task_instance.c.progress, task_instance.c.progress_message)
+        [row] = await one.engine.store.read(lambda connection: connection.execute(with_progress).all())
+        return row[0], row[1]
+
+    assert await say(*((ref, 99.0, "wrong") for ref in strangers)) == (None, None)
+    assert await say((strangers[0], 99.0, "wrong"), (own, 40.0, "half")) == (40.0, "half")
+    await one.finish(own)
+    assert await say((own, 50.0, "late")) == (40.0, "half")
