@@ -32,6 +32,14 @@ Severity = system_pb2.LogLevel.Severity
 _log = structlog.get_logger("controlplane")
 
 
+def _level_name(number: int) -> str | None:
+    """None for UNSPECIFIED. Raises Invalid for numbers that do not exist."""
+    if number and number not in Severity.values():
+        listed = ", ".join(f"{name} ({known})" for name, known in Severity.items() if known)
+        raise Invalid.field("level", f"must be one of {listed}, not {number}")
+    return Severity.Name(Severity.ValueType(number)) if number else None
+
+
 class SystemService:
     """`pawl.v1.SystemService`.
 
@@ -176,7 +184,7 @@ class SystemService:
             raise Invalid.field("logger", f"{request.logger!r} is no logger of this server; it has those of {families}")
         if not 0 <= request.for_seconds <= LONGEST_CHANGE_SECONDS:
             raise Invalid.field("for_seconds", f"must be 0 to {LONGEST_CHANGE_SECONDS:g}")
-        level = Severity.Name(request.level) if request.level else None
+        level = _level_name(request.level)
         self._levels.change(request.logger, level, request.for_seconds)
         _log.warning(
             "log level changed",

@@ -270,6 +270,30 @@ def test_a_value_of_any_wrong_type_names_its_field_and_is_never_a_defect(plane: 
             refusal(response)
 
 
+def choices(message: Any, depth: int = 0) -> Iterator[tuple[Any, Any]]:
+    """Every enum field of a request and of what is in it, with the message that it stands in."""
+    for field in message.DESCRIPTOR.fields:
+        if field.enum_type is not None:
+            yield message, field
+        elif field.message_type is not None and not field.is_repeated and depth < 3:
+            yield from choices(getattr(message, field.name), depth + 1)
+
+
+@pytest.mark.parametrize("name", [name for name in BOTH if any(choices(METHODS[name].input()))])
+def test_a_number_that_stands_for_nothing_is_refused_by_its_field_or_unread(plane: Plane, name: str) -> None:
+    method = METHODS[name]
+    for place, _ in enumerate(choices(filled(method))):
+        request = filled(method)
+        inner, field = list(choices(request))[place]
+        if field.is_repeated:
+            getattr(inner, field.name).append(99)
+        else:
+            setattr(inner, field.name, 99)
+        over_grpc, over_rest = plane.grpc.call(method, request), plane.rest.call(method, request)
+        assert over_grpc.code == over_rest.code, (field.full_name, over_grpc, over_rest)
+        assert over_grpc.code not in ("INTERNAL", "UNKNOWN"), (field.full_name, over_grpc)
+
+
 @pytest.mark.parametrize("name", [name for name in BOTH if METHODS[name].rules[0].body not in ("", "module")])
 def test_an_unknown_field_is_refused_by_its_path(plane: Plane, name: str) -> None:
     method = METHODS[name]
