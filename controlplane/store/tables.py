@@ -125,6 +125,13 @@ task = Table(
     Column("started_at", BigInteger),
     Column("finished_at", BigInteger),
     Column("version", Integer, nullable=False),
+    # How long a wait for an agent may last and how long all of it, microseconds, and when the latter is over.
+    Column("start_within", BigInteger),
+    Column("end_within", BigInteger),
+    Column("end_by", BigInteger),
+    # A paused attempt that its agent keeps: its status before, and since when.
+    Column("paused_from", SmallInteger),
+    Column("paused_at", BigInteger),
     CheckConstraint(f"(status IN {FINAL_STATUSES}) = (finished_at IS NOT NULL)", name="ck_sched_task_finished"),
     CheckConstraint("(status = 35) = (wake_at IS NOT NULL)", name="ck_sched_task_wake"),
     CheckConstraint("status NOT IN (5, 10) OR instance_id IS NOT NULL", name="ck_sched_task_placed"),
@@ -150,6 +157,20 @@ Index(
     task.c.agent_id,
     sqlite_where=text("cancel_requested AND status IN (5, 10)"),
     postgresql_where=text("cancel_requested AND status IN (5, 10)"),
+)
+# What has to have ended by a time, and has not.
+Index(
+    "idx_sched_task_end_by",
+    task.c.end_by,
+    sqlite_where=text("end_by IS NOT NULL AND finished_at IS NULL"),
+    postgresql_where=text("end_by IS NOT NULL AND finished_at IS NULL"),
+)
+# What the sweep for pauses reads that an agent has not been told of.
+Index(
+    "idx_sched_task_paused",
+    task.c.agent_id,
+    sqlite_where=text("paused_from IS NOT NULL"),
+    postgresql_where=text("paused_from IS NOT NULL"),
 )
 
 task_data = Table(
@@ -226,6 +247,9 @@ task_instance = Table(
     Column("output_digest", String(64)),
     Column("progress", Double),
     Column("progress_message", Text),
+    # Microseconds between TERM and KILL, and for which it stood still.
+    Column("grace", BigInteger, nullable=False, server_default="0"),
+    Column("paused", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("(status IN (5, 10)) = (finished_at IS NULL)", name="ck_sched_task_instance_finished"),
     CheckConstraint("token >= 1", name="ck_sched_task_instance_token"),
     postgresql_partition_by="RANGE (task_id)",
@@ -257,6 +281,13 @@ ready = Table(
     Column("requirement_id", Integer, nullable=False),
     Column("priority", SmallInteger, nullable=False),
     Column("ready_at", BigInteger, nullable=False),
+    Column("start_by", BigInteger),
+)
+Index(
+    "idx_sched_ready_start_by",
+    ready.c.start_by,
+    sqlite_where=text("start_by IS NOT NULL"),
+    postgresql_where=text("start_by IS NOT NULL"),
 )
 Index("idx_sched_ready_claim", ready.c.requirement_id, ready.c.priority.desc(), ready.c.ready_at, ready.c.task_id)
 
