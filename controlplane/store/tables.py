@@ -43,6 +43,7 @@ namespace = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Column("after_task", Id),
+    Column("max_running", Integer, nullable=False, server_default="0"),
 )
 
 job = Table(
@@ -57,6 +58,8 @@ job = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Column("deleted_at", BigInteger),
+    # What its present revision says: it holds for tasks of all revisions.
+    Column("max_running", Integer, nullable=False, server_default="0"),
     CheckConstraint("status IN (1, 2)", name="ck_sched_job_status"),
 )
 # Deletes are soft and free the name, so only living jobs compete for it.
@@ -132,6 +135,10 @@ task = Table(
     # A paused attempt that its agent keeps: its status before, and since when.
     Column("paused_from", SmallInteger),
     Column("paused_at", BigInteger),
+    # The group that it was made with, and which part of the work it is.
+    Column("group_id", Id),
+    Column("shard_index", Integer),
+    Column("shard_total", Integer),
     CheckConstraint(f"(status IN {FINAL_STATUSES}) = (finished_at IS NOT NULL)", name="ck_sched_task_finished"),
     CheckConstraint("(status = 35) = (wake_at IS NOT NULL)", name="ck_sched_task_wake"),
     CheckConstraint("status NOT IN (5, 10) OR instance_id IS NOT NULL", name="ck_sched_task_placed"),
@@ -150,6 +157,16 @@ Index(
     task.c.id,
     sqlite_where=text("schedule_id IS NOT NULL"),
     postgresql_where=text("schedule_id IS NOT NULL"),
+)
+# The status is in it so that a group's members are counted without looking one up.
+Index(
+    "idx_sched_task_group_id",
+    task.c.group_id,
+    task.c.namespace_id,
+    task.c.id,
+    task.c.status,
+    sqlite_where=text("group_id IS NOT NULL"),
+    postgresql_where=text("group_id IS NOT NULL"),
 )
 # What the sweep for unfinished cancellations reads: a handful of rows at any time.
 Index(
@@ -186,6 +203,7 @@ task_data = Table(
     Column("traceparent", String(64), nullable=False),
     Column("tracestate", Text, nullable=False, server_default=""),
     Column("baggage", Text, nullable=False, server_default=""),
+    Column("labels", Text, nullable=False, server_default="{}"),
     postgresql_partition_by="RANGE (task_id)",
 )
 
@@ -212,6 +230,62 @@ task_transition = Table(
     Column("subject", String(255), nullable=False),
     Column("reason", Text, nullable=False),
     postgresql_partition_by="RANGE (task_id)",
+)
+
+# Tasks that one call made together, and how those that have ended did. Its ids rise with those of its members.
+task_group = Table(
+    "sched_task_group",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("namespace_id", String(63), nullable=False),
+    Column("job_id", Id, nullable=False),
+    Column("job_revision", Integer, nullable=False),
+    Column("mode", SmallInteger, nullable=False),
+    Column("policy", SmallInteger, nullable=False),
+    Column("policy_count", Integer, nullable=False),
+    Column("cancel_rest", Boolean, nullable=False),
+    Column("labels", Text, nullable=False),
+    Column("tags", Text, nullable=False),
+    Column("status", SmallInteger, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("succeeded", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("cancelled", Integer, nullable=False),
+    Column("skipped", Integer, nullable=False),
+    Column("closing", Boolean, nullable=False),
+    Column("closed_by", String(255), nullable=False),
+    Column("closed_why", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("decided_at", BigInteger),
+    Column("finished_at", BigInteger),
+    Column("version", Integer, nullable=False),
+    CheckConstraint("status IN (10, 90, 99, 100)", name="ck_sched_task_group_status"),
+    CheckConstraint("(status = 10) = (decided_at IS NULL)", name="ck_sched_task_group_decided"),
+    CheckConstraint(
+        "(succeeded + failed + cancelled + skipped = total) = (finished_at IS NOT NULL)",
+        name="ck_sched_task_group_finished",
+    ),
+    CheckConstraint(
+        "succeeded >= 0 AND failed >= 0 AND cancelled >= 0 AND skipped >= 0"
+        " AND succeeded + failed + cancelled + skipped <= total",
+        name="ck_sched_task_group_tally",
+    ),
+)
+Index("idx_sched_task_group_status", task_group.c.namespace_id, task_group.c.status, task_group.c.id)
+Index(
+    "idx_sched_task_group_job_status",
+    task_group.c.job_id,
+    task_group.c.namespace_id,
+    task_group.c.status,
+    task_group.c.id,
+)
+# What the loop that cancels the rest of a group reads: a handful of rows at any time.
+Index(
+    "idx_sched_task_group_closing",
+    task_group.c.id,
+    sqlite_where=text("closing"),
+    postgresql_where=text("closing"),
 )
 
 task_instance = Table(
@@ -383,6 +457,7 @@ agent = Table(
     Column("version", Integer, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    Column("resources", Text, nullable=False, server_default="{}"),
     CheckConstraint("status IN (1, 2, 3, 4, 5)", name="ck_sched_agent_status"),
 )
 Index("idx_sched_agent_status", agent.c.status)
