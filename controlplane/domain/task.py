@@ -101,6 +101,9 @@ class Task:
     agent_id: str | None = None
     instance_id: str | None = None
     wake_at: int | None = None
+    group_id: str | None = None  # what it was made with, and which part of the work it is
+    shard_index: int | None = None
+    shard_total: int | None = None
     started_at: int | None = None
     finished_at: int | None = None
     version: int = 1

@@ -49,6 +49,7 @@ class Store:
         self.commit_seconds: deque[float] = deque(maxlen=1000)
         self.measures = Measures()
         self.on_ended: Callable[[Sequence[Status]], None] = lambda _: None  # told on the thread that has committed
+        self.on_groups: Callable[[Sequence[str]], None] = lambda _: None  # groups that have counted, likewise
         self.repeated = 0  # transactions that a deadlock or a serialisation failure had begin again
         self._tell_at = 0.0
         self._max_lifetime = max_lifetime
@@ -179,6 +180,8 @@ class Store:
                         result = function(connection, *args, **kwargs)
                     if statuses := ended.taken(connection):
                         self.on_ended(statuses)
+                    if ids := ended.taken_groups(connection):
+                        self.on_groups(ids)
                 if engine is self._writer:
                     seconds = time.perf_counter() - began
                     self.commit_seconds.append(seconds)

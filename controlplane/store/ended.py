@@ -1,4 +1,4 @@
-"""Tasks that a transaction ends: noted while it is written, told when it is committed.
+"""Tasks that a transaction ends, and groups that it changes: noted while it is written, told when it is committed.
 
 The only way of a task to its end is `tasks.save_many`, so nothing is forgotten here; and what is rolled back, or begun
 again after a deadlock, was never counted.
@@ -6,7 +6,7 @@ again after a deadlock, was never counted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from sqlalchemy import Connection
@@ -14,11 +14,13 @@ from sqlalchemy import Connection
 from controlplane.domain.task import Status, Step, Task
 
 _KEY: Final = "pawl_ended"
+_GROUPS: Final = "pawl_groups"
 
 
 def begin(connection: Connection) -> None:
     """A transaction begins: what one before it left on this connection is not its."""
     connection.info.pop(_KEY, None)
+    connection.info.pop(_GROUPS, None)
 
 
 def note(connection: Connection, steps: Sequence[tuple[Task, Step]]) -> None:
@@ -31,4 +33,15 @@ def note(connection: Connection, steps: Sequence[tuple[Task, Step]]) -> None:
 def taken(connection: Connection) -> Sequence[Status]:
     """It is committed: how its tasks have ended."""
     found: Sequence[Status] = connection.info.pop(_KEY, ())
+    return found
+
+
+def note_groups(connection: Connection, ids: Iterable[str]) -> None:
+    """Remember groups that have counted the end of a member."""
+    connection.info.setdefault(_GROUPS, []).extend(ids)
+
+
+def taken_groups(connection: Connection) -> Sequence[str]:
+    """It is committed: which groups have changed."""
+    found: Sequence[str] = connection.info.pop(_GROUPS, ())
     return found

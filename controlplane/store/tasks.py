@@ -31,7 +31,7 @@ from controlplane.domain.task import (
     Task,
     Unready,
 )
-from controlplane.store import dialect, ended, outputs
+from controlplane.store import dialect, ended, groups, outputs
 from controlplane.store.lanes import Lanes
 from controlplane.store.namespaces import is_task_of
 from controlplane.store.query import Listing, Tags
@@ -126,6 +126,9 @@ def of_row(row: Row[Any]) -> Task:
         agent_id=row.agent_id,
         instance_id=row.instance_id,
         wake_at=row.wake_at,
+        group_id=row.group_id,
+        shard_index=row.shard_index,
+        shard_total=row.shard_total,
         started_at=row.started_at,
         finished_at=row.finished_at,
         version=row.version,
@@ -227,6 +230,7 @@ def save_many(
     ]
     dialect.insert_rows(connection, task_transition, records)
     ended.note(connection, steps)
+    groups.tally(connection, steps)
 
 
 _CHANGING = (
@@ -537,6 +541,9 @@ def _task_row(one: Task) -> dict[str, Any]:
         "agent_id": one.agent_id,
         "instance_id": one.instance_id,
         "wake_at": one.wake_at,
+        "group_id": one.group_id,
+        "shard_index": one.shard_index,
+        "shard_total": one.shard_total,
         "created_at": one.created_at,
         "updated_at": one.updated_at,
         "started_at": one.started_at,
