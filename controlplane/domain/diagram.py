@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from controlplane.domain import task
-from controlplane.domain.task import FINAL, TRANSITIONS, WHEN_CANCEL_REQUESTED, RequestCancel, Status
+from controlplane.domain.task import FINAL, HELD, ON_AGENT, TRANSITIONS, WHEN_CANCEL_REQUESTED, RequestCancel, Status
 
 
 def diagram() -> str:
@@ -20,6 +20,14 @@ def diagram() -> str:
             if cancelled is not None and RequestCancel in moves:
                 targets.setdefault(cancelled, []).append(f"{transition.__name__} when cancel is requested")
         lines += [f"    {status.name} --> {target.name}: {', '.join(names)}" for target, names in targets.items()]
+    for source in sorted(ON_AGENT):  # an agent holds it still
+        back = [transition.__name__ for transition, target in HELD.items() if target is None]
+        lines.append(f"    PAUSED --> {source.name}: {', '.join(back)} of what was {source.name}")
+    ends: dict[Status, list[str]] = {}
+    for transition, end in HELD.items():
+        if end is not None and end is not Status.PAUSED:
+            ends.setdefault(end, []).append(transition.__name__)
+    lines += [f"    PAUSED --> {end.name}: {', '.join(names)} of what an agent has" for end, names in ends.items()]
     lines += [f"    {status.name} --> [*]" for status in sorted(FINAL)]
     return "\n".join(lines) + "\n"
 

@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from fnmatch import fnmatchcase
 
-from controlplane.domain.task import DeadReason, Fail, GiveUp, Lose, Retry, Task
+from controlplane.domain.task import DeadReason, Fail, GiveUp, Lose, MissStart, PutOff, Retry, Task
 
 SECOND = 1_000_000
+SCHEDULE_TO_START_TIMEOUT = "SCHEDULE_TO_START_TIMEOUT"
+TOTAL_TIMEOUT = "TOTAL_TIMEOUT"
 
 
 class Backoff(IntEnum):
@@ -76,6 +78,8 @@ def after_failure(
     def fail(reason: DeadReason) -> Fail:
         return Fail(token=token, at=at, started_at=started_at, dead_reason=reason)
 
+    if task.end_by is not None and code == TOTAL_TIMEOUT:
+        return fail(DeadReason.TIME_EXHAUSTED)
     if not _may_be_tried_again(policy.rules, code, retryable):
         return fail(DeadReason.NOT_RETRYABLE)
     if task.cancel_requested or task.attempt > policy.max_retries:
@@ -85,7 +89,25 @@ def after_failure(
     first_start = task.started_at or started_at or task.created_at
     if longest is not None and wake_at > first_start + longest * SECOND:
         return fail(DeadReason.TIME_EXHAUSTED)
+    if task.end_by is not None and wake_at >= task.end_by:
+        return fail(DeadReason.TIME_EXHAUSTED)
     return Retry(token=token, at=at, started_at=started_at, wake_at=wake_at)
+
+
+def after_missed_start(task: Task, policy: RetryPolicy, now: int) -> MissStart | PutOff:
+    """The transition for a task that no agent began in time. Another wait would most often end like this one, so only a
+    rule that names its code makes it wait anew.
+    """
+    seconds = (task.start_within or 0) / SECOND
+    why = f"no agent began it within {seconds:g} s"
+    if not _may_be_tried_again(policy.rules, SCHEDULE_TO_START_TIMEOUT, retryable=False):
+        return MissStart(by="timers", why=why)
+    if task.attempt >= policy.max_retries:
+        return MissStart(by="timers", why=why, dead_reason=DeadReason.RETRIES_EXHAUSTED)
+    wake_at = now + wait_before(task, policy)
+    if task.end_by is not None and wake_at >= task.end_by:
+        return MissStart(by="timers", why=why)
+    return PutOff(by="timers", why=why, wake_at=wake_at)
 
 
 def wait_before(task: Task, policy: RetryPolicy) -> int:

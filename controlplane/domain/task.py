@@ -13,8 +13,10 @@ Who moves a task on:
 - BLOCKED: the end of the nodes it waits for.
 - DISPATCHED, RUNNING: the agent that holds it, by the newest token; when its lease is over, the reaper.
 - SUSPENDED: a timer, an event or a child.
-- PAUSED: a person.
+- PAUSED: a person. One whose agent keeps it (`paused_from`) stands still there: all that an agent can say of it counts,
+  and what would make it wait again leaves it held.
 - WAITING_RETRY: a timer.
+- Whatever waits, also when its time is over: the timers (`MissStart`, `Expire`).
 - SKIPPED, FAILED, CANCELLED, SUCCEEDED: final; only a person, by an explicit restart or by saying that its work is
   done, either of which is a new epoch.
 - TIMED_OUT is a status of instances alone: the task itself is then WAITING_RETRY or FAILED.
@@ -107,6 +109,16 @@ class Task:
     started_at: int | None = None
     finished_at: int | None = None
     version: int = 1
+    start_within: int | None = None  # microseconds that a wait for an agent may last
+    end_within: int | None = None  # and all of it, from when it is due
+    end_by: int | None = None  # the instant of that
+    paused_from: Status | None = None  # where the attempt is that its agent holds still
+    paused_at: int | None = None  # since when
+
+    @property
+    def on_agent(self) -> bool:
+        """Whether an agent has it, running or held."""
+        return self.status in ON_AGENT or self.paused_from is not None
 
     @property
     def is_final(self) -> bool:
@@ -229,6 +241,24 @@ class Unpause(Said):
     """A person lets it go."""
 
 
+@dataclass(frozen=True, slots=True)
+class MissStart(Said):
+    """No agent began it in time, and that is the end."""
+
+    dead_reason: DeadReason = DeadReason.TIME_EXHAUSTED
+
+
+@dataclass(frozen=True, slots=True)
+class PutOff(Said):
+    """No agent began it in time, which counts as an attempt; the next wait begins at `wake_at`."""
+
+    wake_at: int = 0
+
+
+class Expire(Said):
+    """Its total time is over while nobody has it."""
+
+
 class ForceSuccess(Said):
     """A person decides that its work is done, by whatever means. Of an ended task this begins and ends an epoch."""
 
@@ -263,6 +293,9 @@ TRANSITIONS: Mapping[Status, Mapping[type[Transition], Status]] = {
         Skip: Status.SKIPPED,
         Pause: Status.PAUSED,
         ForceSuccess: Status.SUCCEEDED,
+        MissStart: Status.FAILED,
+        PutOff: Status.WAITING_RETRY,
+        Expire: Status.FAILED,
         **_LATE,
     },
     Status.LOCKED: {Dispatch: Status.DISPATCHED, Release: Status.PENDING, Cancel: Status.CANCELLED},
@@ -272,6 +305,7 @@ TRANSITIONS: Mapping[Status, Mapping[type[Transition], Status]] = {
         Skip: Status.SKIPPED,
         Pause: Status.PAUSED,
         ForceSuccess: Status.SUCCEEDED,
+        Expire: Status.FAILED,
     },
     Status.DISPATCHED: {
         Start: Status.RUNNING,
@@ -281,6 +315,7 @@ TRANSITIONS: Mapping[Status, Mapping[type[Transition], Status]] = {
         RequestCancel: Status.DISPATCHED,
         Cancel: Status.CANCELLED,
         Suspend: Status.SUSPENDED,
+        Pause: Status.PAUSED,
         **_LATE,
     },
     Status.RUNNING: {
@@ -289,14 +324,16 @@ TRANSITIONS: Mapping[Status, Mapping[type[Transition], Status]] = {
         RequestCancel: Status.RUNNING,
         Cancel: Status.CANCELLED,
         Suspend: Status.SUSPENDED,
+        Pause: Status.PAUSED,
         **_LATE,
     },
-    Status.SUSPENDED: {Resume: Status.PENDING, Cancel: Status.CANCELLED},
+    Status.SUSPENDED: {Resume: Status.PENDING, Cancel: Status.CANCELLED, Expire: Status.FAILED},
     Status.PAUSED: {
         Unpause: Status.PENDING,
         Cancel: Status.CANCELLED,
         Skip: Status.SKIPPED,
         ForceSuccess: Status.SUCCEEDED,
+        Expire: Status.FAILED,
     },
     Status.WAITING_RETRY: {
         Wake: Status.PENDING,
@@ -305,6 +342,7 @@ TRANSITIONS: Mapping[Status, Mapping[type[Transition], Status]] = {
         Skip: Status.SKIPPED,
         Pause: Status.PAUSED,
         ForceSuccess: Status.SUCCEEDED,
+        Expire: Status.FAILED,
         **_LATE,
     },
     Status.SKIPPED: {Restart: Status.PENDING, ForceSuccess: Status.SUCCEEDED},
@@ -318,6 +356,21 @@ WHEN_CANCEL_REQUESTED: Mapping[type[Transition], Status] = {
     Release: Status.CANCELLED,
     Lose: Status.CANCELLED,
     Suspend: Status.CANCELLED,
+}
+
+# A paused attempt that its agent keeps. Let go, it is where it was; None: that.
+HELD: Mapping[type[Transition], Status | None] = {
+    Start: Status.PAUSED,
+    Unpause: None,
+    Release: Status.PAUSED,
+    Lose: Status.PAUSED,
+    GiveUp: Status.FAILED,
+    RequestCancel: None,
+    Cancel: Status.CANCELLED,
+    Succeed: Status.SUCCEEDED,
+    Fail: Status.FAILED,
+    Retry: Status.PAUSED,
+    Confirm: Status.CANCELLED,
 }
 
 # --- effects -----------------------------------------------------------------------------------------------------
@@ -368,6 +421,14 @@ class StopOnAgent:
 
 
 @dataclass(frozen=True, slots=True)
+class StoodStill:
+    """The instance with this token was paused for so many microseconds more."""
+
+    token: int
+    micros: int
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """Keep who did this and why."""
 
@@ -378,7 +439,7 @@ class Record:
     why: str
 
 
-Effect = MakeReady | Unready | SetTimer | Place | EndInstance | StopOnAgent | Record
+Effect = MakeReady | Unready | SetTimer | Place | EndInstance | StopOnAgent | StoodStill | Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,7 +461,7 @@ def apply(task: Task, transition: Transition, now: int) -> Step:
     Raises IllegalTransition when the table has no such pair, Fenced when a report carries another token than the
     newest or repeats one that was counted. In both cases nothing has changed.
     """
-    target = TRANSITIONS.get(task.status, {}).get(type(transition))
+    target = target_of(task, transition)
     if isinstance(transition, Reported):
         _check_token(task, transition)
     if target is None:
@@ -412,10 +473,33 @@ def apply(task: Task, transition: Transition, now: int) -> Step:
         target = WHEN_CANCEL_REQUESTED.get(type(transition), target)
     moved = replace(task, status=target, updated_at=now, version=task.version + 1)
     step = _CONSEQUENCES[type(transition)](moved, transition, now, task)
+    if task.paused_from is not None and not isinstance(transition, Start):
+        step = _no_longer_held(step, task, now)
     if isinstance(transition, Said) and (transition.by or transition.why):
         record = Record(type(transition).__name__, task.status, step.task.status, transition.by, transition.why)
         return Step(step.task, (*step.effects, record))
     return step
+
+
+def target_of(task: Task, transition: Transition) -> Status | None:
+    """Where the tables say that this leads; None where they have no such pair."""
+    if isinstance(transition, Pause) and task.cancel_requested:
+        return None
+    if task.paused_from is None:
+        return TRANSITIONS.get(task.status, {}).get(type(transition))
+    if type(transition) not in HELD:
+        return None
+    return HELD[type(transition)] or task.paused_from
+
+
+def _no_longer_held(step: Step, before: Task, now: int) -> Step:
+    """Whatever ends a hold on an agent: the time for which it stood still is kept with its instance."""
+    stood = StoodStill(before.token, max(0, now - (before.paused_at or now)))
+    waiting = (MakeReady, SetTimer)
+    held = step.task.status is Status.PAUSED
+    effects = tuple(one for one in step.effects if not (held and isinstance(one, waiting)))
+    free = replace(step.task, paused_from=None, paused_at=None, wake_at=None if held else step.task.wake_at)
+    return Step(free, (*effects, stood))
 
 
 def _check_token(task: Task, report: Reported) -> None:
@@ -466,7 +550,8 @@ def _release(task: Task, transition: Transition, now: int, before: Task) -> Step
 def _start(task: Task, transition: Transition, _: int, __: Task) -> Step:
     assert isinstance(transition, Start)
     started = transition.started_at or transition.at
-    return Step(replace(task, started_at=task.started_at or started), ())
+    held = None if task.paused_from is None else Status.RUNNING
+    return Step(replace(task, started_at=task.started_at or started, paused_from=held), ())
 
 
 def _result(task: Task, report: Reported, before: Task, **changes: object) -> Task:
@@ -517,6 +602,26 @@ def _pend(task: Task, _: Transition, now: int, __: Task) -> Step:
     return Step(pending, (_wait_for_agent(pending, now),))
 
 
+def _unpause(task: Task, transition: Transition, now: int, before: Task) -> Step:
+    return Step(task, ()) if before.paused_from is not None else _pend(task, transition, now, before)
+
+
+def _miss_start(task: Task, transition: Transition, now: int, __: Task) -> Step:
+    assert isinstance(transition, MissStart)
+    return Step(replace(task, finished_at=now, dead_reason=transition.dead_reason), (Unready(),))
+
+
+def _put_off(task: Task, transition: Transition, _: int, __: Task) -> Step:
+    assert isinstance(transition, PutOff)
+    waiting = replace(task, attempt=task.attempt + 1, cause=Cause.RETRY, wake_at=transition.wake_at)
+    return Step(waiting, (Unready(), SetTimer(transition.wake_at)))
+
+
+def _expire(task: Task, _: Transition, now: int, __: Task) -> Step:
+    over = replace(task, finished_at=now, wake_at=None, dead_reason=DeadReason.TIME_EXHAUSTED)
+    return Step(over, (Unready(),))
+
+
 def _retry_now(task: Task, _: Transition, now: int, __: Task) -> Step:
     return Step(replace(task, wake_at=None), (Unready(), MakeReady(now)))
 
@@ -524,7 +629,7 @@ def _retry_now(task: Task, _: Transition, now: int, __: Task) -> Step:
 def _end_waiting(task: Task, _: Transition, now: int, before: Task) -> Step:
     """Cancel and Skip. A cancel on an agent ends the instance as well: its lease is over or nobody can confirm."""
     ended = replace(task, finished_at=now, wake_at=None, cancel_requested=task.status is Status.CANCELLED)
-    if before.status in ON_AGENT:
+    if before.on_agent:
         return Step(ended, (EndInstance(task.token, Status.CANCELLED), StopOnAgent(task.token, "cancelled")))
     return Step(ended, (Unready(),))
 
@@ -534,7 +639,9 @@ def _request_cancel(task: Task, transition: Transition, _: int, __: Task) -> Ste
     return Step(replace(task, cancel_requested=True), (StopOnAgent(task.token, transition.why),))
 
 
-def _hold(task: Task, _: Transition, __: int, ___: Task) -> Step:
+def _hold(task: Task, _: Transition, now: int, before: Task) -> Step:
+    if before.status in ON_AGENT:
+        return Step(replace(task, paused_from=before.status, paused_at=now), ())
     return Step(replace(task, wake_at=None), (Unready(),))
 
 
@@ -566,6 +673,7 @@ def _restart(task: Task, _: Transition, now: int, __: Task) -> Step:
         dead_reason=DeadReason.NONE,
         started_at=None,
         finished_at=None,
+        end_by=None if task.end_within is None else now + task.end_within,
         # Nothing that still arrives from the epoch before may end this one.
         result_token=task.token,
     )
@@ -589,7 +697,10 @@ _CONSEQUENCES = {
     RequestCancel: _request_cancel,
     Skip: _end_waiting,
     Pause: _hold,
-    Unpause: _pend,
+    Unpause: _unpause,
+    MissStart: _miss_start,
+    PutOff: _put_off,
+    Expire: _expire,
     ForceSuccess: _force_success,
     Unblock: _pend,
     Suspend: _suspend,
@@ -609,17 +720,40 @@ def come_due(task: Task, now: int) -> Step:
     return Step(task, ())
 
 
-def edit(task: Task, now: int, *, priority: int | None = None, scheduled_at: int | None = None) -> Step:
-    """A person gives a task that is not on an agent another priority or time. Raises IllegalTransition."""
-    if task.status not in (Status.PENDING, Status.BLOCKED, Status.WAITING_RETRY, Status.PAUSED):
+def end_by(end_within: int | None, begins: int) -> int | None:
+    """When the total time of a task is over that is due at this instant."""
+    return None if end_within is None else begins + end_within
+
+
+def edit(
+    task: Task,
+    now: int,
+    *,
+    priority: int | None = None,
+    scheduled_at: int | None = None,
+    deadlines: tuple[int | None, int | None] | None = None,
+) -> Step:
+    """A person gives a task that is not on an agent another priority, time or deadlines (`start_within`, `end_within`).
+    Raises IllegalTransition.
+    """
+    editable = (Status.PENDING, Status.BLOCKED, Status.WAITING_RETRY, Status.PAUSED)
+    if task.status not in editable or task.on_agent:
+        where = " on an agent" if task.paused_from is not None else ""
         raise IllegalTransition(
-            f"task {task.id} is {task.status.name}: it can be changed in PENDING, BLOCKED, WAITING_RETRY and PAUSED",
+            f"task {task.id} is {task.status.name}{where}: it can be changed in PENDING, BLOCKED, WAITING_RETRY and"
+            " PAUSED",
             facts={"task_id": task.id, "status": task.status.name},
         )
+    start_within, end_within = deadlines or (task.start_within, task.end_within)
+    at = task.scheduled_at if scheduled_at is None else scheduled_at
+    moved = (at, end_within) != (task.scheduled_at, task.end_within)
     edited = replace(
         task,
         priority=task.priority if priority is None else priority,
-        scheduled_at=task.scheduled_at if scheduled_at is None else scheduled_at,
+        scheduled_at=at,
+        start_within=start_within,
+        end_within=end_within,
+        end_by=end_by(end_within, max(task.created_at if task.epoch == 1 else now, at)) if moved else task.end_by,
         updated_at=now,
         version=task.version + 1,
     )

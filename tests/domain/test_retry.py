@@ -6,8 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.domain.retry import SECOND, Backoff, RetryPolicy, RetryRules, after_failure, after_loss, wait_before
-from controlplane.domain.task import DeadReason, Fail, GiveUp, Lose, Retry, Status, Task, apply
+from controlplane.domain.retry import (
+    SECOND,
+    TOTAL_TIMEOUT,
+    Backoff,
+    RetryPolicy,
+    RetryRules,
+    after_failure,
+    after_loss,
+    after_missed_start,
+    wait_before,
+)
+from controlplane.domain.task import DeadReason, Fail, GiveUp, Lose, MissStart, PutOff, Retry, Status, Task, apply
 from tests.domain.test_task import NEW, NOW, RUN, do
 
 POLICY = RetryPolicy(max_retries=2, interval=30, max_stalled=3)
@@ -167,3 +177,35 @@ def test_which_failures_are_tried_again_is_said_by_their_codes(
     assert isinstance(following, Retry if again else Fail)
     if isinstance(following, Fail):
         assert following.dead_reason is DeadReason.NOT_RETRYABLE
+
+
+def test_no_attempt_is_planned_for_when_the_total_time_is_over() -> None:
+    limited = replace(RUNNING, end_by=NOW + 31)
+    assert isinstance(failed(limited), Retry)
+    over = failed(replace(limited, end_by=NOW + 30))
+    assert isinstance(over, Fail)
+    assert over.dead_reason is DeadReason.TIME_EXHAUSTED
+
+
+def test_an_attempt_that_used_up_the_total_time_is_the_last_whatever_the_rules() -> None:
+    rules = RetryRules(retry_on=("*",))
+    over = failed(replace(RUNNING, end_by=NOW + 99), replace(POLICY, rules=rules, interval=0), code=TOTAL_TIMEOUT)
+    assert isinstance(over, Fail)
+    assert over.dead_reason is DeadReason.TIME_EXHAUSTED
+
+
+def test_what_no_agent_began_in_time_waits_anew_only_where_a_rule_names_that() -> None:
+    late = replace(NEW, start_within=5 * SECOND)
+    ended = after_missed_start(late, POLICY, NOW)
+    assert isinstance(ended, MissStart)
+    assert (ended.why, ended.dead_reason) == ("no agent began it within 5 s", DeadReason.TIME_EXHAUSTED)
+    patient = replace(POLICY, rules=RetryRules(retry_on=("SCHEDULE_TO_START_*",)))
+    for attempt in range(POLICY.max_retries):
+        again = after_missed_start(replace(late, attempt=attempt), patient, NOW)
+        assert isinstance(again, PutOff)
+        assert apply(late, again, NOW).task.wake_at == NOW + 30
+    last = after_missed_start(replace(late, attempt=POLICY.max_retries), patient, NOW)
+    assert isinstance(last, MissStart)
+    assert last.dead_reason is DeadReason.RETRIES_EXHAUSTED
+    no_time = after_missed_start(replace(late, end_by=NOW + 30), patient, NOW)
+    assert isinstance(no_time, MissStart)

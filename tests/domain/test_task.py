@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from controlplane.domain import task as machine
 from controlplane.domain.diagram import redraw
 from controlplane.domain.errors import Fenced, IllegalTransition
-from controlplane.domain.retry import RetryPolicy, after_failure, after_loss
+from controlplane.domain.retry import RetryPolicy, RetryRules, after_failure, after_loss, after_missed_start
 from controlplane.domain.task import (
     FINAL,
+    HELD,
     ON_AGENT,
     TRANSITIONS,
     WHEN_CANCEL_REQUESTED,
@@ -22,14 +23,17 @@ from controlplane.domain.task import (
     DeadReason,
     Dispatch,
     EndInstance,
+    Expire,
     Fail,
     ForceSuccess,
     GiveUp,
     Lock,
     Lose,
     MakeReady,
+    MissStart,
     Pause,
     Place,
+    PutOff,
     Record,
     Release,
     Reported,
@@ -43,6 +47,7 @@ from controlplane.domain.task import (
     Start,
     Status,
     Step,
+    StoodStill,
     StopOnAgent,
     Succeed,
     Suspend,
@@ -77,6 +82,7 @@ NEW = Task(
     updated_at=NOW,
 )
 POLICY = RetryPolicy(max_retries=2, interval=30, max_stalled=1)
+PATIENT = replace(POLICY, rules=RetryRules(retry_on=("*",)))
 
 # Each kind of transition, as somebody entitled to it would send it to the task.
 SENT: dict[type[Transition], Callable[[Task], Transition]] = {
@@ -101,6 +107,9 @@ SENT: dict[type[Transition], Callable[[Task], Transition]] = {
     ForceSuccess: lambda _: ForceSuccess("ann", "done by hand"),
     Unblock: lambda _: Unblock(),
     Resume: lambda _: Resume(),
+    MissStart: lambda _: MissStart("timers", "no agent"),
+    PutOff: lambda _: PutOff("timers", "no agent", wake_at=LATER + 30),
+    Expire: lambda _: Expire("timers", "too late"),
     Restart: lambda _: Restart("ann", "again"),
 }
 REPORTS = [kind for kind in SENT if issubclass(kind, Reported)]
@@ -432,6 +441,67 @@ def test_what_is_placed_or_ended_is_not_edited(status: Status) -> None:
         edit(IN[status], LATER, priority=1)
 
 
+def test_a_new_total_counts_from_when_the_task_is_due() -> None:
+    edited = edit(NEW, LATER, deadlines=(None, 100)).task
+    assert (edited.end_within, edited.end_by) == (100, NOW + 100)
+    assert edit(edited, LATER, scheduled_at=LATER + 50).task.end_by == LATER + 150
+    assert edit(edited, LATER, priority=9).task.end_by == NOW + 100
+    assert edit(edited, LATER, deadlines=(None, None)).task.end_by is None
+
+
+# --- what an agent holds still
+
+HOLDS = {kind: do(NEW, *path, Pause) for kind, path in {"running": RUN, "placed": (Lock, Dispatch)}.items()}
+
+
+@pytest.mark.parametrize("name", HOLDS)
+@pytest.mark.parametrize("kind", SENT, ids=lambda kind: kind.__name__)
+def test_what_an_agent_holds_goes_where_the_table_says_and_nowhere_else(name: str, kind: type[Transition]) -> None:
+    held = HOLDS[name]
+    if kind not in HELD:
+        with pytest.raises((IllegalTransition, Fenced)):
+            _step(held, kind)
+        return
+    after = _step(held, kind).task
+    assert after.status is (HELD[kind] or held.paused_from)
+    assert (after.paused_from is None) == (kind is not Start)
+
+
+def test_a_pause_keeps_the_placement_and_tells_how_long_it_stood_still() -> None:
+    held = apply(do(NEW, *RUN), Pause(), LATER)
+    assert (held.task.status, held.task.token, held.task.on_agent, held.effects) == (Status.PAUSED, 1, True, ())
+    gone_on = apply(held.task, Unpause(), LATER + 70)
+    assert (gone_on.task.status, gone_on.effects) == (Status.RUNNING, (StoodStill(1, 70),))
+
+
+def test_a_program_that_starts_while_it_is_held_runs_when_it_is_let_go() -> None:
+    held = do(NEW, Lock, Dispatch, Pause)
+    assert do(held, Unpause).status is Status.DISPATCHED
+    assert do(held, Start).status is Status.PAUSED
+    assert do(held, Start, Unpause).status is Status.RUNNING
+
+
+@pytest.mark.parametrize("kind", [Lose, Release, Retry])
+def test_what_would_make_a_held_task_wait_leaves_it_held_by_a_person(kind: type[Transition]) -> None:
+    step = _step(do(NEW, *RUN, Pause) if kind is not Release else do(NEW, Lock, Dispatch, Pause), kind)
+    assert (step.task.status, step.task.on_agent) == (Status.PAUSED, False)
+    assert not any(isinstance(effect, MakeReady | SetTimer) for effect in step.effects)
+    assert do(step.task, Unpause).status is Status.PENDING
+
+
+def test_a_cancel_lets_go_of_what_is_held_and_what_is_being_cancelled_is_not_held() -> None:
+    stopping = _step(do(NEW, *RUN, Pause), RequestCancel)
+    assert (stopping.task.status, stopping.task.cancel_requested) == (Status.RUNNING, True)
+    assert StopOnAgent(1, "not needed") in stopping.effects
+    with pytest.raises(IllegalTransition):
+        do(stopping.task, Pause)
+
+
+def test_what_an_agent_holds_is_not_edited() -> None:
+    with pytest.raises(IllegalTransition, match="PAUSED on an agent"):
+        edit(do(NEW, *RUN, Pause), LATER, priority=1)
+
+
 # --- laws over random histories
 
 
@@ -497,6 +567,8 @@ class History:
             )
         if kind in (Lose, GiveUp):
             return after_loss(self.task, POLICY, "gone")
+        if kind in (MissStart, PutOff):
+            return after_missed_start(self.task, PATIENT if kind is PutOff else POLICY, self.now)
         if issubclass(kind, Reported):
             return kind(token, self.now)
         if kind is Release:
@@ -515,7 +587,9 @@ class History:
         assert one.stalled <= POLICY.max_stalled + 1
         assert (one.status in FINAL) == (one.finished_at is not None) == one.is_final
         assert (one.status is Status.WAITING_RETRY) == (one.wake_at is not None)
-        assert self.open == ({one.token} if one.status in ON_AGENT else set())
+        assert self.open == ({one.token} if one.on_agent else set())
+        assert (one.paused_from is None) == (one.paused_at is None)
+        assert one.paused_from is None or one.status is Status.PAUSED
         waits = one.status in (Status.PENDING, Status.WAITING_RETRY)
         assert (self.ready is not None) + (self.timer is not None) == waits
         if one.status is Status.WAITING_RETRY:

@@ -19,7 +19,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Agent(_message.Message):
-    __slots__ = ("id", "namespace_id", "status", "labels", "serves", "executors", "slots", "running", "hostname", "agent_version", "protocol_version", "generation", "connected_at", "last_beat_at", "created_at", "updated_at", "version", "metrics")
+    __slots__ = ("id", "namespace_id", "status", "labels", "serves", "executors", "slots", "running", "hostname", "agent_version", "protocol_version", "generation", "connected_at", "last_beat_at", "created_at", "updated_at", "version", "metrics", "functions")
     class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNSPECIFIED: _ClassVar[Agent.Status]
@@ -59,6 +59,7 @@ class Agent(_message.Message):
     UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
+    FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
     id: str
     namespace_id: str
     status: Agent.Status
@@ -77,15 +78,28 @@ class Agent(_message.Message):
     updated_at: _timestamp_pb2.Timestamp
     version: int
     metrics: AgentMetrics
-    def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., status: _Optional[_Union[Agent.Status, str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., serves: _Optional[_Iterable[str]] = ..., executors: _Optional[_Iterable[_Union[ExecutorInfo, _Mapping]]] = ..., slots: _Optional[int] = ..., running: _Optional[int] = ..., hostname: _Optional[str] = ..., agent_version: _Optional[str] = ..., protocol_version: _Optional[int] = ..., generation: _Optional[int] = ..., connected_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_beat_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ..., metrics: _Optional[_Union[AgentMetrics, _Mapping]] = ...) -> None: ...
+    functions: _containers.RepeatedCompositeFieldContainer[FunctionInfo]
+    def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., status: _Optional[_Union[Agent.Status, str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., serves: _Optional[_Iterable[str]] = ..., executors: _Optional[_Iterable[_Union[ExecutorInfo, _Mapping]]] = ..., slots: _Optional[int] = ..., running: _Optional[int] = ..., hostname: _Optional[str] = ..., agent_version: _Optional[str] = ..., protocol_version: _Optional[int] = ..., generation: _Optional[int] = ..., connected_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_beat_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ..., metrics: _Optional[_Union[AgentMetrics, _Mapping]] = ..., functions: _Optional[_Iterable[_Union[FunctionInfo, _Mapping]]] = ...) -> None: ...
 
 class ExecutorInfo(_message.Message):
-    __slots__ = ("name", "abi")
+    __slots__ = ("name", "abi", "options_schema", "can_pause")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ABI_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    CAN_PAUSE_FIELD_NUMBER: _ClassVar[int]
     name: str
     abi: int
-    def __init__(self, name: _Optional[str] = ..., abi: _Optional[int] = ...) -> None: ...
+    options_schema: str
+    can_pause: bool
+    def __init__(self, name: _Optional[str] = ..., abi: _Optional[int] = ..., options_schema: _Optional[str] = ..., can_pause: bool = ...) -> None: ...
+
+class FunctionInfo(_message.Message):
+    __slots__ = ("name", "code_version")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CODE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    code_version: str
+    def __init__(self, name: _Optional[str] = ..., code_version: _Optional[str] = ...) -> None: ...
 
 class AgentMetrics(_message.Message):
     __slots__ = ("cpu_fraction", "memory_used_bytes", "memory_total_bytes", "load_average", "results_waiting", "spool_bytes", "log_bytes")
@@ -130,7 +144,7 @@ class ConnectRequest(_message.Message):
     def __init__(self, seq: _Optional[int] = ..., ack: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., credits: _Optional[_Union[Credits, _Mapping]] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., started: _Optional[_Union[Started, _Mapping]] = ..., progress: _Optional[_Union[ProgressReports, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., leave: _Optional[_Union[Leave, _Mapping]] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
-    __slots__ = ("seq", "ack", "welcome", "reconcile", "assign", "renew", "cancel", "drain", "goodbye")
+    __slots__ = ("seq", "ack", "welcome", "reconcile", "assign", "renew", "cancel", "drain", "goodbye", "pause", "resume")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
@@ -140,6 +154,8 @@ class ConnectResponse(_message.Message):
     CANCEL_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
     GOODBYE_FIELD_NUMBER: _ClassVar[int]
+    PAUSE_FIELD_NUMBER: _ClassVar[int]
+    RESUME_FIELD_NUMBER: _ClassVar[int]
     seq: int
     ack: int
     welcome: Welcome
@@ -149,7 +165,9 @@ class ConnectResponse(_message.Message):
     cancel: Cancel
     drain: Drain
     goodbye: Goodbye
-    def __init__(self, seq: _Optional[int] = ..., ack: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., reconcile: _Optional[_Union[Reconcile, _Mapping]] = ..., assign: _Optional[_Union[Assign, _Mapping]] = ..., renew: _Optional[_Union[Renew, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
+    pause: Pause
+    resume: Resume
+    def __init__(self, seq: _Optional[int] = ..., ack: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., reconcile: _Optional[_Union[Reconcile, _Mapping]] = ..., assign: _Optional[_Union[Assign, _Mapping]] = ..., renew: _Optional[_Union[Renew, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., pause: _Optional[_Union[Pause, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ...) -> None: ...
 
 class InstanceRef(_message.Message):
     __slots__ = ("task_id", "instance_id", "token")
@@ -162,7 +180,7 @@ class InstanceRef(_message.Message):
     def __init__(self, task_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., token: _Optional[int] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol_version", "features", "agent_id", "namespace_id", "serves", "state_id", "generation", "labels", "executors", "slots", "hostname", "agent_version", "running", "finished", "pid")
+    __slots__ = ("protocol_version", "features", "agent_id", "namespace_id", "serves", "state_id", "generation", "labels", "executors", "slots", "hostname", "agent_version", "running", "finished", "pid", "functions")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -185,6 +203,7 @@ class Hello(_message.Message):
     RUNNING_FIELD_NUMBER: _ClassVar[int]
     FINISHED_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
+    FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     features: _containers.RepeatedScalarFieldContainer[str]
     agent_id: str
@@ -200,7 +219,8 @@ class Hello(_message.Message):
     running: _containers.RepeatedCompositeFieldContainer[InstanceRef]
     finished: _containers.RepeatedCompositeFieldContainer[InstanceRef]
     pid: int
-    def __init__(self, protocol_version: _Optional[int] = ..., features: _Optional[_Iterable[str]] = ..., agent_id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., serves: _Optional[_Iterable[str]] = ..., state_id: _Optional[str] = ..., generation: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ..., executors: _Optional[_Iterable[_Union[ExecutorInfo, _Mapping]]] = ..., slots: _Optional[int] = ..., hostname: _Optional[str] = ..., agent_version: _Optional[str] = ..., running: _Optional[_Iterable[_Union[InstanceRef, _Mapping]]] = ..., finished: _Optional[_Iterable[_Union[InstanceRef, _Mapping]]] = ..., pid: _Optional[int] = ...) -> None: ...
+    functions: _containers.RepeatedCompositeFieldContainer[FunctionInfo]
+    def __init__(self, protocol_version: _Optional[int] = ..., features: _Optional[_Iterable[str]] = ..., agent_id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., serves: _Optional[_Iterable[str]] = ..., state_id: _Optional[str] = ..., generation: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ..., executors: _Optional[_Iterable[_Union[ExecutorInfo, _Mapping]]] = ..., slots: _Optional[int] = ..., hostname: _Optional[str] = ..., agent_version: _Optional[str] = ..., running: _Optional[_Iterable[_Union[InstanceRef, _Mapping]]] = ..., finished: _Optional[_Iterable[_Union[InstanceRef, _Mapping]]] = ..., pid: _Optional[int] = ..., functions: _Optional[_Iterable[_Union[FunctionInfo, _Mapping]]] = ...) -> None: ...
 
 class Credits(_message.Message):
     __slots__ = ("free",)
@@ -252,7 +272,7 @@ class ProgressReports(_message.Message):
 class Finished(_message.Message):
     __slots__ = ("items",)
     class Item(_message.Message):
-        __slots__ = ("instance", "status", "exit_code", "signal", "output", "output_size", "output_truncated", "error", "metrics", "started_seconds_ago", "finished_seconds_ago", "retry_after_seconds", "output_digest", "output_content_type")
+        __slots__ = ("instance", "status", "exit_code", "signal", "output", "output_size", "output_truncated", "error", "metrics", "started_seconds_ago", "finished_seconds_ago", "retry_after_seconds", "output_digest", "output_content_type", "artifacts", "progress")
         INSTANCE_FIELD_NUMBER: _ClassVar[int]
         STATUS_FIELD_NUMBER: _ClassVar[int]
         EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
@@ -267,6 +287,8 @@ class Finished(_message.Message):
         RETRY_AFTER_SECONDS_FIELD_NUMBER: _ClassVar[int]
         OUTPUT_DIGEST_FIELD_NUMBER: _ClassVar[int]
         OUTPUT_CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+        ARTIFACTS_FIELD_NUMBER: _ClassVar[int]
+        PROGRESS_FIELD_NUMBER: _ClassVar[int]
         instance: InstanceRef
         status: _task_pb2.Task.Status
         exit_code: int
@@ -281,7 +303,9 @@ class Finished(_message.Message):
         retry_after_seconds: float
         output_digest: str
         output_content_type: str
-        def __init__(self, instance: _Optional[_Union[InstanceRef, _Mapping]] = ..., status: _Optional[_Union[_task_pb2.Task.Status, str]] = ..., exit_code: _Optional[int] = ..., signal: _Optional[int] = ..., output: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., output_size: _Optional[int] = ..., output_truncated: bool = ..., error: _Optional[_Union[_task_pb2.TaskError, _Mapping]] = ..., metrics: _Optional[_Union[_task_pb2.InstanceMetrics, _Mapping]] = ..., started_seconds_ago: _Optional[float] = ..., finished_seconds_ago: _Optional[float] = ..., retry_after_seconds: _Optional[float] = ..., output_digest: _Optional[str] = ..., output_content_type: _Optional[str] = ...) -> None: ...
+        artifacts: _containers.RepeatedCompositeFieldContainer[_task_pb2.Artifact]
+        progress: _task_pb2.Progress
+        def __init__(self, instance: _Optional[_Union[InstanceRef, _Mapping]] = ..., status: _Optional[_Union[_task_pb2.Task.Status, str]] = ..., exit_code: _Optional[int] = ..., signal: _Optional[int] = ..., output: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., output_size: _Optional[int] = ..., output_truncated: bool = ..., error: _Optional[_Union[_task_pb2.TaskError, _Mapping]] = ..., metrics: _Optional[_Union[_task_pb2.InstanceMetrics, _Mapping]] = ..., started_seconds_ago: _Optional[float] = ..., finished_seconds_ago: _Optional[float] = ..., retry_after_seconds: _Optional[float] = ..., output_digest: _Optional[str] = ..., output_content_type: _Optional[str] = ..., artifacts: _Optional[_Iterable[_Union[_task_pb2.Artifact, _Mapping]]] = ..., progress: _Optional[_Union[_task_pb2.Progress, _Mapping]] = ...) -> None: ...
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[Finished.Item]
     def __init__(self, items: _Optional[_Iterable[_Union[Finished.Item, _Mapping]]] = ...) -> None: ...
@@ -317,19 +341,21 @@ class Welcome(_message.Message):
     def __init__(self, protocol_version: _Optional[int] = ..., session_id: _Optional[str] = ..., heartbeat_seconds: _Optional[float] = ..., server_version: _Optional[str] = ..., window: _Optional[int] = ..., started_after_seconds: _Optional[float] = ...) -> None: ...
 
 class Reconcile(_message.Message):
-    __slots__ = ("keep", "stop", "forget")
+    __slots__ = ("keep", "stop", "forget", "paused")
     KEEP_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
     FORGET_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
     keep: _containers.RepeatedCompositeFieldContainer[InstanceRef]
     stop: _containers.RepeatedCompositeFieldContainer[InstanceRef]
     forget: _containers.RepeatedCompositeFieldContainer[InstanceRef]
-    def __init__(self, keep: _Optional[_Iterable[_Union[InstanceRef, _Mapping]]] = ..., stop: _Optional[_Iterable[_Union[InstanceRef, _Mapping]]] = ..., forget: _Optional[_Iterable[_Union[InstanceRef, _Mapping]]] = ...) -> None: ...
+    paused: _containers.RepeatedCompositeFieldContainer[InstanceRef]
+    def __init__(self, keep: _Optional[_Iterable[_Union[InstanceRef, _Mapping]]] = ..., stop: _Optional[_Iterable[_Union[InstanceRef, _Mapping]]] = ..., forget: _Optional[_Iterable[_Union[InstanceRef, _Mapping]]] = ..., paused: _Optional[_Iterable[_Union[InstanceRef, _Mapping]]] = ...) -> None: ...
 
 class Assign(_message.Message):
     __slots__ = ("items",)
     class Item(_message.Message):
-        __slots__ = ("instance", "attempt", "namespace_id", "job_id", "job_name", "job_revision", "config", "environment", "parameters", "timeout_seconds", "lease_seconds", "traceparent", "tracestate", "baggage")
+        __slots__ = ("instance", "attempt", "namespace_id", "job_id", "job_name", "job_revision", "config", "environment", "parameters", "timeout_seconds", "lease_seconds", "traceparent", "tracestate", "baggage", "total_seconds_left")
         class EnvironmentEntry(_message.Message):
             __slots__ = ("key", "value")
             KEY_FIELD_NUMBER: _ClassVar[int]
@@ -351,6 +377,7 @@ class Assign(_message.Message):
         TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
         TRACESTATE_FIELD_NUMBER: _ClassVar[int]
         BAGGAGE_FIELD_NUMBER: _ClassVar[int]
+        TOTAL_SECONDS_LEFT_FIELD_NUMBER: _ClassVar[int]
         instance: InstanceRef
         attempt: int
         namespace_id: str
@@ -365,7 +392,8 @@ class Assign(_message.Message):
         traceparent: str
         tracestate: str
         baggage: str
-        def __init__(self, instance: _Optional[_Union[InstanceRef, _Mapping]] = ..., attempt: _Optional[int] = ..., namespace_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., job_revision: _Optional[int] = ..., config: _Optional[_Union[_job_pb2.JobConfig, _Mapping]] = ..., environment: _Optional[_Mapping[str, str]] = ..., parameters: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., timeout_seconds: _Optional[float] = ..., lease_seconds: _Optional[float] = ..., traceparent: _Optional[str] = ..., tracestate: _Optional[str] = ..., baggage: _Optional[str] = ...) -> None: ...
+        total_seconds_left: float
+        def __init__(self, instance: _Optional[_Union[InstanceRef, _Mapping]] = ..., attempt: _Optional[int] = ..., namespace_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., job_revision: _Optional[int] = ..., config: _Optional[_Union[_job_pb2.JobConfig, _Mapping]] = ..., environment: _Optional[_Mapping[str, str]] = ..., parameters: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., timeout_seconds: _Optional[float] = ..., lease_seconds: _Optional[float] = ..., traceparent: _Optional[str] = ..., tracestate: _Optional[str] = ..., baggage: _Optional[str] = ..., total_seconds_left: _Optional[float] = ...) -> None: ...
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[Assign.Item]
     def __init__(self, items: _Optional[_Iterable[_Union[Assign.Item, _Mapping]]] = ...) -> None: ...
@@ -388,6 +416,18 @@ class Cancel(_message.Message):
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[Cancel.Item]
     def __init__(self, items: _Optional[_Iterable[_Union[Cancel.Item, _Mapping]]] = ...) -> None: ...
+
+class Pause(_message.Message):
+    __slots__ = ("instances",)
+    INSTANCES_FIELD_NUMBER: _ClassVar[int]
+    instances: _containers.RepeatedCompositeFieldContainer[InstanceRef]
+    def __init__(self, instances: _Optional[_Iterable[_Union[InstanceRef, _Mapping]]] = ...) -> None: ...
+
+class Resume(_message.Message):
+    __slots__ = ("instances",)
+    INSTANCES_FIELD_NUMBER: _ClassVar[int]
+    instances: _containers.RepeatedCompositeFieldContainer[InstanceRef]
+    def __init__(self, instances: _Optional[_Iterable[_Union[InstanceRef, _Mapping]]] = ...) -> None: ...
 
 class Drain(_message.Message):
     __slots__ = ("reason",)
@@ -470,6 +510,36 @@ class PutOutputRequest(_message.Message):
     def __init__(self, agent_id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., instance: _Optional[_Union[InstanceRef, _Mapping]] = ..., digest: _Optional[str] = ..., size: _Optional[int] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class PutOutputResponse(_message.Message):
+    __slots__ = ("stored", "complete")
+    STORED_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_FIELD_NUMBER: _ClassVar[int]
+    stored: int
+    complete: bool
+    def __init__(self, stored: _Optional[int] = ..., complete: bool = ...) -> None: ...
+
+class PutArtifactRequest(_message.Message):
+    __slots__ = ("agent_id", "namespace_id", "instance", "name", "digest", "size", "offset", "data", "content_type")
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    agent_id: str
+    namespace_id: str
+    instance: InstanceRef
+    name: str
+    digest: str
+    size: int
+    offset: int
+    data: bytes
+    content_type: str
+    def __init__(self, agent_id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., instance: _Optional[_Union[InstanceRef, _Mapping]] = ..., name: _Optional[str] = ..., digest: _Optional[str] = ..., size: _Optional[int] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ..., content_type: _Optional[str] = ...) -> None: ...
+
+class PutArtifactResponse(_message.Message):
     __slots__ = ("stored", "complete")
     STORED_FIELD_NUMBER: _ClassVar[int]
     COMPLETE_FIELD_NUMBER: _ClassVar[int]

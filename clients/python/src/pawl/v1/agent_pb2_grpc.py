@@ -51,6 +51,11 @@ class AgentServiceStub(object):
                 request_serializer=pawl_dot_v1_dot_agent__pb2.PutOutputRequest.SerializeToString,
                 response_deserializer=pawl_dot_v1_dot_agent__pb2.PutOutputResponse.FromString,
                 _registered_method=True)
+        self.PutArtifact = channel.unary_unary(
+                '/pawl.v1.AgentService/PutArtifact',
+                request_serializer=pawl_dot_v1_dot_agent__pb2.PutArtifactRequest.SerializeToString,
+                response_deserializer=pawl_dot_v1_dot_agent__pb2.PutArtifactResponse.FromString,
+                _registered_method=True)
         self.GetAgent = channel.unary_unary(
                 '/pawl.v1.AgentService/GetAgent',
                 request_serializer=pawl_dot_v1_dot_agent__pb2.GetAgentRequest.SerializeToString,
@@ -100,6 +105,13 @@ class AgentServiceServicer(object):
         """Stores an output that is too large for the stream, piece by piece, before Finished names its digest. A piece that is
         stored already changes nothing; the answer says where to go on. The last piece is answered when the bytes have been
         found to have the digest.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutArtifact(self, request, context):
+        """Stores an artifact, piece by piece, before Finished names it; otherwise as PutOutput.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -157,6 +169,11 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     servicer.PutOutput,
                     request_deserializer=pawl_dot_v1_dot_agent__pb2.PutOutputRequest.FromString,
                     response_serializer=pawl_dot_v1_dot_agent__pb2.PutOutputResponse.SerializeToString,
+            ),
+            'PutArtifact': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutArtifact,
+                    request_deserializer=pawl_dot_v1_dot_agent__pb2.PutArtifactRequest.FromString,
+                    response_serializer=pawl_dot_v1_dot_agent__pb2.PutArtifactResponse.SerializeToString,
             ),
             'GetAgent': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAgent,
@@ -266,6 +283,33 @@ class AgentService(object):
             '/pawl.v1.AgentService/PutOutput',
             pawl_dot_v1_dot_agent__pb2.PutOutputRequest.SerializeToString,
             pawl_dot_v1_dot_agent__pb2.PutOutputResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutArtifact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pawl.v1.AgentService/PutArtifact',
+            pawl_dot_v1_dot_agent__pb2.PutArtifactRequest.SerializeToString,
+            pawl_dot_v1_dot_agent__pb2.PutArtifactResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,8 @@ class AgentServiceStub:
     stored already changes nothing; the answer says where to go on. The last piece is answered when the bytes have been
     found to have the digest.
     """
+    PutArtifact: _grpc.UnaryUnaryMultiCallable[_agent_pb2.PutArtifactRequest, _agent_pb2.PutArtifactResponse]
+    """Stores an artifact, piece by piece, before Finished names it; otherwise as PutOutput."""
     GetAgent: _grpc.UnaryUnaryMultiCallable[_agent_pb2.GetAgentRequest, _agent_pb2.Agent]
     """Reads an agent."""
     ListAgents: _grpc.UnaryUnaryMultiCallable[_agent_pb2.ListAgentsRequest, _agent_pb2.ListAgentsResponse]
@@ -68,6 +70,8 @@ class AgentServiceAsyncStub(AgentServiceStub):
     stored already changes nothing; the answer says where to go on. The last piece is answered when the bytes have been
     found to have the digest.
     """
+    PutArtifact: _aio.UnaryUnaryMultiCallable[_agent_pb2.PutArtifactRequest, _agent_pb2.PutArtifactResponse]  # type: ignore[assignment]
+    """Stores an artifact, piece by piece, before Finished names it; otherwise as PutOutput."""
     GetAgent: _aio.UnaryUnaryMultiCallable[_agent_pb2.GetAgentRequest, _agent_pb2.Agent]  # type: ignore[assignment]
     """Reads an agent."""
     ListAgents: _aio.UnaryUnaryMultiCallable[_agent_pb2.ListAgentsRequest, _agent_pb2.ListAgentsResponse]  # type: ignore[assignment]
@@ -108,6 +112,14 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         stored already changes nothing; the answer says where to go on. The last piece is answered when the bytes have been
         found to have the digest.
         """
+
+    @_abc_1.abstractmethod
+    def PutArtifact(
+        self,
+        request: _agent_pb2.PutArtifactRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agent_pb2.PutArtifactResponse, _abc.Awaitable[_agent_pb2.PutArtifactResponse]]:
+        """Stores an artifact, piece by piece, before Finished names it; otherwise as PutOutput."""
 
     @_abc_1.abstractmethod
     def GetAgent(

@@ -60,7 +60,7 @@ class Job(_message.Message):
     def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., environment: _Optional[_Mapping[str, str]] = ..., config: _Optional[_Union[JobConfig, _Mapping]] = ..., status: _Optional[_Union[Job.Status, str]] = ..., enabled: bool = ..., revision: _Optional[int] = ..., version: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class JobConfig(_message.Message):
-    __slots__ = ("executor", "cmd", "args", "cwd", "environment", "capture_output", "max_output_size", "timeout", "max_retries", "retry_interval", "labels", "wasm", "grace_seconds", "max_stalled", "lost_after_seconds", "on_control_plane_lost", "priority", "retry", "http")
+    __slots__ = ("executor", "cmd", "args", "cwd", "environment", "capture_output", "max_output_size", "timeout", "max_retries", "retry_interval", "labels", "wasm", "grace_seconds", "max_stalled", "lost_after_seconds", "on_control_plane_lost", "priority", "artifacts", "output_content_type", "schedule_to_start_timeout_seconds", "total_timeout_seconds", "heartbeat_timeout_seconds", "retry", "http", "function", "options")
     class OnControlPlaneLost(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNSPECIFIED: _ClassVar[JobConfig.OnControlPlaneLost]
@@ -100,8 +100,15 @@ class JobConfig(_message.Message):
     LOST_AFTER_SECONDS_FIELD_NUMBER: _ClassVar[int]
     ON_CONTROL_PLANE_LOST_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACTS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_TO_START_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     RETRY_FIELD_NUMBER: _ClassVar[int]
     HTTP_FIELD_NUMBER: _ClassVar[int]
+    FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
     executor: str
     cmd: str
     args: _containers.RepeatedScalarFieldContainer[str]
@@ -119,9 +126,16 @@ class JobConfig(_message.Message):
     lost_after_seconds: float
     on_control_plane_lost: JobConfig.OnControlPlaneLost
     priority: int
+    artifacts: ArtifactRules
+    output_content_type: str
+    schedule_to_start_timeout_seconds: float
+    total_timeout_seconds: float
+    heartbeat_timeout_seconds: float
     retry: RetryRules
     http: HttpConfig
-    def __init__(self, executor: _Optional[str] = ..., cmd: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., cwd: _Optional[str] = ..., environment: _Optional[_Mapping[str, str]] = ..., capture_output: bool = ..., max_output_size: _Optional[int] = ..., timeout: _Optional[float] = ..., max_retries: _Optional[int] = ..., retry_interval: _Optional[float] = ..., labels: _Optional[_Mapping[str, str]] = ..., wasm: _Optional[_Union[WasmConfig, _Mapping]] = ..., grace_seconds: _Optional[float] = ..., max_stalled: _Optional[int] = ..., lost_after_seconds: _Optional[float] = ..., on_control_plane_lost: _Optional[_Union[JobConfig.OnControlPlaneLost, str]] = ..., priority: _Optional[int] = ..., retry: _Optional[_Union[RetryRules, _Mapping]] = ..., http: _Optional[_Union[HttpConfig, _Mapping]] = ...) -> None: ...
+    function: FunctionConfig
+    options: _types_pb2.Payload
+    def __init__(self, executor: _Optional[str] = ..., cmd: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., cwd: _Optional[str] = ..., environment: _Optional[_Mapping[str, str]] = ..., capture_output: bool = ..., max_output_size: _Optional[int] = ..., timeout: _Optional[float] = ..., max_retries: _Optional[int] = ..., retry_interval: _Optional[float] = ..., labels: _Optional[_Mapping[str, str]] = ..., wasm: _Optional[_Union[WasmConfig, _Mapping]] = ..., grace_seconds: _Optional[float] = ..., max_stalled: _Optional[int] = ..., lost_after_seconds: _Optional[float] = ..., on_control_plane_lost: _Optional[_Union[JobConfig.OnControlPlaneLost, str]] = ..., priority: _Optional[int] = ..., artifacts: _Optional[_Union[ArtifactRules, _Mapping]] = ..., output_content_type: _Optional[str] = ..., schedule_to_start_timeout_seconds: _Optional[float] = ..., total_timeout_seconds: _Optional[float] = ..., heartbeat_timeout_seconds: _Optional[float] = ..., retry: _Optional[_Union[RetryRules, _Mapping]] = ..., http: _Optional[_Union[HttpConfig, _Mapping]] = ..., function: _Optional[_Union[FunctionConfig, _Mapping]] = ..., options: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ...) -> None: ...
 
 class RetryRules(_message.Message):
     __slots__ = ("backoff", "multiplier", "max_interval_seconds", "jitter", "max_elapsed_seconds", "retry_on", "fail_on")
@@ -184,6 +198,22 @@ class HttpConfig(_message.Message):
     method: str
     headers: _containers.ScalarMap[str, str]
     def __init__(self, url: _Optional[str] = ..., method: _Optional[str] = ..., headers: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class ArtifactRules(_message.Message):
+    __slots__ = ("max_files", "max_file_size", "max_total_size")
+    MAX_FILES_FIELD_NUMBER: _ClassVar[int]
+    MAX_FILE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOTAL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    max_files: int
+    max_file_size: int
+    max_total_size: int
+    def __init__(self, max_files: _Optional[int] = ..., max_file_size: _Optional[int] = ..., max_total_size: _Optional[int] = ...) -> None: ...
+
+class FunctionConfig(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class CreateJobRequest(_message.Message):
     __slots__ = ("job", "request_id")

@@ -19,7 +19,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Task(_message.Message):
-    __slots__ = ("id", "namespace_id", "job_id", "job_name", "job_revision", "schedule_id", "status", "priority", "scheduled_at", "parameters", "environment", "timeout", "tags", "attempt", "max_retries", "epoch", "agent_id", "instance_id", "output", "error", "cancel_requested", "cancel_reason", "dead_reason", "next_attempt_at", "created_at", "updated_at", "started_at", "finished_at", "version", "transitions", "output_digest")
+    __slots__ = ("id", "namespace_id", "job_id", "job_name", "job_revision", "schedule_id", "status", "priority", "scheduled_at", "parameters", "environment", "timeout", "tags", "attempt", "max_retries", "epoch", "agent_id", "instance_id", "output", "error", "cancel_requested", "cancel_reason", "dead_reason", "next_attempt_at", "created_at", "updated_at", "started_at", "finished_at", "version", "transitions", "output_digest", "progress", "schedule_to_start_timeout_seconds", "total_timeout_seconds")
     class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNSPECIFIED: _ClassVar[Task.Status]
@@ -95,6 +95,9 @@ class Task(_message.Message):
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TRANSITIONS_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_TO_START_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     id: str
     namespace_id: str
     job_id: str
@@ -126,7 +129,10 @@ class Task(_message.Message):
     version: int
     transitions: _containers.RepeatedCompositeFieldContainer[TaskTransition]
     output_digest: str
-    def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., job_revision: _Optional[int] = ..., schedule_id: _Optional[str] = ..., status: _Optional[_Union[Task.Status, str]] = ..., priority: _Optional[int] = ..., scheduled_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., parameters: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., environment: _Optional[_Mapping[str, str]] = ..., timeout: _Optional[float] = ..., tags: _Optional[_Mapping[str, str]] = ..., attempt: _Optional[int] = ..., max_retries: _Optional[int] = ..., epoch: _Optional[int] = ..., agent_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., output: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., error: _Optional[_Union[TaskError, _Mapping]] = ..., cancel_requested: bool = ..., cancel_reason: _Optional[str] = ..., dead_reason: _Optional[_Union[DeadLetter.Reason, str]] = ..., next_attempt_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ..., transitions: _Optional[_Iterable[_Union[TaskTransition, _Mapping]]] = ..., output_digest: _Optional[str] = ...) -> None: ...
+    progress: Progress
+    schedule_to_start_timeout_seconds: float
+    total_timeout_seconds: float
+    def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., job_revision: _Optional[int] = ..., schedule_id: _Optional[str] = ..., status: _Optional[_Union[Task.Status, str]] = ..., priority: _Optional[int] = ..., scheduled_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., parameters: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., environment: _Optional[_Mapping[str, str]] = ..., timeout: _Optional[float] = ..., tags: _Optional[_Mapping[str, str]] = ..., attempt: _Optional[int] = ..., max_retries: _Optional[int] = ..., epoch: _Optional[int] = ..., agent_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., output: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., error: _Optional[_Union[TaskError, _Mapping]] = ..., cancel_requested: bool = ..., cancel_reason: _Optional[str] = ..., dead_reason: _Optional[_Union[DeadLetter.Reason, str]] = ..., next_attempt_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ..., transitions: _Optional[_Iterable[_Union[TaskTransition, _Mapping]]] = ..., output_digest: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., schedule_to_start_timeout_seconds: _Optional[float] = ..., total_timeout_seconds: _Optional[float] = ...) -> None: ...
 
 class DeadLetter(_message.Message):
     __slots__ = ()
@@ -256,6 +262,18 @@ class Progress(_message.Message):
     message: str
     def __init__(self, percent: _Optional[float] = ..., message: _Optional[str] = ...) -> None: ...
 
+class Artifact(_message.Message):
+    __slots__ = ("name", "size", "digest", "content_type")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    size: int
+    digest: str
+    content_type: str
+    def __init__(self, name: _Optional[str] = ..., size: _Optional[int] = ..., digest: _Optional[str] = ..., content_type: _Optional[str] = ...) -> None: ...
+
 class LogEntry(_message.Message):
     __slots__ = ("cursor", "instance_id", "attempt", "stream", "time", "text")
     class Stream(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
@@ -283,7 +301,7 @@ class LogEntry(_message.Message):
     def __init__(self, cursor: _Optional[str] = ..., instance_id: _Optional[str] = ..., attempt: _Optional[int] = ..., stream: _Optional[_Union[LogEntry.Stream, str]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., text: _Optional[str] = ...) -> None: ...
 
 class TaskExplanation(_message.Message):
-    __slots__ = ("task_id", "status", "reason", "message", "moved_by", "next_at", "details")
+    __slots__ = ("task_id", "status", "reason", "message", "moved_by", "next_at", "details", "next_timeout", "next_timeout_at")
     class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNSPECIFIED: _ClassVar[TaskExplanation.Reason]
@@ -328,6 +346,8 @@ class TaskExplanation(_message.Message):
     MOVED_BY_FIELD_NUMBER: _ClassVar[int]
     NEXT_AT_FIELD_NUMBER: _ClassVar[int]
     DETAILS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    NEXT_TIMEOUT_AT_FIELD_NUMBER: _ClassVar[int]
     task_id: str
     status: Task.Status
     reason: TaskExplanation.Reason
@@ -335,7 +355,9 @@ class TaskExplanation(_message.Message):
     moved_by: str
     next_at: _timestamp_pb2.Timestamp
     details: _containers.ScalarMap[str, str]
-    def __init__(self, task_id: _Optional[str] = ..., status: _Optional[_Union[Task.Status, str]] = ..., reason: _Optional[_Union[TaskExplanation.Reason, str]] = ..., message: _Optional[str] = ..., moved_by: _Optional[str] = ..., next_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., details: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    next_timeout: str
+    next_timeout_at: _timestamp_pb2.Timestamp
+    def __init__(self, task_id: _Optional[str] = ..., status: _Optional[_Union[Task.Status, str]] = ..., reason: _Optional[_Union[TaskExplanation.Reason, str]] = ..., message: _Optional[str] = ..., moved_by: _Optional[str] = ..., next_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., details: _Optional[_Mapping[str, str]] = ..., next_timeout: _Optional[str] = ..., next_timeout_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CreateTaskRequest(_message.Message):
     __slots__ = ("task", "request_id")
@@ -664,6 +686,40 @@ class ReadTaskOutputRequest(_message.Message):
     namespace_id: str
     offset: int
     def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., offset: _Optional[int] = ...) -> None: ...
+
+class ListTaskArtifactsRequest(_message.Message):
+    __slots__ = ("id", "namespace_id", "instance_id")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    namespace_id: str
+    instance_id: str
+    def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., instance_id: _Optional[str] = ...) -> None: ...
+
+class ListTaskArtifactsResponse(_message.Message):
+    __slots__ = ("data", "instance_id", "attempt")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    data: _containers.RepeatedCompositeFieldContainer[Artifact]
+    instance_id: str
+    attempt: int
+    def __init__(self, data: _Optional[_Iterable[_Union[Artifact, _Mapping]]] = ..., instance_id: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
+
+class ReadTaskArtifactRequest(_message.Message):
+    __slots__ = ("id", "name", "namespace_id", "instance_id", "offset")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    name: str
+    namespace_id: str
+    instance_id: str
+    offset: int
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., namespace_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., offset: _Optional[int] = ...) -> None: ...
 
 class ExplainTaskRequest(_message.Message):
     __slots__ = ("id", "namespace_id")

@@ -137,6 +137,16 @@ class TaskServiceStub(object):
                 request_serializer=pawl_dot_v1_dot_task__pb2.ReadTaskOutputRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
+        self.ListTaskArtifacts = channel.unary_unary(
+                '/pawl.v1.TaskService/ListTaskArtifacts',
+                request_serializer=pawl_dot_v1_dot_task__pb2.ListTaskArtifactsRequest.SerializeToString,
+                response_deserializer=pawl_dot_v1_dot_task__pb2.ListTaskArtifactsResponse.FromString,
+                _registered_method=True)
+        self.ReadTaskArtifact = channel.unary_stream(
+                '/pawl.v1.TaskService/ReadTaskArtifact',
+                request_serializer=pawl_dot_v1_dot_task__pb2.ReadTaskArtifactRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
         self.ExplainTask = channel.unary_unary(
                 '/pawl.v1.TaskService/ExplainTask',
                 request_serializer=pawl_dot_v1_dot_task__pb2.ExplainTaskRequest.SerializeToString,
@@ -213,14 +223,17 @@ class TaskServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PauseTask(self, request, context):
-        """Holds a task that waits: it does not start, whatever comes due, until it is resumed. One that is held stays so.
+        """Holds a task. What waits does not start, whatever comes due, until it is resumed. What runs stands still on its agent
+        and keeps its slot there; FAILED_PRECONDITION (EXECUTOR_CANNOT_PAUSE) where its executor cannot do that. One that is
+        held stays so.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResumeTask(self, request, context):
-        """Lets a held task go: it waits for an agent, or for its time. A wait for a retry that was held is over.
+        """Lets a held task go: what ran goes on, all else waits for an agent, or for its time. A wait for a retry that was held
+        is over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -271,7 +284,7 @@ class TaskServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchTask(self, request, context):
-        """Sends the task at once and whenever it changes, until it has ended.
+        """Sends the task at once and whenever it changes or says how far it is, until it has ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -287,6 +300,22 @@ class TaskServiceServicer(object):
     def ReadTaskOutput(self, request, context):
         """Reads what the last attempt gave as bytes, in pieces of at most 1 MiB, whether `output` holds it or `output_digest`
         names it. NOT_FOUND while there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTaskArtifacts(self, request, context):
+        """Lists the files that the last attempt left as artifacts, by name; of another placement with `instance_id`. They are
+        there when it has ended, all of them at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadTaskArtifact(self, request, context):
+        """Reads an artifact as bytes, in pieces of at most 1 MiB. Over REST it comes as a file to save, with its digest as the
+        ETag.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -400,6 +429,16 @@ def add_TaskServiceServicer_to_server(servicer, server):
             'ReadTaskOutput': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadTaskOutput,
                     request_deserializer=pawl_dot_v1_dot_task__pb2.ReadTaskOutputRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'ListTaskArtifacts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTaskArtifacts,
+                    request_deserializer=pawl_dot_v1_dot_task__pb2.ListTaskArtifactsRequest.FromString,
+                    response_serializer=pawl_dot_v1_dot_task__pb2.ListTaskArtifactsResponse.SerializeToString,
+            ),
+            'ReadTaskArtifact': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadTaskArtifact,
+                    request_deserializer=pawl_dot_v1_dot_task__pb2.ReadTaskArtifactRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
             'ExplainTask': grpc.unary_unary_rpc_method_handler(
@@ -948,6 +987,60 @@ class TaskService(object):
             target,
             '/pawl.v1.TaskService/ReadTaskOutput',
             pawl_dot_v1_dot_task__pb2.ReadTaskOutputRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTaskArtifacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pawl.v1.TaskService/ListTaskArtifacts',
+            pawl_dot_v1_dot_task__pb2.ListTaskArtifactsRequest.SerializeToString,
+            pawl_dot_v1_dot_task__pb2.ListTaskArtifactsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadTaskArtifact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/pawl.v1.TaskService/ReadTaskArtifact',
+            pawl_dot_v1_dot_task__pb2.ReadTaskArtifactRequest.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,

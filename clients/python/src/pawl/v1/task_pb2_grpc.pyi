@@ -56,9 +56,14 @@ class TaskServiceStub:
     RetryTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.RetryTaskRequest, _task_pb2.Task]
     """Runs a finished task again, or one that waits for its retry at once. A finished task starts a new epoch."""
     PauseTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.PauseTaskRequest, _task_pb2.Task]
-    """Holds a task that waits: it does not start, whatever comes due, until it is resumed. One that is held stays so."""
+    """Holds a task. What waits does not start, whatever comes due, until it is resumed. What runs stands still on its agent
+    and keeps its slot there; FAILED_PRECONDITION (EXECUTOR_CANNOT_PAUSE) where its executor cannot do that. One that is
+    held stays so.
+    """
     ResumeTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.ResumeTaskRequest, _task_pb2.Task]
-    """Lets a held task go: it waits for an agent, or for its time. A wait for a retry that was held is over."""
+    """Lets a held task go: what ran goes on, all else waits for an agent, or for its time. A wait for a retry that was held
+    is over.
+    """
     SkipTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.SkipTaskRequest, _task_pb2.Task]
     """Decides that a waiting task is not run. What depends on it goes on as if there were nothing to do."""
     ForceTaskSuccess: _grpc.UnaryUnaryMultiCallable[_task_pb2.ForceTaskSuccessRequest, _task_pb2.Task]
@@ -75,12 +80,20 @@ class TaskServiceStub:
     PurgeDeadLetters: _grpc.UnaryUnaryMultiCallable[_task_pb2.PurgeDeadLettersRequest, _task_pb2.ActOnTasksResponse]
     """Deletes dead letters with their instances and logs: those that the filter finds. As ActOnTasks in all else."""
     WatchTask: _grpc.UnaryStreamMultiCallable[_task_pb2.WatchTaskRequest, _task_pb2.Task]
-    """Sends the task at once and whenever it changes, until it has ended."""
+    """Sends the task at once and whenever it changes or says how far it is, until it has ended."""
     ReadTaskLogs: _grpc.UnaryStreamMultiCallable[_task_pb2.ReadTaskLogsRequest, _task_pb2.LogEntry]
     """Reads what the task's attempts printed, in order, and with `follow` goes on until the task has ended."""
     ReadTaskOutput: _grpc.UnaryStreamMultiCallable[_task_pb2.ReadTaskOutputRequest, _httpbody_pb2.HttpBody]
     """Reads what the last attempt gave as bytes, in pieces of at most 1 MiB, whether `output` holds it or `output_digest`
     names it. NOT_FOUND while there is none.
+    """
+    ListTaskArtifacts: _grpc.UnaryUnaryMultiCallable[_task_pb2.ListTaskArtifactsRequest, _task_pb2.ListTaskArtifactsResponse]
+    """Lists the files that the last attempt left as artifacts, by name; of another placement with `instance_id`. They are
+    there when it has ended, all of them at once.
+    """
+    ReadTaskArtifact: _grpc.UnaryStreamMultiCallable[_task_pb2.ReadTaskArtifactRequest, _httpbody_pb2.HttpBody]
+    """Reads an artifact as bytes, in pieces of at most 1 MiB. Over REST it comes as a file to save, with its digest as the
+    ETag.
     """
     ExplainTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.ExplainTaskRequest, _task_pb2.TaskExplanation]
     """Says why the task does not move, and who will move it."""
@@ -111,9 +124,14 @@ class TaskServiceAsyncStub(TaskServiceStub):
     RetryTask: _aio.UnaryUnaryMultiCallable[_task_pb2.RetryTaskRequest, _task_pb2.Task]  # type: ignore[assignment]
     """Runs a finished task again, or one that waits for its retry at once. A finished task starts a new epoch."""
     PauseTask: _aio.UnaryUnaryMultiCallable[_task_pb2.PauseTaskRequest, _task_pb2.Task]  # type: ignore[assignment]
-    """Holds a task that waits: it does not start, whatever comes due, until it is resumed. One that is held stays so."""
+    """Holds a task. What waits does not start, whatever comes due, until it is resumed. What runs stands still on its agent
+    and keeps its slot there; FAILED_PRECONDITION (EXECUTOR_CANNOT_PAUSE) where its executor cannot do that. One that is
+    held stays so.
+    """
     ResumeTask: _aio.UnaryUnaryMultiCallable[_task_pb2.ResumeTaskRequest, _task_pb2.Task]  # type: ignore[assignment]
-    """Lets a held task go: it waits for an agent, or for its time. A wait for a retry that was held is over."""
+    """Lets a held task go: what ran goes on, all else waits for an agent, or for its time. A wait for a retry that was held
+    is over.
+    """
     SkipTask: _aio.UnaryUnaryMultiCallable[_task_pb2.SkipTaskRequest, _task_pb2.Task]  # type: ignore[assignment]
     """Decides that a waiting task is not run. What depends on it goes on as if there were nothing to do."""
     ForceTaskSuccess: _aio.UnaryUnaryMultiCallable[_task_pb2.ForceTaskSuccessRequest, _task_pb2.Task]  # type: ignore[assignment]
@@ -130,12 +148,20 @@ class TaskServiceAsyncStub(TaskServiceStub):
     PurgeDeadLetters: _aio.UnaryUnaryMultiCallable[_task_pb2.PurgeDeadLettersRequest, _task_pb2.ActOnTasksResponse]  # type: ignore[assignment]
     """Deletes dead letters with their instances and logs: those that the filter finds. As ActOnTasks in all else."""
     WatchTask: _aio.UnaryStreamMultiCallable[_task_pb2.WatchTaskRequest, _task_pb2.Task]  # type: ignore[assignment]
-    """Sends the task at once and whenever it changes, until it has ended."""
+    """Sends the task at once and whenever it changes or says how far it is, until it has ended."""
     ReadTaskLogs: _aio.UnaryStreamMultiCallable[_task_pb2.ReadTaskLogsRequest, _task_pb2.LogEntry]  # type: ignore[assignment]
     """Reads what the task's attempts printed, in order, and with `follow` goes on until the task has ended."""
     ReadTaskOutput: _aio.UnaryStreamMultiCallable[_task_pb2.ReadTaskOutputRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Reads what the last attempt gave as bytes, in pieces of at most 1 MiB, whether `output` holds it or `output_digest`
     names it. NOT_FOUND while there is none.
+    """
+    ListTaskArtifacts: _aio.UnaryUnaryMultiCallable[_task_pb2.ListTaskArtifactsRequest, _task_pb2.ListTaskArtifactsResponse]  # type: ignore[assignment]
+    """Lists the files that the last attempt left as artifacts, by name; of another placement with `instance_id`. They are
+    there when it has ended, all of them at once.
+    """
+    ReadTaskArtifact: _aio.UnaryStreamMultiCallable[_task_pb2.ReadTaskArtifactRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Reads an artifact as bytes, in pieces of at most 1 MiB. Over REST it comes as a file to save, with its digest as the
+    ETag.
     """
     ExplainTask: _aio.UnaryUnaryMultiCallable[_task_pb2.ExplainTaskRequest, _task_pb2.TaskExplanation]  # type: ignore[assignment]
     """Says why the task does not move, and who will move it."""
@@ -223,7 +249,10 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_pb2.PauseTaskRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_task_pb2.Task, _abc.Awaitable[_task_pb2.Task]]:
-        """Holds a task that waits: it does not start, whatever comes due, until it is resumed. One that is held stays so."""
+        """Holds a task. What waits does not start, whatever comes due, until it is resumed. What runs stands still on its agent
+        and keeps its slot there; FAILED_PRECONDITION (EXECUTOR_CANNOT_PAUSE) where its executor cannot do that. One that is
+        held stays so.
+        """
 
     @_abc_1.abstractmethod
     def ResumeTask(
@@ -231,7 +260,9 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_pb2.ResumeTaskRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_task_pb2.Task, _abc.Awaitable[_task_pb2.Task]]:
-        """Lets a held task go: it waits for an agent, or for its time. A wait for a retry that was held is over."""
+        """Lets a held task go: what ran goes on, all else waits for an agent, or for its time. A wait for a retry that was held
+        is over.
+        """
 
     @_abc_1.abstractmethod
     def SkipTask(
@@ -290,7 +321,7 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_pb2.WatchTaskRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_task_pb2.Task], _abc.AsyncIterator[_task_pb2.Task]]:
-        """Sends the task at once and whenever it changes, until it has ended."""
+        """Sends the task at once and whenever it changes or says how far it is, until it has ended."""
 
     @_abc_1.abstractmethod
     def ReadTaskLogs(
@@ -308,6 +339,26 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
         """Reads what the last attempt gave as bytes, in pieces of at most 1 MiB, whether `output` holds it or `output_digest`
         names it. NOT_FOUND while there is none.
+        """
+
+    @_abc_1.abstractmethod
+    def ListTaskArtifacts(
+        self,
+        request: _task_pb2.ListTaskArtifactsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_pb2.ListTaskArtifactsResponse, _abc.Awaitable[_task_pb2.ListTaskArtifactsResponse]]:
+        """Lists the files that the last attempt left as artifacts, by name; of another placement with `instance_id`. They are
+        there when it has ended, all of them at once.
+        """
+
+    @_abc_1.abstractmethod
+    def ReadTaskArtifact(
+        self,
+        request: _task_pb2.ReadTaskArtifactRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Reads an artifact as bytes, in pieces of at most 1 MiB. Over REST it comes as a file to save, with its digest as the
+        ETag.
         """
 
     @_abc_1.abstractmethod
