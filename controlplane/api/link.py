@@ -38,9 +38,10 @@ from controlplane.domain.errors import (
     Unavailable,
     Violation,
 )
-from controlplane.domain.job_rules import label_problems, name_violations
+from controlplane.domain.job_rules import label_problems, name_violations, text_problems
 from controlplane.engine.agents import Agents, Arrival, Beat, Reconciliation
 from controlplane.engine.context import Engine
+from controlplane.engine.options import schema_problem
 from controlplane.engine.results import Ref, Results
 from controlplane.engine.sessions import (
     AssignWork,
@@ -72,6 +73,7 @@ UNCOMMITTED_ITEMS = 2_000
 HELLO_SECONDS = 10.0
 MAX_NAMED = 1_000
 MAX_SLOTS = 100_000
+MAX_CODE_VERSION = 255
 HEARTBEAT_SECONDS = 5.0
 STARTED_AFTER_SECONDS = 0.25
 
@@ -436,7 +438,7 @@ def _read_hello(request: agent_pb2.ConnectRequest | None, namespace_id: str) -> 
         generation=hello.generation,
         labels=dict(hello.labels),
         serves=tuple(hello.serves) or (home,),
-        executors=[{"name": one.name, "abi": one.abi} for one in hello.executors],
+        executors=[_executor(one, hello) for one in hello.executors],
         slots=hello.slots,
         hostname=_storable(hello.hostname, 255),
         agent_version=_storable(hello.agent_version, 63),
@@ -444,6 +446,16 @@ def _read_hello(request: agent_pb2.ConnectRequest | None, namespace_id: str) -> 
         running=[translate_tasks.read_ref(one, "hello.running") for one in hello.running],
         finished=[translate_tasks.read_ref(one, "hello.finished") for one in hello.finished],
     )
+
+
+def _executor(one: agent_pb2.ExecutorInfo, hello: agent_pb2.Hello) -> dict[str, Any]:
+    """An executor as it is kept, with the schema of its options or its functions where it has any."""
+    kept: dict[str, Any] = {"name": one.name, "abi": one.abi}
+    if one.options_schema:
+        kept["options_schema"] = one.options_schema
+    if one.name == "function" and hello.functions:
+        kept["functions"] = [{"name": each.name, "code_version": each.code_version} for each in hello.functions]
+    return kept
 
 
 def _storable(text: str, most: int) -> str:
@@ -460,12 +472,17 @@ def _hello_problems(hello: agent_pb2.Hello) -> Iterator[Violation]:
         yield Violation("hello.slots", f"must be 1 to {MAX_SLOTS:,}")
     if not hello.executors:
         yield Violation("hello.executors", "must name at least one executor")
-    for field_name in ("executors", "serves", "features"):
+    for field_name in ("executors", "serves", "features", "functions"):
         if len(getattr(hello, field_name)) > MAX_NAMED:
             yield Violation(f"hello.{field_name}", f"may name at most {MAX_NAMED:,}")
             return
     for index, one in enumerate(hello.executors):
         yield from name_violations(one.name, f"hello.executors[{index}].name")
+        if (problem := schema_problem(one.options_schema)) is not None:
+            yield Violation(f"hello.executors[{index}].options_schema", problem)
+    for index, function in enumerate(hello.functions):
+        yield from name_violations(function.name, f"hello.functions[{index}].name")
+        yield from text_problems(function.code_version, f"hello.functions[{index}].code_version", MAX_CODE_VERSION)
     if hello.namespace_id:
         yield from name_violations(hello.namespace_id, "hello.namespace_id")
     for index, space in enumerate(hello.serves):

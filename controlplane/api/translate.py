@@ -23,8 +23,18 @@ from controlplane.api.methods import is_repeated
 from controlplane.domain.cron import zone_of
 from controlplane.domain.errors import Invalid
 from controlplane.domain.filter import is_storable
-from controlplane.domain.job import HttpSpec, Job, JobConfig, JobSpec, JobStatus, OnControlPlaneLost, WasmSpec
-from controlplane.domain.job_rules import digest_of_reference
+from controlplane.domain.job import (
+    ArtifactRules,
+    FunctionSpec,
+    HttpSpec,
+    Job,
+    JobConfig,
+    JobSpec,
+    JobStatus,
+    OnControlPlaneLost,
+    WasmSpec,
+)
+from controlplane.domain.job_rules import MAX_OPTIONS_BYTES, digest_of_reference, media_type_problem
 from controlplane.domain.namespace import Namespace
 from controlplane.domain.page import PageRequest, parse_page
 from controlplane.domain.plugin import Grant, Plugin, Signature
@@ -263,6 +273,13 @@ def job(one: Job) -> job_pb2.Job:
     )
 
 
+def read_media_type(text: str, path: str) -> str:
+    """A media type, or nothing. Raises Invalid."""
+    if text and (problem := media_type_problem(text)) is not None:
+        raise Invalid.field(path, problem)
+    return text
+
+
 def config(config: JobConfig) -> job_pb2.JobConfig:
     return job_pb2.JobConfig(
         executor=config.executor,
@@ -277,6 +294,8 @@ def config(config: JobConfig) -> job_pb2.JobConfig:
         retry_interval=config.retry_interval,
         retry=_retry(config.retry),
         http=_http(config.http),
+        function=None if config.function is None else job_pb2.FunctionConfig(name=config.function.name),
+        options=payload(config.options.encode() if config.options else None, JSON_TYPE),
         labels=config.labels,
         wasm=_wasm(config.wasm),
         grace_seconds=config.grace_seconds,
@@ -284,6 +303,16 @@ def config(config: JobConfig) -> job_pb2.JobConfig:
         lost_after_seconds=config.lost_after_seconds,
         on_control_plane_lost=job_pb2.JobConfig.OnControlPlaneLost.Name(int(config.on_control_plane_lost)),
         priority=config.priority,
+        artifacts=_artifacts(config.artifacts),
+        output_content_type=config.output_content_type,
+    )
+
+
+def _artifacts(rules: ArtifactRules | None) -> job_pb2.ArtifactRules | None:
+    if rules is None:
+        return None
+    return job_pb2.ArtifactRules(
+        max_files=rules.max_files, max_file_size=rules.max_file_size, max_total_size=rules.max_total_size
     )
 
 
@@ -338,14 +367,34 @@ def _read_config(message: job_pb2.JobConfig) -> JobConfig:
         on_control_plane_lost=lost or OnControlPlaneLost.STOP,
         retry=_read_retry(message.retry),
         http=_read_http(message.http) if message.HasField("http") else None,
+        function=FunctionSpec(message.function.name) if message.HasField("function") else None,
+        options=_read_options(message.options) if message.HasField("options") else "",
     )
     if message.executor:
         config = replace(config, executor=message.executor)
+    if message.HasField("artifacts"):
+        names = ("max_files", "max_file_size", "max_total_size")
+        config = replace(config, artifacts=ArtifactRules(**_given(message.artifacts, names)))
+    if message.output_content_type:
+        config = replace(config, output_content_type=message.output_content_type)
     return replace(config, **_given(message, _CONFIG_SETTINGS))
 
 
 def _read_http(message: job_pb2.HttpConfig) -> HttpSpec:
     return HttpSpec(message.url, message.method.upper() or "POST", dict(message.headers))
+
+
+def _read_options(message: types_pb2.Payload) -> str:
+    """The text of a JSON value; what it holds is the domain's to judge. Raises Invalid."""
+    path = "job.config.options"
+    data, content_type = read_payload(message, path, MAX_OPTIONS_BYTES)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text = ""
+    if content_type.partition(";")[0].strip().lower() != JSON_TYPE or not text:
+        raise Invalid.field(path, "must be a JSON object")
+    return text
 
 
 def _read_retry(message: job_pb2.RetryRules) -> RetryRules:

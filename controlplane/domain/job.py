@@ -48,6 +48,22 @@ class HttpSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class FunctionSpec:
+    """A function of a worker as the program, by the name that workers declare."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRules:
+    """Which files a program may leave as artifacts: how many, and bytes of one and of all."""
+
+    max_files: int = 100
+    max_file_size: int = 104_857_600
+    max_total_size: int = 268_435_456
+
+
+@dataclass(frozen=True, slots=True)
 class JobConfig:
     """How attempts are run. Durations in seconds, sizes in bytes; the defaults are those of the contract."""
 
@@ -70,6 +86,10 @@ class JobConfig:
     priority: int = 500
     retry: RetryRules = field(default_factory=RetryRules)
     http: HttpSpec | None = None
+    artifacts: ArtifactRules | None = None
+    output_content_type: str = ""
+    function: FunctionSpec | None = None
+    options: str = ""  # the settings of an executor that is none of ours, as the text of a JSON object
 
     @property
     def retry_policy(self) -> RetryPolicy:
@@ -109,12 +129,14 @@ class Requirement:
     namespace_id: str
     executor: str
     labels: Mapping[str, str]
+    function: str = ""
 
     def canonical(self) -> str:
-        """The same text for the same demand."""
-        return json.dumps(
-            {"executor": self.executor, "labels": dict(sorted(self.labels.items()))}, separators=(",", ":")
-        )
+        """The same text for the same demand. What it does not speak of is left out: older texts stay as they were."""
+        demand: dict[str, object] = {"executor": self.executor, "labels": dict(sorted(self.labels.items()))}
+        if self.function:
+            demand["function"] = self.function
+        return json.dumps(demand, separators=(",", ":"))
 
     def digest(self) -> str:
         """The key under which it is interned in its namespace."""
@@ -123,7 +145,8 @@ class Requirement:
 
 def requirement_of(namespace_id: str, config: JobConfig) -> Requirement:
     """What this configuration demands."""
-    return Requirement(namespace_id, config.executor, config.labels)
+    function = "" if config.function is None else config.function.name
+    return Requirement(namespace_id, config.executor, config.labels, function)
 
 
 def merge_environment(*layers: Mapping[str, str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ and how the fields travel (`api/translate.py`).
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,9 +17,11 @@ from controlplane.domain.ids import name_problem
 from controlplane.domain.job import JobConfig, JobSpec
 from controlplane.domain.retry import Backoff, RetryRules
 
-EXECUTORS = ("process", "wasm", "http")
+EXECUTORS = ("process", "wasm", "http", "function")
+"""Those with settings of their own in a job; what agents offer beside them takes `options`."""
 HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 MAX_URL = 8_192
+MAX_OPTIONS_BYTES = 65_536
 MAX_DESCRIPTION = 4_096
 MAX_ARGS = 1_000
 MAX_TEXT_BYTES = 128 * 1024  # of one set of arguments or variables: what Linux takes for a single string of an exec
@@ -29,6 +32,8 @@ MAX_LABEL_KEY = 63
 MAX_LABEL_VALUE = 255
 MAX_PATH = 4_096
 MAX_OUTPUT_SIZE = 104_857_600
+MAX_ARTIFACTS, MAX_ARTIFACT_SIZE, MAX_ARTIFACTS_SIZE = 1_000, 104_857_600, 1_073_741_824
+MAX_MEDIA_TYPE = 255
 MIN_TIMEOUT, MAX_TIMEOUT = 0.001, 366 * 86_400.0
 MAX_RETRIES = 1_000
 MAX_RETRY_INTERVAL = 30 * 86_400.0
@@ -48,6 +53,8 @@ _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _FRAMING = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer", "expect"}
 )
+_TOKEN = "[!#$&^_.+0-9A-Za-z-]+"
+_MEDIA_TYPE = re.compile(rf'{_TOKEN}/{_TOKEN}(\s*;\s*{_TOKEN}=({_TOKEN}|"[ !#-\[\]-~]*"))*', re.ASCII)
 _CODE = re.compile(r"[A-Za-z0-9_.*?-]{1,64}")
 _HEX_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 
@@ -127,6 +134,29 @@ def _config_problems(config: JobConfig, path: str) -> Iterator[Violation]:
     yield from number_problems(config.max_stalled, f"{path}.max_stalled", 0, MAX_STALLED)
     yield from number_problems(config.lost_after_seconds, f"{path}.lost_after_seconds", MIN_LOST_AFTER, MAX_LOST_AFTER)
     yield from number_problems(config.priority, f"{path}.priority", 0, MAX_PRIORITY)
+    yield from _artifact_problems(config, path)
+
+
+def media_type_problem(text: str) -> str | None:
+    """Why this is no media type; None if it is one."""
+    if len(text) > MAX_MEDIA_TYPE or not _MEDIA_TYPE.fullmatch(text):
+        return f"must be a media type such as application/json, of at most {MAX_MEDIA_TYPE} characters"
+    return None
+
+
+def _artifact_problems(config: JobConfig, path: str) -> Iterator[Violation]:
+    if config.output_content_type and (problem := media_type_problem(config.output_content_type)) is not None:
+        yield Violation(f"{path}.output_content_type", problem)
+    if config.output_content_type and config.executor != "process":
+        yield Violation(f"{path}.output_content_type", "only programs of the executor `process` have it")
+    rules = config.artifacts
+    if rules is None:
+        return
+    if config.executor != "process":
+        yield Violation(f"{path}.artifacts", "only programs of the executor `process` leave files")
+    yield from number_problems(rules.max_files, f"{path}.artifacts.max_files", 1, MAX_ARTIFACTS)
+    yield from number_problems(rules.max_file_size, f"{path}.artifacts.max_file_size", 1, MAX_ARTIFACT_SIZE)
+    yield from number_problems(rules.max_total_size, f"{path}.artifacts.max_total_size", 1, MAX_ARTIFACTS_SIZE)
 
 
 def _retry_problems(rules: RetryRules, interval: float, path: str) -> Iterator[Violation]:
@@ -163,10 +193,10 @@ def _program_problems(config: JobConfig, path: str) -> Iterator[Violation]:
         yield from _wasm_problems(config, path)
     elif config.executor == "http":
         yield from _http_problems(config, path)
+    elif config.executor == "function":
+        yield from _function_problems(config, path)
     else:
-        yield Violation(
-            f"{path}.executor", f"{config.executor[:64]!r} is not offered; allowed are {', '.join(EXECUTORS)}"
-        )
+        yield from _offered_problems(config, path)
 
 
 def _process_problems(config: JobConfig, path: str) -> Iterator[Violation]:
@@ -190,10 +220,12 @@ def _foreign_problems(config: JobConfig, path: str) -> Iterator[Violation]:
         for name, given in (("cmd", config.cmd), ("args", config.args), ("cwd", config.cwd)):
             if given:
                 yield Violation(f"{path}.{name}", f"belongs to executor process; leave it empty for {config.executor}")
-    for executor, settings in (("wasm", config.wasm), ("http", config.http)):
+    for executor, settings in (("wasm", config.wasm), ("http", config.http), ("function", config.function)):
         if settings is not None and executor != config.executor:
             message = f"belongs to executor {executor}; leave it out, or set executor to {executor}"
             yield Violation(f"{path}.{executor}", message)
+    if config.options and config.executor in EXECUTORS:
+        yield Violation(f"{path}.options", f"belongs to executors beside {', '.join(EXECUTORS)}; leave it out")
 
 
 def _http_problems(config: JobConfig, path: str) -> Iterator[Violation]:
@@ -214,6 +246,40 @@ def _http_problems(config: JobConfig, path: str) -> Iterator[Violation]:
             yield Violation(shown, "is no name of a header that a job may set")
         if not _HEADER_VALUE.fullmatch(value):
             yield Violation(shown, "must be of characters that a header can hold, without line breaks")
+
+
+def _function_problems(config: JobConfig, path: str) -> Iterator[Violation]:
+    yield from _foreign_problems(config, path)
+    if config.function is None or not config.function.name:
+        yield Violation(f"{path}.function.name", "is required for executor function: <workflow>.<task>")
+        return
+    yield from name_violations(config.function.name, f"{path}.function.name")
+
+
+def _offered_problems(config: JobConfig, path: str) -> Iterator[Violation]:
+    """An executor that is none of ours. Whether agents offer it, and what its options must be, only the store knows."""
+    yield from name_violations(config.executor[:MAX_KEY], f"{path}.executor")
+    if list(_foreign_problems(config, path)):
+        known = ", ".join(EXECUTORS)
+        message = f"{config.executor[:64]!r} is none of {known}, and another one takes its settings in options alone"
+        yield Violation(f"{path}.executor", message)
+    if not config.options:
+        return
+    if len(config.options.encode()) > MAX_OPTIONS_BYTES:
+        yield Violation(f"{path}.options", f"has more than the {MAX_OPTIONS_BYTES:,} bytes that are allowed")
+    elif not _is_json_object(config.options):
+        yield Violation(f"{path}.options", "must be a JSON object")
+
+
+def _is_json_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text, parse_constant=_no_json), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _wasm_problems(config: JobConfig, path: str) -> Iterator[Violation]:

@@ -23,6 +23,7 @@ class Offer:
     slots: int
     free: int
     draining: bool = False
+    functions: frozenset[str] = frozenset()
 
 
 class Obstacle(Enum):
@@ -36,12 +37,19 @@ class Obstacle(Enum):
 
 
 def can_run(offer: Offer, requirement: Requirement) -> bool:
-    """Whether this agent may run it at all: namespace, executor, and every label of the work among the agent's."""
+    """Whether this agent may run it at all: namespace, executor and function, and every label among the agent's."""
     return (
         requirement.namespace_id in offer.serves
-        and requirement.executor in offer.executors
+        and has_executor(offer, requirement)
         and not missing_labels(offer, requirement)
     )
+
+
+def has_executor(offer: Offer, requirement: Requirement) -> bool:
+    """Whether this agent has the executor of the work, and the function where the work is one."""
+    if requirement.executor not in offer.executors:
+        return False
+    return not requirement.function or requirement.function in offer.functions
 
 
 def missing_labels(offer: Offer, requirement: Requirement) -> dict[str, str]:
@@ -78,7 +86,7 @@ def explain(requirement: Requirement, offers: Iterable[Offer]) -> Verdict:
     serving = [offer for offer in offers if requirement.namespace_id in offer.serves and not offer.draining]
     if not serving:
         return Verdict(Obstacle.NO_AGENT)
-    able = [offer for offer in serving if requirement.executor in offer.executors]
+    able = [offer for offer in serving if has_executor(offer, requirement)]
     if not able:
         return Verdict(Obstacle.NO_EXECUTOR, nearest=serving[0].agent)
     matching: Sequence[Offer] = [offer for offer in able if can_run(offer, requirement)]

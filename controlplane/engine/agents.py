@@ -55,6 +55,11 @@ class Arrival:
     running: Sequence[Ref]
     finished: Sequence[Ref]
 
+    @property
+    def functions(self) -> Sequence[str]:
+        """What its workers' functions are called: they stand with the executor that runs them."""
+        return [str(one["name"]) for executor in self.executors for one in executor.get("functions", ())]
+
 
 @dataclass(slots=True)
 class Reconciliation:
@@ -106,6 +111,7 @@ class Agents:
             labels=arrival.labels,
             slots=arrival.slots,
             generation=arrival.generation,
+            functions=frozenset(arrival.functions),
         )
         stored, plan = await self._engine.store.write(self._arrive, arrival, session.session_id)
         session.labels, session.version = stored.labels, stored.version

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from controlplane.domain.job import Requirement
 from controlplane.domain.matching import Obstacle, explain
 from controlplane.domain.task import ON_AGENT, Status, Task
 from controlplane.engine.agents import Agents
@@ -82,7 +83,7 @@ class Explain:
         wanted = ", ".join(f"{key}={value}" for key, value in missing.items())
         reason, message = {
             Obstacle.NO_AGENT: ("NO_AGENT", f"no agent is connected that serves namespace {one.namespace_id!r}"),
-            Obstacle.NO_EXECUTOR: ("NO_EXECUTOR", f"no connected agent has the executor {requirement.executor!r}"),
+            Obstacle.NO_EXECUTOR: ("NO_EXECUTOR", _no_executor(requirement)),
             Obstacle.NO_MATCHING_LABELS: (
                 "NO_MATCHING_LABELS",
                 f"no connected agent has all its labels; the nearest, {nearest!r}, lacks {wanted}",
@@ -105,3 +106,9 @@ class Explain:
         details: Mapping[str, str] | None = None,
     ) -> Explanation:
         return Explanation(one.id, one.status, reason, message, moved_by, next_at, details or {})
+
+
+def _no_executor(requirement: Requirement) -> str:
+    if requirement.function:
+        return f"no connected worker has the function {requirement.function!r}"
+    return f"no connected agent has the executor {requirement.executor!r}"

@@ -21,6 +21,7 @@ from controlplane.engine import lists
 from controlplane.engine.context import Engine
 from controlplane.engine.idempotency import once
 from controlplane.engine.lists import Question
+from controlplane.engine.options import check_options
 from controlplane.engine.tasks import Tasks
 from controlplane.store import Connection, jobs, namespaces, plugins, schedules, tasks
 from controlplane.store.query import Page
@@ -63,6 +64,7 @@ class Jobs:
     async def create(self, namespace_id: str, draft: JobDraft, key: IdempotencyKey | None) -> Job:
         """A stored job, enabled unless the draft says otherwise. Raises Invalid, NotFound (plugin), AlreadyExists."""
         _check(draft)
+        await check_options(self._engine, namespace_id, draft.spec.config)
 
         def effect(connection: Connection, now: int) -> tuple[str, Job]:
             namespaces.hold(connection, namespace_id)
@@ -115,6 +117,7 @@ class Jobs:
 
         Raises Invalid, NotFound (job, plugin), EtagMismatch.
         """
+        await self._check_options(namespace_id, key, change)
 
         def effect(connection: Connection, now: int) -> tuple[str, Job]:
             before = _required(connection, namespace_id, key, lock=True)
@@ -126,6 +129,13 @@ class Jobs:
             return before.id, _save(connection, before, draft, now)
 
         return await once(self._engine, request, effect, _reread(namespace_id))
+
+    async def _check_options(self, namespace_id: str, key: str, change: Callable[[Job], JobDraft]) -> None:
+        """Of the job as it is before the transaction, in which nothing slow is done."""
+        before = await self._engine.store.read(jobs.find, namespace_id, key)
+        wanted = None if before is None else change(before).spec.config
+        if before is not None and wanted is not None and wanted != before.spec.config:
+            await check_options(self._engine, namespace_id, wanted)
 
     async def set_status(self, namespace_id: str, key: str, status: JobStatus, request: IdempotencyKey | None) -> Job:
         """Enable or disable it; repeating changes nothing. Raises NotFound."""

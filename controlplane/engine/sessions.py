@@ -100,6 +100,7 @@ class Session:
     labels: Mapping[str, str]
     slots: int
     generation: int
+    functions: frozenset[str] = frozenset()
     version: int = 0
     free: int = 0
     running: int = 0
@@ -115,7 +116,9 @@ class Session:
     def offer(self) -> Offer:
         """What it offers to work."""
         name = "/".join(self.key)
-        return Offer(name, self.serves, self.executors, self.labels, self.slots, self.free, self.draining)
+        return Offer(
+            name, self.serves, self.executors, self.labels, self.slots, self.free, self.draining, self.functions
+        )
 
     def send(self, message: ToAgent) -> None:
         """Put a message into the outbox; the stream's writer takes it from there.

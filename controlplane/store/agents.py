@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row
 
 from controlplane.store import dialect
 from controlplane.store.query import Listing
-from controlplane.store.tables import agent, output_upload, task, task_instance
+from controlplane.store.tables import agent, artifact, output_upload, task, task_instance
 
 AgentKey = tuple[str, str]
 
@@ -205,16 +205,19 @@ def expired(connection: Connection, now: int, granted_from: int, limit: int = 10
 
 
 def overrunning(connection: Connection, now: int, limit: int = 1000) -> list[OpenInstance]:
-    """Running placements that their agent should have stopped at least one lease ago. One whose output is on its way
-    has ended: its result comes after it.
+    """Running placements that their agent should have stopped at least one lease ago. One whose output or artifacts are
+    on their way has ended: its result comes after them.
     """
     late = task_instance.c.started_at + task_instance.c.timeout + task_instance.c.lease < now
-    output = sa.exists().where(
-        output_upload.c.task_id == task_instance.c.task_id,
-        output_upload.c.token == task_instance.c.token,
-        output_upload.c.touched_at + task_instance.c.lease >= now,
+    arriving = (
+        sa.exists().where(
+            table.c.task_id == task_instance.c.task_id,
+            table.c.token == task_instance.c.token,
+            table.c.touched_at + task_instance.c.lease >= now,
+        )
+        for table in (output_upload, artifact)
     )
-    found = _open().where(task_instance.c.status == 10, late, ~output).limit(limit)
+    found = _open().where(task_instance.c.status == 10, late, *(~one for one in arriving)).limit(limit)
     return [_open_of(row) for row in connection.execute(found)]
 
 
@@ -242,6 +245,13 @@ def silent(connection: Connection, now: int, silence: int) -> list[Agent]:
         agent.c.status.in_([int(one) for one in LIVING]), agent.c.last_beat_at < now - silence
     )
     return [of_row(row) for row in connection.execute(dialect.for_update(statement.order_by(*agent.primary_key)))]
+
+
+def offering(connection: Connection, executor: str) -> list[Agent]:
+    """Agents that have this executor, whether they are there or not."""
+    named = sa.select(agent).where(agent.c.executors.contains(executor, autoescape=True))
+    found = map(of_row, connection.execute(named.order_by(*agent.primary_key)))
+    return [one for one in found if any(each["name"] == executor for each in one.executors)]
 
 
 def of_replica(connection: Connection, replica_id: str) -> list[Agent]:

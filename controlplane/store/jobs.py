@@ -113,7 +113,8 @@ def requirements_after(connection: Connection, last: int) -> Sequence[tuple[int,
     found = []
     for row in rows:
         spec = msgspec.json.decode(row.spec)
-        found.append((int(row.id), Requirement(row.namespace_id, spec["executor"], spec["labels"])))
+        function = spec.get("function", "")
+        found.append((int(row.id), Requirement(row.namespace_id, spec["executor"], spec["labels"], function)))
     return found
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.domain.job import HttpSpec, JobConfig, JobSpec, WasmSpec
-from controlplane.domain.job_rules import MAX_TEXT_BYTES, digest_of_reference, job_problems
+from controlplane.domain.job import FunctionSpec, HttpSpec, JobConfig, JobSpec, WasmSpec
+from controlplane.domain.job_rules import MAX_OPTIONS_BYTES, MAX_TEXT_BYTES, digest_of_reference, job_problems
 from controlplane.domain.retry import Backoff, RetryRules
 
 HEX = "0123456789abcdef" * 4
@@ -119,6 +119,20 @@ def test_an_executor_takes_its_own_settings_only() -> None:
     assert problems(cmd="", executor="wasm") == ["job.config.wasm.plugin"]
     assert problems(executor="wasm", wasm=WasmSpec("p"), args=("x",)) == ["job.config.cmd", "job.config.args"]
     assert problems(cmd="", executor="wasm", wasm=WasmSpec("p")) == []
+    assert problems(cmd="", executor="function") == ["job.config.function.name"]
+    assert problems(cmd="", executor="function", function=FunctionSpec("a/b")) == ["job.config.function.name"]
+    assert problems(cmd="", executor="function", function=FunctionSpec("greet.hello")) == []
+    assert problems(function=FunctionSpec("greet.hello")) == ["job.config.function"]
+    assert problems(options="{}") == ["job.config.options"]
+
+
+def test_an_executor_that_agents_add_takes_a_json_object_of_options() -> None:
+    assert problems(cmd="", executor="docker") == []
+    assert problems(cmd="", executor="docker", options='{"image": "alpine"}') == []
+    for wrong in ("[]", "1", '"text"', "{", '{"a": NaN}', "[" * 10_000, '{"a": "' + "x" * MAX_OPTIONS_BYTES + '"}'):
+        assert problems(cmd="", executor="docker", options=wrong) == ["job.config.options"]
+    assert problems(cmd="", executor="no name") == ["job.config.executor"]
+    assert problems(cmd="", executor="docker", http=HttpSpec("http://a")) == ["job.config.executor"]
 
 
 def http(**changes: Any) -> list[str]:
@@ -151,7 +165,7 @@ def test_a_request_is_held_to_what_http_can_carry() -> None:
 
 
 def test_the_refusal_of_an_executor_says_which_are_allowed() -> None:
-    [problem] = job_problems("a", JobSpec("", {}, JobConfig(executor="docker")))
+    [problem] = job_problems("a", JobSpec("", {}, JobConfig(executor="docker", cmd="x")))
     assert "process, wasm" in problem.problem
 
 
