@@ -39,6 +39,7 @@ from controlplane.domain.errors import Unavailable
 from controlplane.domain.task import Task
 from controlplane.engine.actions import Actions
 from controlplane.engine.agents import Agents
+from controlplane.engine.artifacts import Artifacts
 from controlplane.engine.context import Clock, Engine, Ids
 from controlplane.engine.credentials import LOOK_SECONDS, Credentials
 from controlplane.engine.explain import Explain
@@ -146,6 +147,7 @@ class ControlPlane:
         self._pulses += self._keys_pulse
         self._system = system = System(engine, sessions, self.committers, self._pulses)
         self._outputs = outputs = Outputs(engine)
+        artifacts = Artifacts(engine)
         logs, grpc = Logs(engine), self.settings.grpc
         link = Link(
             engine,
@@ -171,10 +173,12 @@ class ControlPlane:
         self._exposition = Exposition(figures, self._metrics)
         services: Mapping[str, object] = {
             "pawl.v1.JobService": JobService(Jobs(engine, tasks)),
-            "pawl.v1.TaskService": TaskService(engine, tasks, Actions(engine, tasks), logs, explain, outputs),
+            "pawl.v1.TaskService": TaskService(
+                engine, tasks, Actions(engine, tasks), logs, explain, outputs, artifacts
+            ),
             "pawl.v1.TaskInstanceService": TaskInstanceService(Instances(engine), outputs),
             "pawl.v1.ScheduleService": ScheduleService(Schedules(engine)),
-            "pawl.v1.AgentService": AgentService(agents, logs, link, outputs),
+            "pawl.v1.AgentService": AgentService(agents, logs, link, outputs, artifacts),
             "pawl.v1.PluginService": PluginService(Plugins(engine)),
             "pawl.v1.NamespaceService": NamespaceService(namespaces),
             "pawl.v1.KeyService": KeyService(Keys(engine, credentials.revoked)),

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from google.protobuf.empty_pb2 import Empty
+from pawl.artifacts import BYTES
 from pawl.v1 import agent_pb2
 
 from controlplane.api import translate, translate_tasks
@@ -13,8 +14,10 @@ from controlplane.api.link import Link
 from controlplane.domain.errors import Exhausted, Invalid
 from controlplane.domain.job_rules import label_problems
 from controlplane.engine.agents import Agents, AgentView
+from controlplane.engine.artifacts import Artifacts
 from controlplane.engine.logs import Logs
-from controlplane.engine.outputs import Outputs, Piece
+from controlplane.engine.outputs import Outputs
+from controlplane.engine.uploads import Piece
 
 if TYPE_CHECKING:
     from controlplane.api.call import Call
@@ -25,11 +28,12 @@ MAX_LOG_BYTES = 2 << 20
 class AgentService:
     """`pawl.v1.AgentService`."""
 
-    def __init__(self, agents: Agents, logs: Logs, link: Link, outputs: Outputs) -> None:
+    def __init__(self, agents: Agents, logs: Logs, link: Link, outputs: Outputs, artifacts: Artifacts) -> None:
         self._agents = agents
         self._logs = logs
         self._link = link
         self._outputs = outputs
+        self._artifacts = artifacts
 
     def connect(
         self, call: Call, requests: AsyncIterator[agent_pb2.ConnectRequest]
@@ -51,6 +55,15 @@ class AgentService:
         piece = Piece(request.digest, request.size, request.offset, request.data)
         progress = await self._outputs.put(translate_tasks.read_ref(request.instance), agent, piece)
         return agent_pb2.PutOutputResponse(stored=progress.stored, complete=progress.complete)
+
+    async def put_artifact(self, call: Call, request: agent_pb2.PutArtifactRequest) -> agent_pb2.PutArtifactResponse:
+        """Stores a piece of an artifact."""
+        agent = (call.namespace_id, translate.read_key(request.agent_id, "agent_id"))
+        ref = translate_tasks.read_ref(request.instance)
+        kind = translate.read_media_type(request.content_type, "content_type") or BYTES
+        piece = Piece(request.digest, request.size, request.offset, request.data)
+        progress = await self._artifacts.put(ref, agent, request.name, kind, piece)
+        return agent_pb2.PutArtifactResponse(stored=progress.stored, complete=progress.complete)
 
     async def get_agent(self, call: Call, request: agent_pb2.GetAgentRequest) -> agent_pb2.Agent:
         """Reads an agent."""

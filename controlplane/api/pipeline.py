@@ -101,11 +101,16 @@ class Pipeline:
         *,
         deadline: float | None = None,
         raw: bytes | None = None,
+        headers: dict[str, str] | None = None,
     ) -> AsyncIterator[Message]:
-        """One request, many answers. Close the iterator to end the call."""
+        """One request, many answers. Close the iterator to end the call. What the service says in headers stands in
+        `headers` before its first answer.
+        """
         with self._observed(method, metadata, front) as seen:
             async with _Until(deadline):
                 call = await self._admit(method, request, metadata, front, deadline, seen, raw)
+            if headers is not None:
+                call.response_headers = headers
             answers = self._handlers[method.name](call, request)
             endless = method.output.DESCRIPTOR.full_name != HTTP_BODY  # a file ends by itself, and is of no use in part
             try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket as sockets
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -341,7 +341,10 @@ class _Exchange:
 
     async def _stream(self, call: _Prepared, request: Message) -> None:
         method, printer = call.match.binding.method, call.printer
-        answers = self._app.pipeline.stream(method, request, self._metadata, "rest", deadline=call.deadline)
+        told: dict[str, str] = {}
+        answers = self._app.pipeline.stream(
+            method, request, self._metadata, "rest", deadline=call.deadline, headers=told
+        )
         feed = Feed(answers, PIECES_AHEAD if printer.raw else AHEAD)
         failure: Exception | None = None
         with only_gone():
@@ -350,7 +353,7 @@ class _Exchange:
                 watching = group.create_task(watch(self._receive))
                 try:
                     if printer.raw:
-                        await self._send_raw(feed, printer)
+                        await self._send_raw(feed, call, told)
                     else:
                         await self._send_framed(feed, printer, FRAMINGS[printer.media_type])
                 except Exception as error:
@@ -387,24 +390,29 @@ class _Exchange:
                 return
             waiting = HEARTBEAT_SECONDS
 
-    async def _send_raw(self, feed: Feed, printer: Printer) -> None:
+    async def _send_raw(self, feed: Feed, call: _Prepared, told: Mapping[str, str]) -> None:
         """Pieces of one file. An error after the first cuts the connection: there is no other way to say it."""
         while True:
             try:
-                taken = [printer.file(message) for message in await feed.take(HEARTBEAT_SECONDS)]
+                taken = [call.printer.file(message) for message in await feed.take(HEARTBEAT_SECONDS)]
             except StopAsyncIteration:
                 await self._begin("application/octet-stream")
                 await self._piece(b"", last=True)
                 return
             if not taken:
                 continue
-            await self._begin(taken[0][0])
+            headers = [(response_header(name), value) for name, value in told.items()]
+            etag = told.get("etag")
+            if not self._started and etag and call.unwanted and names_version(call.unwanted, etag):
+                await self._whole(304, b"", *headers)
+                return
+            await self._begin(taken[0][0], headers)
             if self._verb == "HEAD":
                 await self._piece(b"", last=True)
                 return
             await self._piece(b"".join(data for _, data in taken))
 
-    async def _begin(self, media_type: str) -> None:
+    async def _begin(self, media_type: str, more: Sequence[tuple[str, str]] = ()) -> None:
         if self._started:
             return
         self._started = True
@@ -416,6 +424,7 @@ class _Exchange:
             (b"x-content-type-options", b"nosniff"),
             (SANDBOX[0].encode(), SANDBOX[1].encode()),
             (b"x-request-id", self._id.encode()),
+            *((name.encode(), value.encode()) for name, value in more),
         ]
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 

@@ -18,12 +18,14 @@ from controlplane.api.status import failure_of
 from controlplane.domain.errors import Invalid, PawlError
 from controlplane.domain.idempotency import IdempotencyKey
 from controlplane.engine.actions import Action, Actions
+from controlplane.engine.artifacts import Artifacts
 from controlplane.engine.context import Engine
 from controlplane.engine.explain import Explain
 from controlplane.engine.instances import Instances
 from controlplane.engine.logs import LogPosition, Logs
 from controlplane.engine.outputs import Outputs
 from controlplane.engine.tasks import NewTask, Tasks, TaskView
+from controlplane.store.tasks import Standing
 from controlplane.store.wakeup import SWEEP_SECONDS, wait
 
 if TYPE_CHECKING:
@@ -44,7 +46,14 @@ class TaskService:
     """`pawl.v1.TaskService`."""
 
     def __init__(
-        self, engine: Engine, tasks: Tasks, actions: Actions, logs: Logs, explain: Explain, outputs: Outputs
+        self,
+        engine: Engine,
+        tasks: Tasks,
+        actions: Actions,
+        logs: Logs,
+        explain: Explain,
+        outputs: Outputs,
+        artifacts: Artifacts,
     ) -> None:
         self._engine = engine
         self._tasks = tasks
@@ -52,6 +61,7 @@ class TaskService:
         self._logs = logs
         self._explain = explain
         self._outputs = outputs
+        self._artifacts = artifacts
 
     async def create_task(self, call: Call, request: task_pb2.CreateTaskRequest) -> task_pb2.Task:
         """Runs a job, now or at a time."""
@@ -230,18 +240,20 @@ class TaskService:
     async def watch_task(self, call: Call, request: task_pb2.WatchTaskRequest) -> AsyncIterator[task_pb2.Task]:
         """Sends the task at once and whenever it changes, until it has ended."""
         task_id = translate_tasks.read_task_id(request.id)
-        seen = request.after_version
+        seen: Standing | None = None
         with self._engine.wakeups.listen(f"task:{task_id}") as event:
             while True:
                 event.clear()
-                if await self._tasks.version(call.namespace_id, task_id) > seen:
+                now = await self._tasks.standing(call.namespace_id, task_id)
+                if now != seen if seen is not None else now.version > request.after_version:
                     view = await self._tasks.get(call.namespace_id, task_id)
-                    seen = view.task.version
+                    now = Standing(view.task.version, view.progress)
                     yield translate_tasks.task(view)
                     if view.task.is_final:
                         return
-                elif seen == request.after_version and await self._is_final(call.namespace_id, task_id):
+                elif seen is None and await self._is_final(call.namespace_id, task_id):
                     return  # a watcher that came back after the end has nothing to wait for
+                seen = now
                 await wait(event, SWEEP_SECONDS)
 
     async def read_task_logs(
@@ -249,9 +261,9 @@ class TaskService:
     ) -> AsyncIterator[task_pb2.LogEntry]:
         """Reads what the task's attempts printed."""
         task_id = translate_tasks.read_task_id(request.id)
-        only = translate_tasks.read_task_id(request.instance_id, "instance_id") if request.instance_id else None
+        only = translate_tasks.read_instance_id(request.instance_id)
         position = LogPosition.parse(request.after)
-        await self._tasks.version(call.namespace_id, task_id)
+        await self._tasks.standing(call.namespace_id, task_id)
         with self._engine.wakeups.listen(f"logs:{task_id}") as event:
             ended = False
             while True:
@@ -272,6 +284,30 @@ class TaskService:
         task_id = translate_tasks.read_task_id(request.id)
         async for content_type, data in self._outputs.of_task(call.namespace_id, task_id, request.offset):
             yield HttpBody(content_type=content_type, data=data)
+
+    async def list_task_artifacts(
+        self, call: Call, request: task_pb2.ListTaskArtifactsRequest
+    ) -> task_pb2.ListTaskArtifactsResponse:
+        """Lists the files that an attempt left."""
+        task_id = translate_tasks.read_task_id(request.id)
+        only = translate_tasks.read_instance_id(request.instance_id)
+        found = await self._artifacts.of_task(call.namespace_id, task_id, only)
+        data = map(translate_tasks.artifact, found.artifacts)
+        return task_pb2.ListTaskArtifactsResponse(data=data, instance_id=found.instance_id, attempt=found.attempt)
+
+    async def read_task_artifact(
+        self, call: Call, request: task_pb2.ReadTaskArtifactRequest
+    ) -> AsyncIterator[HttpBody]:
+        """Reads an artifact as bytes."""
+        task_id = translate_tasks.read_task_id(request.id)
+        only = translate_tasks.read_instance_id(request.instance_id)
+        found = await self._artifacts.find(call.namespace_id, task_id, only, request.name)
+        call.response_headers["etag"] = f'"{found.digest}"'
+        call.response_headers["content-disposition"] = translate_tasks.as_a_file(found.name)
+        if request.offset == found.size:
+            yield HttpBody(content_type=found.content_type)  # at least the type, also of nothing
+        async for data in self._artifacts.read(found, request.offset):
+            yield HttpBody(content_type=found.content_type, data=data)
 
     async def explain_task(self, call: Call, request: task_pb2.ExplainTaskRequest) -> task_pb2.TaskExplanation:
         """Says why the task does not move, and who will move it."""

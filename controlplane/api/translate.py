@@ -303,6 +303,9 @@ def config(config: JobConfig) -> job_pb2.JobConfig:
         lost_after_seconds=config.lost_after_seconds,
         on_control_plane_lost=job_pb2.JobConfig.OnControlPlaneLost.Name(int(config.on_control_plane_lost)),
         priority=config.priority,
+        schedule_to_start_timeout_seconds=config.schedule_to_start_timeout_seconds,
+        total_timeout_seconds=config.total_timeout_seconds,
+        heartbeat_timeout_seconds=config.heartbeat_timeout_seconds,
         artifacts=_artifacts(config.artifacts),
         output_content_type=config.output_content_type,
     )
@@ -417,6 +420,9 @@ _CONFIG_SETTINGS = (
     "max_stalled",
     "lost_after_seconds",
     "priority",
+    "schedule_to_start_timeout_seconds",
+    "total_timeout_seconds",
+    "heartbeat_timeout_seconds",
 )
 
 

@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import msgspec
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import MessageToDict
+from pawl.artifacts import MAX_FILES
 from pawl.tracing import Trace
 from pawl.v1 import agent_pb2, task_pb2
 
@@ -19,18 +21,20 @@ from controlplane.domain.errors import Invalid
 from controlplane.domain.filter import is_storable
 from controlplane.domain.idempotency import IdempotencyKey
 from controlplane.domain.ids import is_id
+from controlplane.domain.retry import SCHEDULE_TO_START_TIMEOUT, TOTAL_TIMEOUT
 from controlplane.domain.task import DeadReason, Status
 from controlplane.domain.task_rules import reason_problems, task_problems
 from controlplane.engine.actions import MAX_ACTED, Acted, Action, Bulk
 from controlplane.engine.agents import AgentView
+from controlplane.engine.artifacts import Artifact
 from controlplane.engine.logs import LogLine
-from controlplane.engine.outputs import DIGEST
 from controlplane.engine.results import Ref, Result
 from controlplane.engine.sessions import Placement
-from controlplane.engine.tasks import NewTask, TaskEdit, TaskView
+from controlplane.engine.tasks import Deadlines, NewTask, TaskEdit, TaskView
+from controlplane.engine.uploads import DIGEST
 from controlplane.store import Row
 from controlplane.store.logs import Chunk
-from controlplane.store.tasks import InstanceEnd, TaskData
+from controlplane.store.tasks import InstanceEnd, TaskData, progress_of
 
 if TYPE_CHECKING:
     ManyTasks = task_pb2.ActOnTasksRequest | task_pb2.ReplayDeadLettersRequest | task_pb2.PurgeDeadLettersRequest
@@ -48,6 +52,8 @@ TASK_OUTPUT_ONLY = frozenset(task_pb2.Task.DESCRIPTOR.fields_by_name) - {
     "environment",
     "timeout",
     "tags",
+    "schedule_to_start_timeout_seconds",
+    "total_timeout_seconds",
 }
 
 
@@ -63,6 +69,7 @@ def read_new_task(
         priority=message.priority if message.HasField("priority") else None,
         scheduled_at=_read_time(message, path),
         key=key,
+        deadlines=_read_deadlines(message),
     )
 
 
@@ -72,11 +79,20 @@ def _read_time(message: task_pb2.Task, path: str) -> int | None:
     return translate.read_timestamp(message.scheduled_at, f"{path}.scheduled_at")
 
 
+def _read_deadlines(message: task_pb2.Task) -> Deadlines:
+    return Deadlines(
+        message.schedule_to_start_timeout_seconds if message.HasField("schedule_to_start_timeout_seconds") else None,
+        message.total_timeout_seconds if message.HasField("total_timeout_seconds") else None,
+    )
+
+
 def _read_data(message: task_pb2.Task, path: str) -> TaskData:
     timeout = message.timeout if message.HasField("timeout") else None
     problems = task_problems(
         priority=message.priority if message.HasField("priority") else None,
         timeout=timeout,
+        schedule_to_start=_read_deadlines(message).start_seconds,
+        total=_read_deadlines(message).total_seconds,
         environment=message.environment,
         tags=message.tags,
         path=path,
@@ -111,6 +127,7 @@ def task_edit(patch: task_pb2.Task, mask: FieldMask) -> Callable[[TaskView], Tas
         return TaskEdit(
             priority=wanted.priority if wanted.HasField("priority") else view.task.priority,
             scheduled_at=view.task.scheduled_at if scheduled_at is None else scheduled_at,
+            deadlines=_read_deadlines(wanted),
             data=replace(
                 _read_data(wanted, "task"),
                 cancel_reason=view.data.cancel_reason,
@@ -137,6 +154,11 @@ def read_task_id(text: str, path: str = "id") -> str:
     if not is_id(text):
         raise Invalid.field(path, f"must be a UUID, not {text[:64]!r}")
     return text.lower()
+
+
+def read_instance_id(text: str) -> str | None:
+    """The instance that somebody asks for, if it must be one. Raises Invalid."""
+    return read_task_id(text, "instance_id") if text else None
 
 
 def read_reason(text: str) -> str:
@@ -206,6 +228,8 @@ def task(view: TaskView) -> task_pb2.Task:
         parameters=translate.payload(data.parameters, data.parameters_type),
         environment=data.environment,
         timeout=data.timeout,
+        schedule_to_start_timeout_seconds=_seconds(one.start_within),
+        total_timeout_seconds=_seconds(one.end_within),
         tags=data.tags,
         attempt=one.attempt,
         max_retries=one.max_retries,
@@ -214,7 +238,7 @@ def task(view: TaskView) -> task_pb2.Task:
         instance_id=one.instance_id or "",
         output=None if last is None else _output(last),
         output_digest="" if last is None else last.output_digest or "",
-        error=None if last is None or one.status is Status.SUCCEEDED else _error(last),
+        error=_task_error(view),
         cancel_requested=one.cancel_requested,
         cancel_reason=data.cancel_reason,
         dead_reason=int(one.dead_reason) if one.dead_reason is not DeadReason.NONE else 0,  # type: ignore[arg-type]  # ditto
@@ -225,11 +249,34 @@ def task(view: TaskView) -> task_pb2.Task:
         finished_at=timestamp(one.finished_at),
         version=one.version,
         transitions=[_transition(row) for row in view.transitions],
+        progress=None if view.progress is None else _progress(view.progress),
     )
+
+
+def _progress(said: tuple[float, str]) -> task_pb2.Progress:
+    return task_pb2.Progress(percent=said[0], message=said[1])
 
 
 def _output(row: Row[Any]) -> Any:
     return translate.payload(None if row.output is None else bytes(row.output), row.output_type)
+
+
+def _seconds(micros: int | None) -> float | None:
+    return None if micros is None else micros / MICROS
+
+
+_WITHOUT_AN_AGENT = {"MissStart": SCHEDULE_TO_START_TIMEOUT, "PutOff": SCHEDULE_TO_START_TIMEOUT, "Expire": TOTAL_TIMEOUT}
+
+
+def _task_error(view: TaskView) -> task_pb2.TaskError | None:
+    """What its last attempt said, unless its time was over since then while nobody had it."""
+    one, last = view.task, view.last
+    if one.status is Status.SUCCEEDED:
+        return None
+    newest = view.transitions[-1] if view.transitions else None
+    if newest is not None and newest.version == one.version and newest.transition in _WITHOUT_AN_AGENT:
+        return task_pb2.TaskError(code=_WITHOUT_AN_AGENT[newest.transition], message=newest.reason)
+    return None if last is None else _error(last)
 
 
 def _error(row: Row[Any]) -> task_pb2.TaskError | None:
@@ -254,9 +301,7 @@ def _transition(row: Row[Any]) -> task_pb2.TaskTransition:
 
 def instance(row: Row[Any], *, whole: bool) -> task_pb2.TaskInstance:
     """An instance as it is shown; `whole` with its output."""
-    progress = None
-    if row.progress is not None:
-        progress = task_pb2.Progress(percent=row.progress, message=row.progress_message or "")
+    said = progress_of(row)
     metrics = None if row.metrics is None else task_pb2.InstanceMetrics(**msgspec.json.decode(row.metrics))
     return task_pb2.TaskInstance(
         id=row.id,
@@ -279,7 +324,7 @@ def instance(row: Row[Any], *, whole: bool) -> task_pb2.TaskInstance:
         output_truncated=row.output_truncated,
         error=_error(row),
         metrics=metrics,
-        progress=progress,
+        progress=None if said is None else _progress(said),
         late_result=row.late_result,
         output_digest=row.output_digest or "",
     )
@@ -295,6 +340,21 @@ def log_entry(line: LogLine) -> task_pb2.LogEntry:
         time=timestamp(line.at),
         text=line.data.decode("utf-8", "replace"),
     )
+
+
+def artifact(one: Artifact) -> task_pb2.Artifact:
+    """A file as it is shown."""
+    return task_pb2.Artifact(name=one.name, size=one.size, digest=one.digest, content_type=one.content_type)
+
+
+def as_a_file(name: str) -> str:
+    """The Content-Disposition that has a browser save it under the last part of its name, and never show it (RFC 6266).
+
+    What is no plain letter stands in the second form alone, percent by percent: no name can end the header.
+    """
+    last = name.rpartition("/")[2]
+    plain = "".join(one if one.isascii() and (one.isalnum() or one in " ._-") else "_" for one in last)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(last, safe='')}"
 
 
 def read_chunks(request: agent_pb2.AppendLogsRequest) -> list[Chunk]:
@@ -325,7 +385,15 @@ def agent(view: AgentView) -> agent_pb2.Agent:
         status=int(one.status),  # type: ignore[arg-type]  # the numbers are the contract's own
         labels=one.labels,
         serves=one.serves,
-        executors=[agent_pb2.ExecutorInfo(name=info["name"], abi=info["abi"]) for info in one.executors],
+        executors=[
+            agent_pb2.ExecutorInfo(name=info["name"], abi=info["abi"], options_schema=info.get("options_schema", ""))
+            for info in one.executors
+        ],
+        functions=[
+            agent_pb2.FunctionInfo(name=each["name"], code_version=each["code_version"])
+            for info in one.executors
+            for each in info.get("functions", ())
+        ],
         slots=one.slots,
         running=view.running,
         hostname=one.hostname,
@@ -418,7 +486,8 @@ def read_result(item: agent_pb2.Finished.Item, now: int, within: frozenset[str] 
         output_truncated=item.output_truncated,
     )
     retry_after = _micros(item.retry_after_seconds) if item.HasField("retry_after_seconds") else None
-    return Result(where, end, retry_after)
+    progress = _read_progress(item.progress) if item.HasField("progress") else None
+    return Result(where, end, retry_after, _read_artifacts(item), progress)
 
 
 def _read_output(item: agent_pb2.Finished.Item) -> tuple[bytes | None, str | None, str | None]:
@@ -434,8 +503,19 @@ def _read_output(item: agent_pb2.Finished.Item) -> tuple[bytes | None, str | Non
 
 def read_progress(item: agent_pb2.ProgressReports.Item, within: frozenset[str] | None = None) -> tuple[Ref, float, str]:
     """How far an agent, who may touch these namespaces, says a placement is. Raises Invalid."""
-    percent = min(max(_finite(item.progress.percent), 0.0), 100.0)
-    return read_ref(item.instance, "progress.items.instance", within), percent, _text(item.progress.message, 1024)
+    return read_ref(item.instance, "progress.items.instance", within), *_read_progress(item.progress)
+
+
+def _read_progress(message: task_pb2.Progress) -> tuple[float, str]:
+    return min(max(_finite(message.percent), 0.0), 100.0), _text(message.message, 1024)
+
+
+def _read_artifacts(item: agent_pb2.Finished.Item) -> dict[str, str]:
+    if len(item.artifacts) > MAX_FILES:
+        raise Invalid.field(
+            "finished.items.artifacts", f"has {len(item.artifacts):,}, at most {MAX_FILES:,} are allowed"
+        )
+    return {one.name: one.digest for one in item.artifacts}
 
 
 def _metrics(message: task_pb2.InstanceMetrics) -> str:
@@ -463,6 +543,7 @@ def placement(one: Placement) -> agent_pb2.Assign.Item:
         environment=one.environment,
         parameters=translate.payload(one.parameters, one.parameters_type),
         timeout_seconds=one.timeout,
+        total_seconds_left=one.total_left,
         lease_seconds=one.lease,
         traceparent=one.trace.traceparent,
         tracestate=one.trace.tracestate,

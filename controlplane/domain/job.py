@@ -90,6 +90,9 @@ class JobConfig:
     output_content_type: str = ""
     function: FunctionSpec | None = None
     options: str = ""  # the settings of an executor that is none of ours, as the text of a JSON object
+    schedule_to_start_timeout_seconds: float | None = None
+    total_timeout_seconds: float | None = None
+    heartbeat_timeout_seconds: float | None = None
 
     @property
     def retry_policy(self) -> RetryPolicy:

@@ -121,6 +121,13 @@ def number_problems(value: float, path: str, least: float, most: float) -> Itera
         yield Violation(path, f"must be {least:,} to {most:,}, not {value}")
 
 
+def deadline_problems(start: float | None, total: float | None, path: str) -> Iterator[Violation]:
+    """Of a wait for an agent and of all of a task, seconds; None is no limit."""
+    for name, value in (("schedule_to_start_timeout_seconds", start), ("total_timeout_seconds", total)):
+        if value is not None:
+            yield from number_problems(value, f"{path}.{name}", MIN_TIMEOUT, MAX_TIMEOUT)
+
+
 def _config_problems(config: JobConfig, path: str) -> Iterator[Violation]:
     yield from _program_problems(config, path)
     yield from environment_problems(config.environment, f"{path}.environment")
@@ -134,6 +141,12 @@ def _config_problems(config: JobConfig, path: str) -> Iterator[Violation]:
     yield from number_problems(config.max_stalled, f"{path}.max_stalled", 0, MAX_STALLED)
     yield from number_problems(config.lost_after_seconds, f"{path}.lost_after_seconds", MIN_LOST_AFTER, MAX_LOST_AFTER)
     yield from number_problems(config.priority, f"{path}.priority", 0, MAX_PRIORITY)
+    yield from deadline_problems(config.schedule_to_start_timeout_seconds, config.total_timeout_seconds, path)
+    if config.heartbeat_timeout_seconds is not None:
+        shown = f"{path}.heartbeat_timeout_seconds"
+        yield from number_problems(config.heartbeat_timeout_seconds, shown, MIN_TIMEOUT, MAX_TIMEOUT)
+        if config.executor == "http":
+            yield Violation(shown, "a request says nothing while it runs; leave it out for executor http")
     yield from _artifact_problems(config, path)
 
 

@@ -28,7 +28,7 @@ from controlplane.domain.task import (
 from controlplane.engine.context import Engine
 from controlplane.engine.revisions import Revisions
 from controlplane.engine.tasks import READY_HINT, TIMERS_HINT
-from controlplane.store import Connection, outputs, tasks
+from controlplane.store import Connection, artifacts, outputs, tasks
 from controlplane.store.committer import Committer
 from controlplane.store.tasks import AGENT_LOST, InstanceEnd
 
@@ -47,11 +47,15 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How an agent says a placement ended; instants of the control plane's clock."""
+    """How an agent says a placement ended; instants of the control plane's clock. `artifacts`: digests by name, of
+    files that were put before; `progress`: the last that it said, percent and words.
+    """
 
     ref: Ref
     end: InstanceEnd
     retry_after: int | None = None
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    progress: tuple[float, str] | None = None
 
 
 class Verdict(Enum):
@@ -77,7 +81,7 @@ class Results:
             engine.store, "start tasks", self.start_many, self._started
         )
         self.progressing: Committer[tuple[Ref, float, str], None] = Committer(
-            engine.store, "progress", self._progress_many
+            engine.store, "progress", self._progress_many, self._progressed
         )
 
     # --- results
@@ -92,6 +96,7 @@ class Results:
         ends: dict[tuple[str, int], InstanceEnd] = {}
         verdicts: list[Verdict | Exception] = []
         late: list[Result] = []
+        kept: list[Result] = []
         put = outputs.complete_of(connection, [_placement(item) for item in items if item.end.output_digest])
         for item in items:
             before = present.get(item.ref.task_id)
@@ -104,11 +109,15 @@ class Results:
                     # Dropped before the result came: the agent still has it, and puts it again before it repeats this.
                     verdicts.append(Unavailable(f"the output of instance {item.ref.instance_id} is not stored"))
                     continue
+                if not _has_artifacts(connection, item):
+                    verdicts.append(Unavailable(f"the artifacts of instance {item.ref.instance_id} are not stored"))
+                    continue
             except (Fenced, IllegalTransition):
                 late.append(item)
                 verdicts.append(Verdict.LATE)
                 continue
             ends[item.ref.task_id, item.ref.token] = item.end
+            kept.append(item)
             waits += _wait(before, item.end.started_at)
             steps.append((before, step))
             present[before.id] = step.task
@@ -117,12 +126,25 @@ class Results:
         held = [key for key, end in ends.items() if end.output_digest]
         for item in late:  # after the others: what counts in the same batch makes a repeat of it no evidence
             end = item.end if _has_output(item, put) else replace(item.end, output_digest=None)
-            kept = tasks.record_late(connection, item.ref.task_id, item.ref.token, item.ref.instance_id, end)
-            if kept and end.output_digest:
-                held.append(_placement(item))
+            if tasks.record_late(connection, item.ref.task_id, item.ref.token, item.ref.instance_id, end):
+                if end.output_digest:
+                    held.append(_placement(item))
+                if _has_artifacts(connection, item):
+                    kept.append(item)
         for task_id, token in held:
             outputs.hand_over(connection, task_id, token)
+        self._keep(connection, kept)
         return verdicts
+
+    @staticmethod
+    def _keep(connection: Connection, items: Sequence[Result]) -> None:
+        """What few results have beside their ends."""
+        for item in items:
+            if item.artifacts:
+                artifacts.name(connection, item.ref.task_id, item.ref.token, item.artifacts)
+        said = [(item.ref.task_id, item.ref.token, *item.progress) for item in items if item.progress is not None]
+        if said:
+            tasks.set_progress(connection, said)
 
     def _transition(self, before: Task, item: Result) -> Transition:
         end, token = item.end, item.ref.token
@@ -217,6 +239,9 @@ class Results:
         tasks.set_progress(connection, known)
         return [None] * len(items)
 
+    def _progressed(self, items: Sequence[tuple[Ref, float, str]], _: Sequence[Exception | None]) -> None:
+        self._engine.wakeups.hint(*{f"task:{ref.task_id}" for ref, _, _ in items})
+
     # --- placements that come to nothing
 
     async def release(self, refs: Sequence[Ref]) -> None:
@@ -287,6 +312,11 @@ def _placement(item: Result) -> tuple[str, int]:
 def _has_output(item: Result, put: Mapping[tuple[str, int], str]) -> bool:
     """Whether the output that the result names, if it names one, is stored and its own."""
     return item.end.output_digest is None or put.get(_placement(item)) == item.end.output_digest
+
+
+def _has_artifacts(connection: Connection, item: Result) -> bool:
+    """Whether all the artifacts that the result names, if it names any, are stored."""
+    return not item.artifacts or artifacts.has_all(connection, item.ref.task_id, item.ref.token, item.artifacts)
 
 
 def _is_of(ref: Ref, one: Task) -> bool:

@@ -20,6 +20,7 @@ import structlog
 
 from controlplane.domain.errors import Unavailable
 from controlplane.domain.ids import first_id_at
+from controlplane.engine.artifacts import Artifacts
 from controlplane.engine.context import Engine
 from controlplane.engine.outputs import Outputs
 from controlplane.store import Connection, dialect, retention
@@ -110,11 +111,13 @@ class Retention:
     batch: Batch = field(default_factory=Batch)
 
     _chores: list[Chore] = field(init=False)
+    _artifacts: Artifacts = field(init=False)
     _tasks_walk: Walk = field(init=False, default_factory=Walk)
     _logs_walk: Walk = field(init=False, default_factory=Walk)
     _revision: tuple[str, int] = (FIRST_ID, 0)
 
     def __post_init__(self) -> None:
+        self._artifacts = Artifacts(self.engine)
         self._chores = [
             Chore("tasks", self._tasks, _rest(self.kept.tasks)),
             Chore("logs", self._logs, _rest(self.kept.logs)),
@@ -275,7 +278,8 @@ class Retention:
         return seen.last is not None
 
     async def _uploads(self) -> bool:
-        gone = await self.outputs.drop_stale(self._before(self.kept.uploads))
+        before = self._before(self.kept.uploads)
+        gone = await self.outputs.drop_stale(before) + await self._artifacts.drop_stale(before)
         self._chore("uploads").removed += gone
         return gone > 0
 

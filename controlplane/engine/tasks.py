@@ -57,13 +57,16 @@ class NewTask:
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
-    """A task as it is shown: the row, the user's side, its job's name, and what its last attempt left."""
+    """A task as it is shown: the row, the user's side, its job's name, what its last attempt left, and how far its
+    newest placement says it is (percent and words).
+    """
 
     task: Task
     data: TaskData
     job_name: str
     last: Row[tuple[object, ...]] | None = None
     transitions: Sequence[Row[tuple[object, ...]]] = ()
+    progress: tuple[float, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,18 +312,20 @@ class Tasks:
         if one is None:
             raise NotFound.of("task", task_id, namespace_id)
         data = tasks.data_of(connection, [task_id])[task_id]
+        standing = tasks.standing_of(connection, namespace_id, task_id) or tasks.Standing(one.version, None)
         return TaskView(
             one,
             data,
             jobs.names(connection, [one.job_id]).get(one.job_id, ""),
             tasks.last_ended_instance(connection, one) if one.token else None,
             tasks.transitions_of(connection, task_id),
+            standing.progress,
         )
 
-    async def version(self, namespace_id: str, task_id: str) -> int:
-        """Only the task's version, for watchers. Raises NotFound."""
+    async def standing(self, namespace_id: str, task_id: str) -> tasks.Standing:
+        """Only what watchers compare. Raises NotFound."""
 
-        found = await self._engine.store.read(tasks.version_of, namespace_id, task_id)
+        found = await self._engine.store.read(tasks.standing_of, namespace_id, task_id)
         if found is None:
             raise NotFound.of("task", task_id, namespace_id)
         return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
@@ -76,7 +76,7 @@ class OpenInstance:
     timeout: int
     started_at: int | None
     cancel_requested: bool
-    cancel_reason: str = ""
+    paused: bool = False
     last_beat_at: int = 0
     agent: AgentKey = ("", "")
 
@@ -155,6 +155,7 @@ def _open() -> sa.Select[Any]:
         task_instance.c.agent_id,
         task_instance.c.agent_namespace_id,
         task.c.cancel_requested,
+        task.c.paused_from,
         agent.c.last_beat_at,
     )
     return (
@@ -178,6 +179,7 @@ def _open_of(row: Row[Any]) -> OpenInstance:
         timeout=row.timeout,
         started_at=row.started_at,
         cancel_requested=row.cancel_requested,
+        paused=row.paused_from is not None,
         last_beat_at=row.last_beat_at,
         agent=(row.agent_namespace_id, row.agent_id),
     )
@@ -205,20 +207,47 @@ def expired(connection: Connection, now: int, granted_from: int, limit: int = 10
 
 
 def overrunning(connection: Connection, now: int, limit: int = 1000) -> list[OpenInstance]:
-    """Running placements that their agent should have stopped at least one lease ago. One whose output or artifacts are
-    on their way has ended: its result comes after them.
+    """Running placements that their agent should have ended, grace and all, at least one lease ago. One that is paused
+    has the time for which it stood still on top. One whose output or artifacts are on their way has ended: its result
+    comes after them.
     """
-    late = task_instance.c.started_at + task_instance.c.timeout + task_instance.c.lease < now
-    arriving = (
-        sa.exists().where(
+    allowed = task_instance.c.timeout + task_instance.c.paused + task_instance.c.grace + task_instance.c.lease
+    late = sa.and_(task.c.paused_from.is_(None), task_instance.c.started_at + allowed < now)
+    found = _open().where(task_instance.c.status == 10, late, *_not_arriving(now)).limit(limit)
+    return [_open_of(row) for row in connection.execute(found)]
+
+
+def beyond_total(connection: Connection, now: int, limit: int = 1000) -> list[OpenInstance]:
+    """The same of those whose task has used up its total time, paused or not."""
+    late = (
+        task.c.end_by.is_not(None),
+        task.c.finished_at.is_(None),
+        task.c.end_by < now,
+        task.c.end_by + task_instance.c.grace + task_instance.c.lease < now,
+    )
+    found = _open().where(task_instance.c.token == task.c.token, *late, *_not_arriving(now)).limit(limit)
+    return [_open_of(row) for row in connection.execute(found)]
+
+
+def _not_arriving(now: int) -> Iterator[sa.ColumnElement[bool]]:
+    for table in (output_upload, artifact):
+        yield ~sa.exists().where(
             table.c.task_id == task_instance.c.task_id,
             table.c.token == task_instance.c.token,
             table.c.touched_at + task_instance.c.lease >= now,
         )
-        for table in (output_upload, artifact)
+
+
+def paused_on(connection: Connection, keys: Iterable[AgentKey]) -> list[OpenInstance]:
+    """Placements on these agents that somebody paused."""
+    names = {name for _, name in keys}
+    if not names:
+        return []
+    statement = _open().where(
+        task.c.paused_from.is_not(None), task.c.agent_id.in_(names), task_instance.c.token == task.c.token
     )
-    found = _open().where(task_instance.c.status == 10, late, *(~one for one in arriving)).limit(limit)
-    return [_open_of(row) for row in connection.execute(found)]
+    wanted = set(keys)
+    return [found for row in connection.execute(statement) if (found := _open_of(row)).agent in wanted]
 
 
 def cancelling_on(connection: Connection, keys: Iterable[AgentKey]) -> list[OpenInstance]:

@@ -21,6 +21,7 @@ from controlplane.store.dialect import Month
 from controlplane.store.tables import (
     PARTITIONED,
     agent,
+    artifact,
     fire,
     idempotency,
     job,
@@ -41,7 +42,7 @@ SLACK = 3_600_000_000  # microseconds by which the clocks that make ids may disa
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Tasks by id, from `after` (without it) to `until` (without it); all of them, or only those with large outputs."""
+    """Tasks by id, from `after` (without it) to `until` (without it); all of them, or only those with large bytes."""
 
     after: str
     until: str
@@ -66,7 +67,8 @@ def ended_tasks(connection: Connection, span: Span, cutoff: int, limit: int) -> 
     statement = sa.select(task.c.id, task.c.finished_at).where(task.c.id > span.after, task.c.id < span.until)
     if span.large:
         large = task_instance.c.output_digest.is_not(None)
-        statement = statement.where(sa.exists().where(task_instance.c.task_id == task.c.id, large))
+        output = sa.exists().where(task_instance.c.task_id == task.c.id, large)
+        statement = statement.where(output | sa.exists().where(artifact.c.task_id == task.c.id))
     rows = connection.execute(statement.order_by(task.c.id).limit(limit)).all()
     old = [row.id for row in rows if row.finished_at is not None and row.finished_at < cutoff]
     return Walked(old, rows[-1].id if len(rows) == limit else None)
@@ -74,7 +76,7 @@ def ended_tasks(connection: Connection, span: Span, cutoff: int, limit: int) -> 
 
 def delete_tasks(connection: Connection, ids: Sequence[str], cutoff: int) -> list[str]:
     """Delete those of these tasks that still have ended before the cutoff, with all that is theirs but the logs; which
-    ones. Of tasks with large outputs only as many go as one batch should take.
+    ones. Of tasks with large outputs or artifacts only as many go as one batch should take.
     """
     still = sa.select(task.c.id).where(dialect.one_of(connection, task.c.id, ids), task.c.finished_at < cutoff)
     locked = dialect.for_update(still.order_by(task.c.id), skip_locked=True)
@@ -84,12 +86,13 @@ def delete_tasks(connection: Connection, ids: Sequence[str], cutoff: int) -> lis
 
 
 def _within_bytes(connection: Connection, ids: list[str]) -> list[str]:
-    held = sa.select(task_instance.c.task_id, task_instance.c.output_size).where(
+    held = sa.select(task_instance.c.task_id, task_instance.c.output_size.label("size")).where(
         dialect.one_of(connection, task_instance.c.task_id, ids), task_instance.c.output_digest.is_not(None)
     )
+    made = sa.select(artifact.c.task_id, artifact.c.size).where(dialect.one_of(connection, artifact.c.task_id, ids))
     sizes: dict[str, int] = {}
-    for row in connection.execute(held):
-        sizes[row.task_id] = sizes.get(row.task_id, 0) + row.output_size
+    for row in connection.execute(held.union_all(made)):
+        sizes[row.task_id] = sizes.get(row.task_id, 0) + row.size
     going: list[str] = []
     taken = 0
     for task_id in ids:
@@ -142,7 +145,7 @@ class Contents:
 
     unfinished: bool  # work that goes on
     young: bool  # tasks that ended after the cutoff
-    outputs: bool  # large outputs, which are counted one by one
+    outputs: bool  # large outputs and artifacts, which are counted one by one
 
 
 def contents(connection: Connection, month: Month, cutoff: int) -> Contents:
@@ -158,7 +161,10 @@ def contents(connection: Connection, month: Month, cutoff: int) -> Contents:
                 _inside(task_instance.c.task_id, month), task_instance.c.output_digest.is_not(None)
             ),
         )
-        or _any(connection, sa.select(output_upload.c.task_id).where(_inside(output_upload.c.task_id, month))),
+        or any(
+            _any(connection, sa.select(table.c.task_id).where(_inside(table.c.task_id, month)))
+            for table in (output_upload, artifact)
+        ),
     )
 
 

@@ -28,10 +28,11 @@ from controlplane.domain.task import (
     SetTimer,
     Status,
     Step,
+    StoodStill,
     Task,
     Unready,
 )
-from controlplane.store import dialect, ended, groups, outputs
+from controlplane.store import artifacts, dialect, ended, groups, outputs
 from controlplane.store.lanes import Lanes
 from controlplane.store.namespaces import is_task_of
 from controlplane.store.query import Listing, Tags
@@ -93,11 +94,14 @@ class InstanceEnd:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Under which terms a placement is made: the agent's home namespace, the lease and the timeout, microseconds."""
+    """Under which terms a placement is made: the agent's home namespace, the lease, the timeout and the grace after it,
+    microseconds.
+    """
 
     agent_namespace_id: str
     lease: int
     timeout: int
+    grace: int = 0
 
 
 def of_row(row: Row[Any]) -> Task:
@@ -132,6 +136,11 @@ def of_row(row: Row[Any]) -> Task:
         started_at=row.started_at,
         finished_at=row.finished_at,
         version=row.version,
+        start_within=row.start_within,
+        end_within=row.end_within,
+        end_by=row.end_by,
+        paused_from=None if row.paused_from is None else Status(row.paused_from),
+        paused_at=row.paused_at,
     )
 
 
@@ -142,11 +151,33 @@ def find(connection: Connection, namespace_id: str, task_id: str, *, lock: bool 
     return None if row is None else of_row(row)
 
 
-def version_of(connection: Connection, namespace_id: str, task_id: str) -> int | None:
-    """Only the task's version, or None."""
-    statement = sa.select(task.c.version).where(task.c.id == task_id, is_task_of(task, task.c.id, namespace_id))
-    found: int | None = connection.execute(statement).scalar_one_or_none()
-    return found
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a watcher of a task compares: its version, and how far its newest placement of this epoch says it is."""
+
+    version: int
+    progress: tuple[float, str] | None
+
+
+def standing_of(connection: Connection, namespace_id: str, task_id: str) -> Standing | None:
+    """Only the task's standing, or None."""
+    newest = sa.and_(
+        task_instance.c.task_id == task.c.id,
+        task_instance.c.token == task.c.token,
+        task_instance.c.epoch == task.c.epoch,
+    )
+    statement = (
+        sa.select(task.c.version, task_instance.c.progress, task_instance.c.progress_message)
+        .join(task_instance, newest, isouter=True)
+        .where(task.c.id == task_id, is_task_of(task, task.c.id, namespace_id))
+    )
+    row = connection.execute(statement).one_or_none()
+    return None if row is None else Standing(row.version, progress_of(row))
+
+
+def progress_of(row: Any) -> tuple[float, str] | None:
+    """What a placement's row says of its progress: percent and words."""
+    return None if row.progress is None else (row.progress, row.progress_message or "")
 
 
 def listing(namespace_id: str) -> Listing:
@@ -224,6 +255,7 @@ def save_many(
             dialect.delete_rows(connection, timer.c.task_id, timed)
     store_waiting(connection, after)
     _end_instances(connection, after, ends or {})
+    _count_pauses(connection, after)
     _place(connection, after, terms or {})
     records = [
         _record_row(step.task, effect) for step in after for effect in step.effects if isinstance(effect, Record)
@@ -252,6 +284,11 @@ _CHANGING = (
     "started_at",
     "finished_at",
     "version",
+    "start_within",
+    "end_within",
+    "end_by",
+    "paused_from",
+    "paused_at",
 )
 
 
@@ -278,6 +315,7 @@ def store_waiting(connection: Connection, steps: Sequence[Step]) -> None:
                         "requirement_id": one.requirement_id,
                         "priority": one.priority,
                         "ready_at": effect.at,
+                        "start_by": None if one.start_within is None else effect.at + one.start_within,
                     }
                 )
             elif isinstance(effect, SetTimer):
@@ -298,6 +336,15 @@ def _end_instances(connection: Connection, steps: Sequence[Step], ends: Mapping[
                 rows.append(_end_row(step.task.id, effect.token, end))
     # A report that says when the program started corrects what a folded start left open.
     dialect.update_rows(connection, task_instance, ("task_id", "token"), _ENDING, rows, kept=("started_at",))
+
+
+def _count_pauses(connection: Connection, steps: Sequence[Step]) -> None:
+    for step in steps:
+        for effect in step.effects:
+            if isinstance(effect, StoodStill):
+                mine = (task_instance.c.task_id == step.task.id, task_instance.c.token == effect.token)
+                paused = task_instance.c.paused + effect.micros
+                connection.execute(task_instance.update().where(*mine).values(paused=paused))
 
 
 def _end_row(task_id: str, token: int, end: InstanceEnd) -> dict[str, Any]:
@@ -350,6 +397,7 @@ def _place(connection: Connection, steps: Sequence[Step], terms: Mapping[str, Te
                         "status": int(Status.DISPATCHED),
                         "lease": under.lease,
                         "timeout": under.timeout,
+                        "grace": under.grace,
                         "created_at": one.updated_at,
                         "late_result": False,
                         "output_size": 0,
@@ -429,6 +477,33 @@ def due_ids(connection: Connection, now: int, limit: int) -> list[str]:
     return list(connection.execute(dialect.for_update(due, skip_locked=True)).scalars())
 
 
+def unstarted_ids(connection: Connection, now: int, limit: int) -> list[str]:
+    """Up to `limit` tasks that no agent began in the time for that, locked like ready rows."""
+    late = sa.select(ready.c.task_id).where(ready.c.start_by <= now).order_by(ready.c.start_by).limit(limit)
+    return list(connection.execute(dialect.for_update(late, skip_locked=True)).scalars())
+
+
+def _ending() -> tuple[sa.ColumnElement[bool], ...]:
+    """Tasks that have to end by a time and have not, and that no agent has."""
+    waiting = sa.and_(task.c.status.not_in((5, 10)), task.c.paused_from.is_(None))
+    return task.c.end_by.is_not(None), task.c.finished_at.is_(None), waiting
+
+
+def overdue_ids(connection: Connection, now: int, limit: int) -> list[str]:
+    """Up to `limit` tasks whose total time is over while nobody has them."""
+    over = sa.select(task.c.id).where(*_ending(), task.c.end_by <= now).order_by(task.c.end_by).limit(limit)
+    return list(connection.execute(over).scalars())
+
+
+def next_deadline(connection: Connection) -> int | None:
+    """When the next wait, or the time of something that waits, is over."""
+    first = connection.execute(sa.select(sa.func.min(ready.c.start_by)).where(ready.c.start_by.is_not(None))).scalar()
+    last = connection.execute(
+        sa.select(task.c.end_by).where(*_ending()).order_by(task.c.end_by).limit(1)
+    ).scalar_one_or_none()
+    return min((at for at in (first, last) if at is not None), default=None)
+
+
 def delete_timers(connection: Connection, ids: Iterable[str]) -> None:
     """Timers that were dealt with."""
     connection.execute(timer.delete().where(timer.c.task_id.in_(list(ids))))
@@ -497,10 +572,11 @@ def last_ended_instance(connection: Connection, one: Task) -> Row[Any] | None:
 
 
 def delete_many(connection: Connection, ids: Sequence[str]) -> None:
-    """Tasks with their data, tags, records, instances and their outputs. Their logs lie elsewhere: `delete_logs`."""
+    """Tasks with their data, tags, records, instances, outputs and artifacts. Not their logs: `delete_logs`."""
     if not ids:
         return
     outputs.release_of_tasks(connection, ids)
+    artifacts.release_of_tasks(connection, ids)
     for column in (
         task_data.c.task_id,
         task_tag.c.task_id,
@@ -549,6 +625,11 @@ def _task_row(one: Task) -> dict[str, Any]:
         "started_at": one.started_at,
         "finished_at": one.finished_at,
         "version": one.version,
+        "start_within": one.start_within,
+        "end_within": one.end_within,
+        "end_by": one.end_by,
+        "paused_from": None if one.paused_from is None else int(one.paused_from),
+        "paused_at": one.paused_at,
     }
 
 

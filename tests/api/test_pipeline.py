@@ -89,6 +89,7 @@ def test_everything_that_changes_something_takes_a_request_id_or_is_repeatable_b
         "Connect",  # a stream with numbers of its own
         "AppendLogs",  # chunks have numbers
         "PutOutput",  # pieces have offsets
+        "PutArtifact",  # likewise
         "ReportPlugin",  # saying it twice says the same
         "UpdateLogLevel",  # saying it twice says the same
         "UploadPlugin",  # in its first message

@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from controlplane.domain.errors import Invalid, NotFound, Unavailable
 from controlplane.domain.job_rules import MAX_OUTPUT_SIZE
 from controlplane.domain.task import Status
-from controlplane.engine.outputs import PIECE, Outputs, Piece, Progress
+from controlplane.engine.outputs import Outputs
 from controlplane.engine.results import Ref, Verdict
+from controlplane.engine.uploads import PIECE, Piece, Progress
 from controlplane.store.agents import overrunning
 from controlplane.store.tables import blob, blob_chunk, output_upload
 from tests.engine.stage import Replica, opened, placed

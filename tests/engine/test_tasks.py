@@ -50,7 +50,7 @@ async def test_a_task_is_unknown_outside_its_namespace(one: Replica) -> None:
     [task] = await one.create()
     for refused in (
         one.tasks.get("other", task.id),
-        one.tasks.version("other", task.id),
+        one.tasks.standing("other", task.id),
         one.tasks.cancel("other", task.id, by="ann", why="", key=None),
         one.tasks.delete("other", task.id, etag=None, key=None),
     ):

@@ -50,6 +50,8 @@ TABLE = """
     TaskService/WatchTask               yes    yes       yes        yes     -
     TaskService/ReadTaskLogs            yes    yes       yes        yes     -
     TaskService/ReadTaskOutput          yes    yes       yes        yes     -
+    TaskService/ListTaskArtifacts       yes    yes       yes        yes     -
+    TaskService/ReadTaskArtifact        yes    yes       yes        yes     -
     TaskService/ExplainTask             yes    yes       yes        yes     -
 
     TaskInstanceService/GetTaskInstance   yes  yes       yes        yes     -
@@ -69,6 +71,7 @@ TABLE = """
     AgentService/Connect                yes    -         -          -       yes
     AgentService/AppendLogs             yes    -         -          -       yes
     AgentService/PutOutput              yes    -         -          -       yes
+    AgentService/PutArtifact            yes    -         -          -       yes
     AgentService/GetAgent               yes    yes       yes        yes     -
     AgentService/ListAgents             yes    yes       yes        yes     -
     AgentService/UpdateAgent            yes    yes       -          -       -
