@@ -28,6 +28,20 @@ PROMISES = {
     "a task succeeded twice": (
         "SELECT task_id FROM sched_task_instance WHERE status = 100 GROUP BY task_id HAVING count(*) > 1"
     ),
+    "an epoch has two outcomes, or work after its outcome": (
+        "SELECT a.task_id, a.epoch, a.token, b.token FROM sched_task_instance a JOIN sched_task_instance b"
+        " ON b.task_id = a.task_id AND b.epoch = a.epoch AND b.token > a.token"
+        " WHERE a.status = 100 OR (a.status = 99 AND a.error_code = 'CANCELLED')"
+    ),
+    "two placements of a task were open at once": (
+        "SELECT a.task_id, a.token, b.token FROM sched_task_instance a JOIN sched_task_instance b"
+        " ON b.task_id = a.task_id AND b.token > a.token WHERE a.finished_at IS NULL OR b.created_at < a.finished_at"
+    ),
+    "attempts have gaps, or the task's is not the newest": (
+        "SELECT t.id, t.attempt, count(DISTINCT i.attempt), max(i.attempt) FROM sched_task t"
+        " JOIN sched_task_instance i ON i.task_id = t.id AND i.epoch = t.epoch"
+        " GROUP BY t.id, t.attempt HAVING t.attempt <> max(i.attempt) OR t.attempt <> count(DISTINCT i.attempt)"
+    ),
     "a task and its instances disagree": (
         "SELECT t.id FROM sched_task t WHERE (t.status = 100) <> EXISTS"
         " (SELECT 1 FROM sched_task_instance i WHERE i.task_id = t.id AND i.status = 100)"
