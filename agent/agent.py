@@ -20,7 +20,7 @@ import re
 import shutil
 import socket
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -36,15 +36,11 @@ from agent.attempt import LOG_BYTES, Attempt, of_record, to_record
 from agent.config import Settings
 from agent.executors.base import Executor
 from agent.executors.host_calls import HostCalls
-from agent.executors.http import HttpExecutor
-from agent.executors.process import ProcessConfig, ProcessExecutor
-from agent.executors.wasm import WasmExecutor
 from agent.keeper import Keeper
 from agent.logs import CALL_SECONDS, LogShipper
 from agent.outputs import CALL_SECONDS as PUT_SECONDS
 from agent.outputs import INLINE_BYTES, Outputs, name_of
-from agent.plugins import Grants, Metadata, PluginSource, ReportingExecutor, Trust
-from agent.secrets import Secrets
+from agent.plugins import Metadata, ReportingExecutor
 from agent.spans import AttemptSpan, AttemptSpans, attempt_ids, ids_of
 from agent.spool import Spool
 from agent.statedir import StateDir, open_state_dir
@@ -77,6 +73,11 @@ class Parts:
     credential: Credential
     reporting: ReportingExecutor | None = None
     host_calls: HostCalls | None = None
+    functions: Sequence[agent_pb2.FunctionInfo] = ()
+    lingering: Callable[[], int] = lambda: 0
+    """Runs that could not be ended and go on though their attempts are over: each still takes a slot."""
+    ended: Callable[[Attempt, Result], None] = lambda _attempt, _result: None
+    """Told of every attempt that was not given back."""
 
     def metadata(self) -> Metadata:
         """What goes with every call and with the stream."""
@@ -267,6 +268,7 @@ class Agent:
                 await attempt.output.close(0.0)
                 return
             await self._keep(result)
+            self._parts.ended(attempt, result)
             if result.item.output_digest:
                 self._beats[result.key] = attempt.beat_seconds
             del self._attempts[attempt.key]
@@ -322,7 +324,7 @@ class Agent:
     def _free(self) -> int:
         if self._draining or self._spool.full or self._outputs.full:
             return 0
-        return max(0, self._slots - len(self._attempts))
+        return max(0, self._slots - len(self._attempts) - self._parts.lingering())
 
     def _say_credits(self) -> None:
         self._link.credits(self._free())
@@ -341,10 +343,8 @@ class Agent:
             state_id=state.state_id,
             generation=state.generation,
             labels=self._labels,
-            executors=[
-                agent_pb2.ExecutorInfo(name=name, abi=WASM_ABI if name == "wasm" else 0)
-                for name in self._parts.executors
-            ],
+            executors=[_info(executor) for executor in self._parts.executors.values()],
+            functions=self._parts.functions,
             slots=self._slots,
             hostname=socket.gethostname(),
             agent_version=machine.version(),
@@ -497,8 +497,12 @@ class Agent:
             await asyncio.to_thread(_remove_folders, self._settings.work_dir, alive)
 
 
+Outfit = Callable[[Parts, contextlib.AsyncExitStack], Awaitable[None]]
+"""Adds what runs the work, by `add_executor`: see `agent.outfit`."""
+
+
 @contextlib.asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Parts]:
+async def opened(settings: Settings, outfit: Outfit) -> AsyncIterator[Parts]:
     """Everything an agent works with, made ready, and given back in reverse order."""
     async with contextlib.AsyncExitStack() as stack:
         # Before anything else: what an earlier start of this agent ran must be dead.
@@ -514,20 +518,7 @@ async def opened(settings: Settings) -> AsyncIterator[Parts]:
         spans = AttemptSpans(settings.telemetry.otlp_endpoint, settings.name)
         stack.push_async_callback(asyncio.to_thread, spans.shutdown)
         parts = Parts(settings, state, keeper, spool, channel, {}, spans, settings.credential())
-        source = PluginSource(channel, settings.name, parts.metadata)
-        config = ProcessConfig(
-            work_dir=settings.work_dir,
-            path=settings.executor.path,
-            environment=settings.environment,
-            cleanup=settings.executor.cleanup_enabled,
-        )
-        if "process" in settings.executor.enabled:
-            await _add(parts, stack, ProcessExecutor(keeper, config))
-        if "wasm" in settings.executor.enabled:
-            await _add_wasm(parts, stack, source)
-        if "http" in settings.executor.enabled:
-            secrets = Secrets(settings.agent.namespace, os.environ, settings.secrets_dir)
-            await _add(parts, stack, HttpExecutor(settings.http.limits, secrets))
+        await outfit(parts, stack)
         yield parts
 
 
@@ -539,26 +530,17 @@ def open_channel(settings: Settings) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(address.target, options=CHANNEL_OPTIONS)
 
 
-async def _add_wasm(parts: Parts, stack: contextlib.AsyncExitStack, source: PluginSource) -> None:
-    """The executor of plugins, where this machine can run them."""
-    settings = parts.settings
-    secrets = Secrets(settings.agent.namespace, os.environ, settings.secrets_dir)
-    calls = HostCalls(Grants(source).find, secrets)
-    folder = parts.state.path / "wasm"
-    inner = WasmExecutor(parts.keeper, source.fetch, folder, ceiling=settings.plugins.ceiling, host_calls=calls)
-    wasm = ReportingExecutor(inner, source, Trust(source, settings.plugins.trusted_keys))
-    try:
-        await _add(parts, stack, wasm)
-    except RuntimeError as error:
-        log.warning("this agent takes no wasm work: %s", error)
-    else:
-        parts.reporting, parts.host_calls = wasm, calls
-
-
-async def _add(parts: Parts, stack: contextlib.AsyncExitStack, executor: Executor) -> None:
+async def add_executor(parts: Parts, stack: contextlib.AsyncExitStack, executor: Executor) -> None:
+    """Open an executor, close it in its turn, and let the agent have it. Raises what its `open` raises."""
     await executor.open()
     stack.push_async_callback(executor.close)
     parts.executors[executor.name] = executor
+
+
+def _info(executor: Executor) -> agent_pb2.ExecutorInfo:
+    """What is told of an executor. One that is none of ours may have a schema of its jobs' options."""
+    abi = WASM_ABI if executor.name == "wasm" else 0
+    return agent_pb2.ExecutorInfo(name=executor.name, abi=abi, options_schema=getattr(executor, "options_schema", ""))
 
 
 def _started(attempt: Attempt) -> agent_pb2.Started.Item:

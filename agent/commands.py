@@ -92,6 +92,8 @@ def agent(
         asyncio.run(serve(loaded.settings, Reloading(loaded, lambda: load_settings(config, os.environ, flags))))
     except LinkEnded as error:
         raise _fail(str(error), EXIT_UNWANTED) from None
+    except SettingsError as error:
+        raise _fail(str(error), EXIT_SETTINGS) from None
     except (StateDirError, OSError) as error:
         raise _fail(str(error), EXIT_MACHINE) from None
 
@@ -151,9 +153,10 @@ async def serve(settings: Settings, reload: Callable[[], None]) -> None:
 
     from agent import machine
     from agent.agent import Agent, opened
+    from agent.outfit import usual
 
     loop, terminal = asyncio.get_running_loop(), Terminal()
-    async with opened(settings) as parts:
+    async with opened(settings, usual) as parts:
         running = Agent(parts)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, running.stop)

@@ -28,6 +28,8 @@ from agent.executors.process import DEFAULT_PATH
 from agent.executors.wasm_budget import Ceiling
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+OURS: Final = frozenset({"process", "wasm", "http", "function"})
+"""Executors that Pawl has; others are named beside them."""
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400 * 366)]
@@ -153,6 +155,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     server: ServerSection = ServerSection()
     logging: LoggingSection = LoggingSection()
     telemetry: TelemetrySection = TelemetrySection()
+    # Executors of others' making: name = "module:factory", or "/path/file.py:factory".
+    executors: dict[str, str] = {}
     # What the agent can be chosen by, beside the `sys_*` that it sets itself.
     labels: dict[str, str] = {}
     # The lowest layer of every process's environment.
@@ -198,7 +202,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 SCHEME: Final = Scheme(
     Settings,
-    maps=frozenset({"labels", "environment"}),
+    maps=frozenset({"labels", "environment", "executors"}),
     lists=frozenset({"agent.serves", "executor.enabled", "plugins.trusted_keys", "http.private_hosts"}),
     aliases={"agent.slots": "agent.max_concurrent_tasks"},
     variables=(
@@ -207,7 +211,7 @@ SCHEME: Final = Scheme(
         (FILE_VARIABLE, "server.key_file"),
         (KEY_VARIABLE, "server.key"),
     ),
-    own_sections=frozenset({"agent", "executor", "plugins", "http", "logging", "labels", "environment"}),
+    own_sections=frozenset({"agent", "executor", "plugins", "http", "logging", "labels", "environment", "executors"}),
     not_settings=frozenset({"PAWL_AGENT_CONFIG"}),
 )
 
@@ -292,6 +296,9 @@ def _check_each(settings: Settings, refuse: Callable[[str, str], None]) -> None:
     for name in settings.environment:
         if not name or "=" in name or "\0" in name:
             refuse(f"environment.{name}", "is no name of an environment variable")
+    for name in settings.executors:
+        if not NAME.fullmatch(name) or name in OURS:
+            refuse(f"executors.{name}", "is no name for an executor" if name not in OURS else "is one of ours")
     for text in settings.plugins.trusted_keys:
         if (problem := _key_problem(text)) is not None:
             refuse("plugins.trusted_keys", f"{text!r}: {problem}")

@@ -25,6 +25,7 @@ from pawl.v1 import agent_pb2, job_pb2, plugin_pb2
 
 from agent.agent import Agent, opened
 from agent.config import load
+from agent.outfit import usual
 
 DEADLINE = 15.0
 Step = Callable[["ScriptedControlPlane"], Awaitable[Any]]
@@ -468,7 +469,7 @@ async def running_agent(plane: ScriptedControlPlane, folder: Path, **settings: A
         "executor.enabled": ["process"],
         **{key.replace("__", "."): value for key, value in settings.items()},
     }
-    async with opened(load(None, {}, flags).settings) as parts, asyncio.TaskGroup() as group:
+    async with opened(load(None, {}, flags).settings, usual) as parts, asyncio.TaskGroup() as group:
         running = RunningAgent(Agent(parts))
         group.create_task(running.live())
         try:
