@@ -250,7 +250,7 @@ def _candidates(
     order = parse_order(("id",), TASKS, ())
     digest = query_digest(namespace_id, TASKS.noun, tree, order)
     request = PageRequest(0 if token else 1, size, token=token)
-    page = query.page(connection, tasks.listing(namespace_id), tree, order, request, query=digest)
+    page = query.page(connection, tasks.listing(connection, namespace_id), tree, order, request, query=digest)
     return [tasks.of_row(row) for row in page.rows], page.next_token
 
 

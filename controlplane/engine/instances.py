@@ -32,5 +32,5 @@ class Instances:
 
     @staticmethod
     def _page(connection: Connection, question: Question) -> Page:
-        listing = instances.listing(question.namespace_id)
+        listing = instances.listing(connection, question.namespace_id)
         return lists.ask(connection, TASK_INSTANCES, listing, question, default_order=("-id",))

@@ -336,7 +336,9 @@ class Tasks:
 
     @staticmethod
     def _page(connection: Connection, question: Question) -> tuple[Page, list[TaskView]]:
-        page = lists.ask(connection, TASKS, tasks.listing(question.namespace_id), question, default_order=("-id",))
+        page = lists.ask(
+            connection, TASKS, tasks.listing(connection, question.namespace_id), question, default_order=("-id",)
+        )
         found = [tasks.of_row(row) for row in page.rows]
         data = tasks.data_of(connection, [one.id for one in found])
         names = jobs.names(connection, {one.job_id for one in found})

@@ -79,6 +79,8 @@ class Store:
         else:
             self._writer = self._postgres(self._writing)
             self._reader = self._logs = self._postgres(self._reading)
+            for engine in (self._writer, self._reader):
+                dialect.load_ids_as_text(engine)
             dialect.prefer_indexes(self._writer)
             dialect.plan_each(self._reader)
             self._engines = [self._writer, self._reader]

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
+from psycopg.adapt import Loader
 from sqlalchemy import Connection, Dialect, Engine, Table, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.compiler import compiles
@@ -51,6 +52,10 @@ class Id(TypeDecorator[str]):
             return dialect.type_descriptor(sa.Uuid(as_uuid=False))
         return dialect.type_descriptor(sa.LargeBinary(16))
 
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        """One step for each value: a list has thousands."""
+        return _as_text if dialect.name == "postgresql" else super().result_processor(dialect, coltype)
+
     def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
         """Text to bytes on SQLite."""
         if value is None or dialect.name == "postgresql":
@@ -59,10 +64,22 @@ class Id(TypeDecorator[str]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
         """Bytes to text on SQLite."""
-        if value is None or dialect.name == "postgresql":
-            return value  # type: ignore[no-any-return]  # the driver gives text
+        if value is None:
+            return None
         digits = value.hex()
         return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def _as_text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+class _IdLoader(Loader):
+    """A UUID as the server writes it, which is the canonical text. Of the driver's own objects only that is wanted."""
+
+    def load(self, data: Any) -> str:
+        """Bytes to text."""
+        return bytes(data).decode()
 
 
 def is_postgres(connection: Connection | Engine) -> bool:
@@ -165,6 +182,14 @@ def prefer_indexes(engine: Engine) -> None:
     def _connect(connection: Any, _: object) -> None:
         connection.execute("SET enable_seqscan = off")
         connection.commit()  # or the setting would be rolled back with the first transaction
+
+
+def load_ids_as_text(engine: Engine) -> None:
+    """Ids come as the text that they are here. PostgreSQL only."""
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _: object) -> None:
+        connection.adapters.register_loader("uuid", _IdLoader)
 
 
 def plan_each(engine: Engine) -> None:
@@ -370,6 +395,7 @@ class Lane:
         """
         directed = sa.desc if self.descending else sa.asc
         beyond, within = (operator.lt, operator.ge) if self.descending else (operator.gt, operator.le)
+        at_or_beyond = operator.le if self.descending else operator.ge
         if not is_postgres(connection):
             rows = rows.where(self.column == value)
             rows = rows if self.after is None else rows.where(beyond(self.key, self.after))
@@ -377,13 +403,15 @@ class Lane:
             return rows.order_by(directed(self.key))
         # Pairs, for a scan begins and ends where they say; by what is said of the key alone it judges row after row.
         # Also where nothing is said of the key: of a column between two bounds it believes that hardly a row is left,
-        # and sorts what may be very many.
+        # and sorts what may be very many. Never < nor >: it takes a pair for its first half, and nothing is beyond the
+        # value that all have.
         pair = sa.tuple_(self.column, self.key)
         lowest, highest = sa.literal(_NO_ID, Id()), sa.literal(_LAST_ID, Id())
         start, end = (highest, lowest) if self.descending else (lowest, highest)
-        first = beyond(pair, sa.tuple_(value, start if self.after is None else self.after))
+        first = at_or_beyond(pair, sa.tuple_(value, start if self.after is None else self.after))
         last = within(pair, sa.tuple_(value, end if self.until is None else self.until))
-        return rows.where(first, last).order_by(directed(self.column), directed(self.key))
+        rows = rows.where(first, last) if self.after is None else rows.where(first, last, self.key != self.after)
+        return rows.order_by(directed(self.column), directed(self.key))
 
 
 @dataclass(frozen=True, slots=True)

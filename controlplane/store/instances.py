@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row
 
 from controlplane.domain.task import Status
 from controlplane.store.lanes import Lanes
-from controlplane.store.namespaces import is_task_of
+from controlplane.store.namespaces import is_task_of, tasks_of
 from controlplane.store.query import Listing
 from controlplane.store.tables import task_instance
 
@@ -23,8 +23,8 @@ def find(connection: Connection, namespace_id: str, instance_id: str) -> Row[Any
     return connection.execute(statement.where(mine)).one_or_none()
 
 
-def listing(namespace_id: str) -> Listing:
+def listing(connection: Connection, namespace_id: str) -> Listing:
     """A namespace's instances without their outputs, to be asked for."""
-    mine = is_task_of(task_instance, task_instance.c.task_id, namespace_id)
+    mine = tasks_of(connection, namespace_id)(task_instance, task_instance.c.task_id)
     lanes = Lanes("status", tuple(map(int, Status)), within="job_id")
     return Listing(sa.select(*_SHORT).where(mine), task_instance.c, lanes=lanes)

@@ -9,14 +9,17 @@ that such an index can answer is split into one for each value, each of which re
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controlplane.domain.filter import AllOf, AnyOf, Condition, Kind, Op, OrderTerm, matches
-from controlplane.domain.ids import first_id_at
+from controlplane.domain.ids import first_id_at, id_time
 
 MAX_LANES = 20  # each is planned by itself
 MOMENT = 60_000_000
+SHORT = 6 * 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +64,20 @@ def split(lanes: Lanes, tree: AnyOf, order: Sequence[OrderTerm]) -> Split | None
     if any(one.field.kind is Kind.TAGS for one in rest.conditions):
         return None
     passing = tuple(value for value in lanes.values if matches(mine, {lanes.field: value}))
+    if inside is None and len(passing) == len(lanes.values) and _is_short(rest):
+        return None
     if inside is None or not isinstance(inside.value, tuple):
         return Split(rest, passing)
     without = AllOf(tuple(one for one in rest.conditions if one is not inside))
     return Split(without, passing, within=tuple(map(str, inside.value)))
+
+
+def _is_short(rest: AllOf) -> bool:
+    """Whether the rows lie in so short a time that all of them, whosever they are, are read before many lanes are."""
+    known = functools.reduce(operator.and_, map(bounds, rest.conditions), Bounds())
+    if known.low is None or known.high is None:
+        return False
+    return id_time(known.high) - id_time(known.low) <= SHORT + 2 * MOMENT
 
 
 def _by_tag(tree: AnyOf, tagged: Condition) -> Split | None:

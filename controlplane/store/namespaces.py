@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -50,8 +51,26 @@ def is_task_of(rows: Table, task_id: sa.ColumnElement[Any], namespace_id: str) -
 
     History outlives its namespace until retention takes it, but whoever has the name next must not read it.
     """
-    floor = sa.select(namespace.c.after_task).where(namespace.c.id == namespace_id).scalar_subquery()
+    floor = _floor(namespace_id).scalar_subquery()
     return sa.and_(dialect.Usual(rows.c.namespace_id == namespace_id), sa.or_(floor.is_(None), task_id > floor))
+
+
+def tasks_of(
+    connection: Connection, namespace_id: str
+) -> Callable[[Table, sa.ColumnElement[Any]], sa.ColumnElement[bool]]:
+    """The same for lists, in which what is asked of every row counts: almost no namespace had a predecessor, and then
+    an index that has no tasks' ids in it answers alone."""
+    floor = connection.scalar(_floor(namespace_id))
+
+    def is_one(rows: Table, task_id: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+        usual = dialect.Usual(rows.c.namespace_id == namespace_id)
+        return sa.and_(usual, sa.true() if floor is None else task_id > floor)
+
+    return is_one
+
+
+def _floor(namespace_id: str) -> sa.Select[Any]:
+    return sa.select(namespace.c.after_task).where(namespace.c.id == namespace_id)
 
 
 def insert(connection: Connection, new: Namespace) -> None:

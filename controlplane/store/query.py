@@ -110,8 +110,8 @@ def page(
         wanted = _part(matching, keys, position, request)
     else:
         wanted = _in_lanes(connection, listing, parts, keys[0], position, request)
-        tagged = _tagged(listing, parts)
-        matching = matching if tagged is None else tagged
+        told = _tagged(listing, parts) if parts.tag else _counted(connection, listing, parts)
+        matching = matching if told is None else told
     wanted = wanted.add_columns(*(key.plain.label(f"_order_{index}") for index, key in enumerate(keys)))
     rows = connection.execute(wanted).all()
     has_more = len(rows) > request.size
@@ -160,9 +160,20 @@ def _in_lanes(
 
 def _tagged(listing: Listing, parts: Split) -> Select[Any] | None:
     """What matches, where tags alone tell how many that are: each is of another row."""
-    if listing.tags is None or not parts.tag or parts.rest.conditions:
+    if listing.tags is None or parts.rest.conditions:
         return None
     return listing.tags.select.where(listing.tags.key == parts.tag, listing.tags.value.in_(parts.values))
+
+
+def _counted(connection: Connection, listing: Listing, parts: Split) -> Select[Any] | None:
+    """What matches, said by the values of the lanes: an index finds these, where of "not SUCCEEDED" it would walk all
+    that are not asked for."""
+    lanes = listing.lanes
+    if lanes is None or len(parts.values) == len(lanes.values):
+        return None
+    found = listing.select.where(where(connection, listing, AnyOf((parts.rest,))))
+    found = found.where(listing.columns[lanes.field].in_(parts.values))
+    return found.where(listing.columns[lanes.within].in_(parts.within)) if parts.within else found
 
 
 def _lane(column: ColumnElement[Any], key: _SortKey, parts: Split, position: Position | None) -> Lane:

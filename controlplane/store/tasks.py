@@ -34,7 +34,7 @@ from controlplane.domain.task import (
 )
 from controlplane.store import artifacts, dialect, ended, groups, outputs
 from controlplane.store.lanes import Lanes
-from controlplane.store.namespaces import is_task_of
+from controlplane.store.namespaces import is_task_of, tasks_of
 from controlplane.store.query import Listing, Tags
 from controlplane.store.tables import (
     job,
@@ -180,14 +180,14 @@ def progress_of(row: Any) -> tuple[float, str] | None:
     return None if row.progress is None else (row.progress, row.progress_message or "")
 
 
-def listing(namespace_id: str) -> Listing:
+def listing(connection: Connection, namespace_id: str) -> Listing:
     """A namespace's tasks, to be asked for."""
+    is_mine = tasks_of(connection, namespace_id)
     scope = (task_tag.c.namespace_id == namespace_id,)
-    tagged = sa.select(task_tag).where(is_task_of(task_tag, task_tag.c.task_id, namespace_id))
+    tagged = sa.select(task_tag).where(is_mine(task_tag, task_tag.c.task_id))
     tags = Tags(tagged, task.c.id, task_tag.c.task_id, task_tag.c.key, task_tag.c.value, scope)
-    mine = is_task_of(task, task.c.id, namespace_id)
     lanes = Lanes("status", tuple(map(int, Status)), within="job_id")
-    return Listing(sa.select(task).where(mine), task.c, tags, lanes)
+    return Listing(sa.select(task).where(is_mine(task, task.c.id)), task.c, tags, lanes)
 
 
 def load_many(connection: Connection, ids: Iterable[str], *, skip_locked: bool = False) -> dict[str, Task]:
@@ -203,7 +203,7 @@ def load_many(connection: Connection, ids: Iterable[str], *, skip_locked: bool =
 def data_of(connection: Connection, ids: Iterable[str]) -> dict[str, TaskData]:
     """The users' side of these tasks."""
     wanted = dialect.one_of(connection, task_data.c.task_id, list(set(ids)))
-    rows = connection.execute(sa.select(task_data).where(wanted))
+    rows = connection.execute(sa.select(task_data).where(wanted)).all()
     return {
         row.task_id: TaskData(
             parameters=None if row.parameters is None else bytes(row.parameters),

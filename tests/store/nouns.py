@@ -8,13 +8,13 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Table
+from sqlalchemy import Connection, Table
 
 from controlplane import engine
 from controlplane.domain.filter import Field, Kind, Queryable
@@ -49,23 +49,18 @@ class Noun:
 
     asked: Queryable
     table: Table
-    make_listing: Callable[[], Listing]
+    listing: Callable[[Connection], Listing]  # as it is asked for
     default_order: tuple[str, ...]
     settle: Callable[[Values], None] = lambda row: None
     unique: tuple[str, ...] = ()
     foreign: Values | None = None  # makes a row one that the list must not show; None: there is none
-
-    @cached_property
-    def listing(self) -> Listing:
-        """As it is asked for."""
-        return self.make_listing()
+    called: Mapping[str, str] = field(default_factory=dict)  # columns that are not called like what is asked for
 
     @cached_property
     def columns(self) -> dict[str, sa.Column[Any]]:
         """Where each field is stored, but the tags."""
-        found = self.listing.columns
-        plain = [field for field in self.asked.fields if field.kind is not Kind.TAGS]
-        return {field.name: cast("sa.Column[Any]", found[field.stored_as]) for field in plain}
+        plain = [one for one in self.asked.fields if one.kind is not Kind.TAGS]
+        return {one.name: self.table.c[self.called.get(one.stored_as, one.stored_as)] for one in plain}
 
 
 def _settle_task(row: Values) -> None:
@@ -99,12 +94,14 @@ def _living(row: Values) -> None:
 
 
 NOUNS = (
-    Noun(JOBS, tables.job, lambda: jobs.listing(MINE), ("-created_at",), _living, ("name",), {"deleted_at": NOW}),
-    Noun(TASKS, tables.task, lambda: tasks.listing(MINE), ("-id",), _settle_task, foreign={"namespace_id": THEIRS}),
+    Noun(JOBS, tables.job, lambda _: jobs.listing(MINE), ("-created_at",), _living, ("name",), {"deleted_at": NOW}),
+    Noun(
+        TASKS, tables.task, lambda it: tasks.listing(it, MINE), ("-id",), _settle_task, foreign={"namespace_id": THEIRS}
+    ),
     Noun(
         TASK_INSTANCES,
         tables.task_instance,
-        lambda: instances.listing(MINE),
+        lambda it: instances.listing(it, MINE),
         ("-id",),
         _settle_instance,
         foreign={"namespace_id": THEIRS},
@@ -112,7 +109,7 @@ NOUNS = (
     Noun(
         SCHEDULES,
         tables.schedule,
-        lambda: schedules.listing(MINE),
+        lambda _: schedules.listing(MINE),
         ("-created_at",),
         _settle_schedule,
         ("name",),
@@ -121,25 +118,26 @@ NOUNS = (
     Noun(
         FIRES,
         tables.fire,
-        lambda: schedules.fires_listing(PARENT),
+        lambda _: schedules.fires_listing(PARENT),
         ("-fire_time",),
         _settle_fire,
         foreign={"schedule_id": STRANGER},
     ),
-    Noun(AGENTS, tables.agent, lambda: agents.listing(MINE), ("id",), foreign={"namespace_id": THEIRS}),
+    Noun(AGENTS, tables.agent, lambda _: agents.listing(MINE), ("id",), foreign={"namespace_id": THEIRS}),
     Noun(
         PLUGINS,
         tables.plugin,
-        lambda: plugins.listing(MINE),
+        lambda _: plugins.listing(MINE),
         ("-created_at",),
         unique=("name", "digest"),
         foreign={"namespace_id": THEIRS},
+        called={"version": "plugin_version"},
     ),
-    Noun(NAMESPACES, tables.namespace, namespaces.listing, ("id",)),
+    Noun(NAMESPACES, tables.namespace, lambda _: namespaces.listing(), ("id",)),
     Noun(
         KEYS,
         tables.key,
-        lambda: keys.listing(Authority("ann", frozenset({"admin"}), None)),
+        lambda _: keys.listing(Authority("ann", frozenset({"admin"}), None)),
         ("-created_at",),
         _settle_key,
         ("name", "prefix"),
@@ -174,9 +172,9 @@ class Drawn:
             row = {column.name: self._column(column) for column in self.noun.table.columns}
             for name, column in self.noun.columns.items():
                 row[column.name] = self.value(self.noun.asked.by_spelling[name])
-            for field in self.noun.asked.fields:
-                if field.in_id:
-                    row["id"] = id_at(row[field.name], self.chance.getrandbits(62))
+            for one in self.noun.asked.fields:
+                if one.in_id:
+                    row["id"] = id_at(row[one.name], self.chance.getrandbits(62))
             if "namespace_id" in row:
                 row["namespace_id"] = MINE
             self.noun.settle(row)

@@ -77,7 +77,7 @@ class Lists:
     ) -> Page:
         """One page, as the engine asks for it."""
         question = Question(MINE, filter_, order_by, page or parse_page(page_size=MAX_SIZE))
-        return lists.ask(self.connection, noun.asked, noun.listing, question, noun.default_order)
+        return lists.ask(self.connection, noun.asked, noun.listing(self.connection), question, noun.default_order)
 
     def expected(self, noun: Noun, filter_: Any = None, order_by: Sequence[str] = ()) -> list[tuple[Any, ...]]:
         """The keys of the rows that should come, in their order."""
@@ -88,7 +88,7 @@ class Lists:
 
     def judged(self, noun: Noun, filters: Sequence[Any]) -> dict[tuple[Any, ...], list[bool]]:
         """What the database says of each row and each filter, all in one statement: a page for each costs minutes."""
-        listing = noun.listing
+        listing = noun.listing(self.connection)
         trees = [parse_filter(one, noun.asked) for one in filters]
         told = [
             sa.case((query.where(self.connection, listing, tree), 1), else_=0).label(f"_{number}")
@@ -294,7 +294,7 @@ def test_a_token_is_good_for_its_own_question_alone(stored: Lists, noun: Noun) -
     for other, namespace, filter_, order in others:
         question = Question(namespace, filter_, order, page)
         with pytest.raises(Invalid) as refused:
-            lists.ask(stored.connection, other.asked, other.listing, question, other.default_order)
+            lists.ask(stored.connection, other.asked, other.listing(stored.connection), question, other.default_order)
         assert (refused.value.reason, refused.value.facts["field"]) == ("INVALID_PAGE_TOKEN", "page.page_token")
 
 

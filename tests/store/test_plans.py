@@ -64,10 +64,9 @@ class Plans:
         """The next token, and the plans of the page and of its total."""
         question = Question(MINE, filter_, order_by, parse_page(page_size=SIZE, page_token=token))
         pages: list[Page] = []
+        listing = noun.listing(self.connection)
         found = self.of(
-            lambda: pages.append(
-                lists.ask(self.connection, noun.asked, noun.listing, question, noun.default_order),
-            )
+            lambda: pages.append(lists.ask(self.connection, noun.asked, listing, question, noun.default_order))
         )
         return pages[0].next_token, found
 
