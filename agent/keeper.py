@@ -23,11 +23,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent import procfs
+from agent import cgroups, procfs
 from agent.keeper_main import MAX_CHILD_FD, MAX_FDS, MAX_PACKET
 from agent.limits import ProcessLimits
 from agent.procfs import boot_clock
 from agent.statedir import StateDir
+from agent.watch import Breach
 
 _OPEN_SECONDS = 20.0
 _CLOSE_SECONDS = 70.0  # the keeper itself gives up earlier
@@ -46,8 +47,10 @@ class TaskUser:
 class Exit:
     """How a run ended: `code` or `signal` of its main process, and what all of it used.
 
-    `peak_memory_bytes` is the largest of its processes; the system counts the moment of the start in, so values under
-    the keeper's own size (about 12 MB) are not told apart. `survivors`: something could not be killed and was left.
+    `peak_memory_bytes` is that of all its processes together, as often as they were looked at, and at least that of the
+    largest of them; the system counts the moment of the start in, so values under the keeper's own size (about 12 MB)
+    are not told apart. `survivors`: something could not be killed and was left. `breach`: it was ended because it
+    wanted more than it may.
     """
 
     code: int | None
@@ -60,6 +63,8 @@ class Exit:
     written_bytes: int
     lease_expired: bool = False
     survivors: bool = False
+    breach: Breach | None = None
+    throttled_seconds: float = 0.0
 
 
 class StartFailed(OSError):
@@ -80,6 +85,8 @@ class Child:
     def __init__(self, keeper: Keeper, key: str) -> None:
         self.key = key
         self.pid = 0
+        self.held_by: dict[str, str] = {}
+        """Who holds each limit of the run, in words: `control group, version 2`, or `sampling`."""
         self._keeper = keeper
         self._gone: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._gone.add_done_callback(lambda gone: gone.cancelled() or gone.exception())  # nobody has to wait
@@ -182,10 +189,13 @@ class Keeper:
         child = Child(self, key)
         starting = _Starting(child, asyncio.get_running_loop().create_future())
         self._starting[key] = starting
-        rlimits = (limits or ProcessLimits()).rlimits
+        limits = limits or ProcessLimits()
         identity = (user.uid, user.gid, user.groups) if user is not None else None
         numbers = [number for _, number in fds]
-        body = ("start", key, self._mark, list(argv), dict(env), cwd, numbers, rlimits, identity)
+        body = (
+            "start", key, self._mark, list(argv), dict(env), cwd, numbers, limits.rlimits, identity, limits.bounds,
+            limits.cgroups, limits.ceiling,
+        )  # fmt: skip
         self._post(json.dumps(body).encode(), [fd for fd, _ in fds])
         try:
             await starting.answer
@@ -348,9 +358,9 @@ class Keeper:
 
     def _handle(self, kind: str, *rest: object) -> None:
         match kind, rest:
-            case "started", (str(key), int(pid)):
+            case "started", (str(key), int(pid), dict(held_by)):
                 starting = self._starting.pop(key)
-                starting.child.pid = pid
+                starting.child.pid, starting.child.held_by = pid, held_by
                 self._children[key] = starting.child
                 if starting.answer.cancelled():
                     starting.child.signal_group(signal.SIGKILL)
@@ -378,7 +388,7 @@ def _exit(*facts: object) -> Exit:
     match facts:
         case (
             int(status), float(user), float(system), int(peak), int(read), int(written), float(wall),
-            bool(lease_expired), bool(survivors),
+            bool(lease_expired), bool(survivors), breach, float(throttled),
         ):  # fmt: skip
             code = os.waitstatus_to_exitcode(status)
             return Exit(
@@ -392,6 +402,8 @@ def _exit(*facts: object) -> Exit:
                 written_bytes=written,
                 lease_expired=lease_expired,
                 survivors=survivors,
+                breach=Breach(*breach) if isinstance(breach, list) else None,
+                throttled_seconds=throttled,
             )
     raise ValueError(f"malformed exit from the keeper: {facts}")
 
@@ -442,4 +454,5 @@ def end_leftovers(mark: str) -> list[int]:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         ended += found
+    cgroups.end_leftovers(mark)
     return ended

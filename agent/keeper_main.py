@@ -15,6 +15,10 @@ A *charge* is a single process inside a run's tree that has a lease of its own: 
 Its descriptor (a pidfd) came from its parent by way of the agent, so it means this process and never a later one with
 its number. At its lease's end it is killed, and the run around it lives on; its ends are its parent's to report.
 
+What a run may use is the business of `agent.watch`; the keeper looks, stops and ends. Where it may, it runs before all
+others (SCHED_RR): a bomb takes the processor from whoever has to end it. What it starts is ordinary again. A run that
+is bounded by a control group enters it between fork and exec: moved afterwards, it might have forked already.
+
 A process is looked at as a zombie (waitid with WNOWAIT) before it is reaped, so that its number, and with it its
 group's, cannot yet mean somebody else when the group is killed.
 
@@ -40,10 +44,12 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from agent.procfs import MARK, Children, boot_clock, mark_of, storage_bytes
+from agent import cgroups
+from agent.procfs import MARK, Children, Family, Stat, boot_clock, mark_of, storage_bytes, top_of
+from agent.watch import CONTROLLER_OF, PROCESSES, Watch
 
 MAX_PACKET = 60_000
 MAX_FDS = 32
@@ -55,6 +61,9 @@ _LOOK_SECONDS = 0.1  # how often a run that does not end is looked at, beside ev
 _LEASE_LOOK_SECONDS = 1.0  # poll() does not count suspended time, leases do: never sleep longer while one is held
 _GIVE_UP_SECONDS = 10.0  # a process in uninterruptible sleep, or of a user we may not signal
 _LAST_KILL_SECONDS = 60.0
+_TOGETHER_SECONDS = 0.03  # looks that are due so soon after another are taken with it
+_STOP_ROUNDS = 100
+_ROOM_FOR_FORKS = 4096  # more threads than the machine has now: a bomb that outgrows our looks ends there
 _INHERITED_FLOOR = {resource.RLIMIT_DATA: 256 << 20, resource.RLIMIT_AS: 1 << 30, resource.RLIMIT_NOFILE: 64}
 
 
@@ -62,13 +71,15 @@ class Run:
     """One key: its group, its strays' numbers, and until when it may live."""
 
     __slots__ = (
-        "began", "ended", "key", "kill_at", "killed_at", "lease_expired", "numbers", "peak", "pid", "read", "status",
-        "system", "term_at", "term_sent", "user", "written",
+        "began", "ended", "held", "key", "kill_at", "killed_at", "lease_expired", "numbers", "peak", "pid", "read",
+        "status", "system", "term_at", "term_sent", "user", "watch", "written",
     )  # fmt: skip
 
-    def __init__(self, key: str, pid: int, began: float) -> None:
+    def __init__(self, key: str, pid: int, began: float, watch: Watch) -> None:
         self.key = key
         self.pid = pid
+        self.watch = watch
+        self.held = False  # by SIGSTOP from the agent: whoever stopped it lets it go on
         self.numbers = {pid}
         self.began = began
         self.ended = 0.0
@@ -111,6 +122,9 @@ class Keeper:
         # Each is an open file. Beyond this only the agent counts for them, for starts must not fail for want of files.
         self._most_charges = max(0, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 2 * _OWN_FDS)
         self._children = Children()
+        self._family = Family()
+        self._groups: cgroups.Groups | None = None
+        self._emptying: list[cgroups.Group] = []  # of ended runs, and not yet gone
         self._runs: dict[str, Run] = {}
         self._mains: dict[int, Run] = {}
         self._owner: dict[int, Run] = {}  # by number of group, session or stray
@@ -138,6 +152,7 @@ class Keeper:
                     elif not self._receive():
                         return
                 self._reap()
+                self._look()
                 self._enforce()
                 self._flush()
         except ConnectionError:
@@ -214,22 +229,29 @@ class Keeper:
         numbers: list[int],
         rlimits: list[tuple[int, int]],
         user: tuple[int, int, list[int]] | None,
+        bounds: dict[str, float],
+        use_groups: bool,
+        ceiling: int | None,
     ) -> None:
         if key in self._runs:
             self._send("failed", key, "key", errno.EEXIST, "a run of this key is alive")
             return
         env[MARK] = f"{mark}/{key}"
         stage = "cwd"
+        group = self._group(mark, bounds) if bounds and use_groups else None
         began = time.monotonic()
         try:
             os.close(os.open(cwd, os.O_PATH | os.O_DIRECTORY))
             stage = "exec"
+            if PROCESSES in bounds and (group is None or CONTROLLER_OF[PROCESSES] not in group.holds):
+                rlimits = [*rlimits, *_room_for_forks(int(bounds[PROCESSES]))]
             with _placed(fds, numbers), _soft_limits(rlimits):
-                pid = self._spawn(argv, env, cwd, fds, numbers, user)
+                pid = self._spawn(argv, env, cwd, fds, numbers, user, None if group is None else group.enter)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             code = error.errno if isinstance(error, OSError) and error.errno else errno.EINVAL
             if isinstance(error, OSError) and error.filename == cwd:
                 stage = "cwd"  # it exists, and the task's user may not enter it
+            self._abandon(group)
             self._send("failed", key, stage, code, str(error))
             return
         for which, value in rlimits:
@@ -237,9 +259,29 @@ class Keeper:
                 hard = resource.prlimit(pid, which)[1]
                 value = value if hard == resource.RLIM_INFINITY else min(value, hard)
                 resource.prlimit(pid, which, (value, value))
-        run = Run(key, pid, began)
+        if group is not None:
+            group.close()
+            if not group.has(pid):
+                self._abandon(group)
+                group = None
+        run = Run(key, pid, began, Watch(bounds, group, began, ceiling))
         self._runs[key] = self._mains[pid] = self._owner[pid] = run
-        self._send("started", key, pid)
+        self._send("started", key, pid, run.watch.held_by())
+
+    def _group(self, mark: str, bounds: Mapping[str, float]) -> cgroups.Group | None:
+        """A control group for a run; None where there can be none, and then all is done by looking."""
+        if self._groups is None:
+            family = {os.getpid(), os.getppid()}
+            self._groups = cgroups.Groups(mark, cgroups.look(family=family), family)
+        try:
+            group = self._groups.make({CONTROLLER_OF[kind]: bound for kind, bound in bounds.items()})
+        except OSError:
+            return None
+        return group if group.holds else None
+
+    def _abandon(self, group: cgroups.Group | None) -> None:
+        if group is not None and not group.remove():
+            self._emptying.append(group)
 
     @staticmethod
     def _spawn(
@@ -249,6 +291,7 @@ class Keeper:
         fds: list[int],
         numbers: list[int],
         user: tuple[int, int, list[int]] | None,
+        enter: Callable[[], None] | None,
     ) -> int:
         standard = [subprocess.DEVNULL] * 3
         for fd, number in zip(fds, numbers, strict=True):
@@ -257,6 +300,7 @@ class Keeper:
         uid, gid, groups = user if user is not None else (None, None, None)
         process = subprocess.Popen(
             argv,
+            preexec_fn=enter,  # noqa: PLW1509 - it writes to open files, and we have no threads
             env=env,
             cwd=cwd,
             stdin=standard[0],
@@ -293,6 +337,7 @@ class Keeper:
             if number == signal.SIGKILL:
                 self._kill(run)
             else:
+                run.held = number == signal.SIGSTOP or (run.held and number != signal.SIGCONT)
                 _signal_group(run.pid, number)
 
     def _stop(self, key: str, kill_at: float) -> None:
@@ -311,12 +356,16 @@ class Keeper:
         if run.term_sent is None:
             run.term_sent = set()
             _signal_group(run.pid, signal.SIGTERM)
+        if run.watch.stopped:
+            self._let_go_on(run)
         _signal_group(run.pid, signal.SIGCONT)  # a stopped process would take its TERM only after the grace
 
     def _kill(self, run: Run) -> None:
         if run.killed_at is None:
             run.killed_at = time.monotonic()
         _signal_group(run.pid, signal.SIGKILL)
+        if run.watch.group is not None:
+            run.watch.group.kill()
         if run.status is not None:
             self._closing.add(run.key)
 
@@ -335,8 +384,9 @@ class Keeper:
                 charge.kill_at = None  # once: it is forgotten when its end shows
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     signal.pidfd_send_signal(charge.fd, signal.SIGKILL)
+        self._emptying = [group for group in self._emptying if group.kill() or not group.remove()]
         if self._closing:
-            self._find_strays()
+            self._find_strays(self._children.now())
             for key in list(self._closing):
                 self._settle(self._runs[key])
 
@@ -373,9 +423,9 @@ class Keeper:
                     return run
         return None
 
-    def _find_strays(self) -> None:
+    def _find_strays(self, children: Iterable[int]) -> None:
         """Note the adopted children that are in no run's group."""
-        for pid in self._children.now():
+        for pid in children:
             if pid in self._mains or pid in self._strays:
                 continue
             try:
@@ -395,16 +445,17 @@ class Keeper:
     def _settle(self, run: Run) -> None:
         """Push a run whose main process ended towards nothing left; report it when it is so."""
         killing = run.term_sent is None or run.killed_at is not None or run.kill_at is None
-        mine = False
-        for pid, owners in list(self._strays.items()):
-            if run.key in owners and len(owners) == 1:
-                mine = True
-                if killing:
-                    _signal_stray(pid, signal.SIGKILL)
-                elif run.term_sent is not None and pid not in run.term_sent:
+        mine = [pid for pid, owners in self._strays.items() if run.key in owners and len(owners) == 1]
+        if mine and killing:
+            self._end_trees(mine)
+        else:
+            for pid in mine:
+                if run.term_sent is not None and pid not in run.term_sent:
                     run.term_sent.add(pid)
                     _signal_stray(pid, signal.SIGTERM)
-        left = mine or _signal_group(run.pid, signal.SIGKILL if killing else 0)
+        left = bool(mine) or _signal_group(run.pid, signal.SIGKILL if killing else 0)
+        if killing and run.watch.group is not None:
+            left = run.watch.group.kill() or left
         over = run.killed_at is not None and time.monotonic() - max(run.killed_at, run.ended) > _GIVE_UP_SECONDS
         if not left or over:
             self._forget(run, survivors=left)
@@ -420,14 +471,97 @@ class Keeper:
             if not owners:
                 _signal_stray(pid, signal.SIGKILL)
         wall = run.ended - run.began
+        watch = run.watch
+        watch.notice()
+        breach = None if watch.breach is None else (watch.breach.kind, watch.breach.limit, watch.breach.seen)
         self._send(
-            "gone", run.key, run.status, run.user, run.system, run.peak, run.read, run.written, wall,
-            run.lease_expired, survivors,
+            "gone", run.key, run.status, run.user, run.system, max(run.peak, watch.peak), run.read, run.written, wall,
+            run.lease_expired, survivors, breach, watch.throttled_seconds,
         )  # fmt: skip
+        self._abandon(watch.group)
+
+    # -- looking
+
+    def _look(self) -> None:
+        """See what the runs use whose look is due, and act on it."""
+        now = time.monotonic()
+        if all(run.watch.next_at > now for run in self._mains.values()):
+            return
+        family = self._family.look()
+        own = os.getpid()
+        self._find_strays(pid for pid, stat in family.items() if stat.parent == own)
+        members: dict[str, dict[int, Stat]] = {}
+        for pid, stat in family.items():
+            run = self._run_of(top_of(pid, family, own), family)
+            if run is not None:
+                members.setdefault(run.key, {})[pid] = stat
+        for run in list(self._mains.values()):
+            if run.watch.next_at <= now + _TOGETHER_SECONDS:
+                self._judge(run, members.get(run.key, {}), now)
+
+    def _run_of(self, top: int, family: Mapping[int, Stat]) -> Run | None:
+        """Whose a child of ours is."""
+        if (main := self._mains.get(top)) is not None:
+            return main
+        owners = self._strays.get(top)
+        if owners is not None:
+            return self._runs.get(next(iter(owners))) if len(owners) == 1 else None
+        return self._owner.get(family[top].group)
+
+    def _judge(self, run: Run, members: Mapping[int, Stat], now: float) -> None:
+        watch = run.watch
+        known = watch.breach
+        watch.look(members, run.user + run.system, now)
+        if watch.breach is not None and known is None:
+            self._end_greedy(run, members)
+        elif run.held or run.term_sent is not None:
+            return
+        elif watch.must_stop != watch.stopped:
+            watch.stopped = watch.must_stop
+            self._tell(run, members, signal.SIGSTOP if watch.stopped else signal.SIGCONT)
+
+    def _end_greedy(self, run: Run, members: Mapping[int, Stat]) -> None:
+        """It took more than it may. Many processes are stopped before they are killed: else they fork on."""
+        self._kill(run)
+        left = [pid for pid, stat in members.items() if stat.group != run.pid]  # the others the group's end has reached
+        if left:
+            self._end_trees(left)
+
+    def _let_go_on(self, run: Run) -> None:
+        run.watch.stopped = False
+        family, own = self._family.look(), os.getpid()
+        members = {pid: one for pid, one in family.items() if self._run_of(top_of(pid, family, own), family) is run}
+        self._tell(run, members, signal.SIGCONT)
+
+    def _tell(self, run: Run, members: Iterable[int], number: int) -> None:
+        """A signal to all of it, wherever it went."""
+        _signal_group(run.pid, number)
+        for pid in members:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if os.getpgid(pid) != run.pid:
+                    os.kill(pid, number)
+
+    def _end_trees(self, roots: Iterable[int]) -> None:
+        """Kill processes with all their descendants. Stopped first, for what is stopped forks no more."""
+        stopped: set[int] = set()
+        fresh = set(roots)
+        for _ in range(_STOP_ROUNDS):
+            for pid in fresh:
+                _signal_stray(pid, signal.SIGSTOP)
+            stopped |= fresh
+            family = self._family.look()
+            fresh = {pid for pid in family if pid not in stopped and _descends(pid, stopped, family)}
+            if not fresh:
+                break
+        for pid in stopped | fresh:
+            _signal_stray(pid, signal.SIGKILL)
 
     def _timeout(self) -> float | None:
         """Milliseconds until something is due."""
-        wait: float | None = _LOOK_SECONDS if self._closing else None
+        wait: float | None = _LOOK_SECONDS if self._closing or self._emptying else None
+        if self._mains:
+            left = max(0.0, min(run.watch.next_at for run in self._mains.values()) - time.monotonic())
+            wait = left if wait is None else min(wait, left)
         now = boot_clock()
         for charge in self._charges.values():
             if charge.kill_at is not None:
@@ -450,15 +584,28 @@ class Keeper:
             _signal_group(run.pid, signal.SIGKILL)
         deadline = time.monotonic() + _LAST_KILL_SECONDS
         while time.monotonic() < deadline:
-            for pid in self._children.now():
-                _signal_stray(pid, signal.SIGKILL)
+            self._end_trees(self._children.now())
+            for run in self._runs.values():
+                if run.watch.group is not None:
+                    run.watch.group.kill()
             try:
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
             except ChildProcessError:
-                return
+                break
             select.select([self._wake], [], [], 0.02)
             _drain(self._wake)
+        for group in [*self._emptying, *(run.watch.group for run in self._runs.values())]:
+            if group is not None:
+                group.remove()
+        if self._groups is not None:
+            self._groups.remove()
+
+
+def _descends(pid: int, roots: set[int], family: Mapping[int, Stat]) -> bool:
+    while pid in family and pid not in roots:
+        pid = family[pid].parent
+    return pid in roots
 
 
 def _earliest(kill_at: float | None, run: Run) -> float | None:
@@ -525,6 +672,18 @@ def _soft_limits(rlimits: list[tuple[int, int]]) -> Iterator[None]:
             resource.setrlimit(which, (soft, hard))
 
 
+def _room_for_forks(processes: int) -> list[tuple[int, int]]:
+    """A backstop for a limit that is held by looking. It counts all that the user has, so it can only be a wide one;
+    root is not held by it at all.
+    """
+    try:
+        with open("/proc/loadavg", "rb", buffering=0) as file:
+            threads = int(file.read().split()[3].partition(b"/")[2])
+    except (OSError, IndexError, ValueError):
+        return []
+    return [(resource.RLIMIT_NPROC, threads + processes + _ROOM_FOR_FORKS)]
+
+
 def _read_memfd(fd: int) -> Any:
     with open(fd, "rb") as file:  # closes it
         file.seek(0)
@@ -569,6 +728,8 @@ def main() -> None:
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         sys.exit(f"keeper: cannot adopt orphans: {os.strerror(ctypes.get_errno())}")
     libc.prctl(_PR_SET_NAME, b"pawl-keeper", 0, 0, 0)
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < 2 * _OWN_FDS:

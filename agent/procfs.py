@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import NamedTuple
 
 MARK = "PAWL_KEEPER"
 """The variable that every process started by a keeper carries: `<mark of the keeper>/<key of the run>`.
@@ -68,6 +69,95 @@ def storage_bytes(pid: int) -> tuple[int, int]:
         return int(values[b"read_bytes"]), int(values[b"write_bytes"])
     except (OSError, KeyError, ValueError):
         return 0, 0
+
+
+class Stat(NamedTuple):
+    """What the system tells of one process at a time: seconds of processor with those of the children it waited for,
+    threads, and bytes of memory that are resident, shared ones counted in full.
+    """
+
+    parent: int
+    group: int
+    session: int
+    cpu_seconds: float
+    threads: int
+    resident: int
+
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def stat_of(pid: int) -> Stat | None:
+    """None when there is no such process, or none that may be seen."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            data = file.read()
+    except OSError:
+        return None
+    fields = data[data.rindex(b")") + 2 :].split(None, 22)
+    if len(fields) < 22:
+        return None
+    _, parent, group, session = fields[:4]
+    ticks = sum(map(int, fields[11:15]))
+    return Stat(int(parent), int(group), int(session), ticks / _TICKS, int(fields[17]), int(fields[21]) * _PAGE)
+
+
+def proportional_bytes(pid: int) -> int | None:
+    """Resident memory with what is shared divided among those who share it; slow for large processes. None: unknown."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", "rb", buffering=0) as file:
+            for line in file.read().splitlines():
+                if line.startswith(b"Pss:"):
+                    return int(line.split()[1]) << 10
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+class Family:
+    """All descendants of this process, which has to be a subreaper: none of them then ever leaves the family, and
+    whoever was once found to be no member can never become one. That is remembered for a while, since numbers are used
+    anew.
+    """
+
+    _FOREIGN_SECONDS = 5.0
+
+    def __init__(self) -> None:
+        self._own = os.getpid()
+        self._foreign: set[int] = set()
+        self._foreign_until = 0.0
+
+    def look(self) -> dict[int, Stat]:
+        """Them, as they are now."""
+        now = time.monotonic()
+        if now >= self._foreign_until:
+            self._foreign.clear()
+            self._foreign_until = now + self._FOREIGN_SECONDS
+        seen: dict[int, Stat] = {}
+        for pid in pids():
+            if pid != self._own and pid not in self._foreign and (stat := stat_of(pid)) is not None:
+                seen[pid] = stat
+        return {pid: stat for pid, stat in seen.items() if self._is_member(pid, seen)}
+
+    def _is_member(self, pid: int, seen: dict[int, Stat]) -> bool:
+        path = []
+        while pid in seen:
+            path.append(pid)
+            pid = seen[pid].parent
+            if pid == self._own:
+                return True
+            if pid <= 1 or pid in self._foreign:
+                self._foreign.update(path)
+                return False
+        return False  # a parent ended while we looked: the next look tells
+
+
+def top_of(pid: int, family: dict[int, Stat], own: int) -> int:
+    """The member that it descends from, or is, whose parent is `own`."""
+    while (parent := family[pid].parent) != own and parent in family:
+        pid = parent
+    return pid
 
 
 class Children:

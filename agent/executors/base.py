@@ -25,7 +25,9 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one run may use. `None` means: no limit of its own. Sizes in bytes."""
+    """What one run may use, all its processes together. `None` means: no limit of its own. Sizes in bytes; processes
+    are counted with their threads; open files are those of each process.
+    """
 
     memory_bytes: int | None = None
     cpu_cores: float | None = None
@@ -87,6 +89,15 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+    cpu_throttled_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NotEnforced:
+    """A limit that the job set and that nothing held during the run: its field in `resource_limits`, and why."""
+
+    limit: str
+    reason: str
 class Outcome:
     """How a run ended. `failure is None` means that it succeeded.
 
@@ -104,6 +115,8 @@ class Outcome:
 
 
 class LogStream(Enum):
+    not_enforced: tuple[NotEnforced, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
     """Where a line came from."""
 
     STDOUT = 1

@@ -25,7 +25,8 @@ from agent.executors.base import Failure, LaunchError, LogStream, Outcome, Paylo
 from agent.executors.capture import CappedBytes, PipeReader
 from agent.executors.workfolder import WorkFolder, remove_leftovers
 from agent.keeper import Child, Exit, Keeper, KeeperLost, StartFailed, TaskUser
-from agent.limits import LimitError, not_enforced, process_limits
+from agent.limits import FIELDS, LimitError, process_limits
+from agent.watch import CEILING, MEMORY, Breach
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _INLINE_BYTES = 1 << 20  # bigger output files are read and judged in a thread
@@ -50,6 +51,9 @@ class ProcessSettings:
     """A job's settings for this executor, checked."""
 
     cmd: str
+    artifacts: ArtifactFolder | None = None  # where what is left goes; without it nothing is kept
+    cgroups: bool = True
+    max_processes: int | None = None  # of a run whose job does not say how many
     args: tuple[str, ...] = ()
     cwd: str = ""
     capture_output: bool = True
@@ -104,8 +108,10 @@ class ProcessExecutor:
         settings = ProcessSettings.of(work.settings)
         parameters = work.parameters.data if work.parameters is not None else b""
         try:
-            limits = process_limits(work.limits)
-            folder = WorkFolder.create(self._config.work_dir, work.key, parameters, self._config.user)
+            limits = process_limits(work.limits, self._config.cgroups, self._config.max_processes)
+            folder = WorkFolder.create(
+                self._config.work_dir, work.key, parameters, self._config.user, artifacts=settings.artifacts is not None
+            )
         except LimitError as error:
             raise _invalid("", str(error)) from error
         except OSError as error:
@@ -132,9 +138,7 @@ class ProcessExecutor:
             for fd in opened:
                 os.close(fd)
         sink.started()
-        for name in not_enforced(work.limits):
-            sink.log(LogStream.LOG, f"limits.{name} is not enforced on this agent\n".encode())
-        run = ProcessRun(child, work, settings, folder, self._config.cleanup, sink, (kept[0], kept[1]), self._runs)
+        run = ProcessRun(child, work, settings, folder, self._config, sink, (kept[0], kept[1]), self._runs)
         self._runs.add(run)
         return run
 
@@ -406,3 +410,18 @@ def _is_text(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+    if ended.breach is not None:
+        return _greedy(ended.breach)
+def _greedy(breach: Breach) -> Failure:
+    """It took more than it may."""
+    if breach.kind == MEMORY:
+        seen = f" ({breach.seen / 2**20:.0f} MiB seen)" if breach.seen else ""
+        allowed = f"{breach.limit / 2**20:g} MiB"
+        return Failure("OUT_OF_MEMORY", f"used more memory than {FIELDS[breach.kind]} allows: {allowed}{seen}")
+    seen = f" ({breach.seen:g} seen)" if breach.seen else ""
+    who = "this agent's executor.max_processes" if breach.kind == CEILING else FIELDS[breach.kind]
+    message = f"had more processes and threads than {who} allows: {breach.limit:g}{seen}"
+    return Failure("TOO_MANY_PROCESSES", message)
+
+
+        cpu_throttled_seconds=ended.throttled_seconds,
