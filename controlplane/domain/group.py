@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
-from controlplane.domain.task import FINAL, Status
+from controlplane.domain.task import FINAL, Status, Task
 
 MAX_MEMBERS = 10_000
 MAX_PARAMETERS_BYTES = 32 << 20  # of all members together: each keeps its own
@@ -127,6 +127,19 @@ class Group:
     decided_at: int | None = None
     finished_at: int | None = None
     version: int = 1
+
+
+def shard_environment(task: Task) -> dict[str, str]:
+    """What a member's program is told of its part. By the control plane: an agent that does not know of groups hands
+    these on like all others.
+    """
+    if task.shard_total is None:
+        return {}
+    return {
+        "PAWL_GROUP_ID": str(task.group_id),
+        "PAWL_SHARD_INDEX": str(task.shard_index),
+        "PAWL_SHARD_TOTAL": str(task.shard_total),
+    }
 
 
 def after(group: Group, moves: Iterable[tuple[Status, Status]], now: int) -> Group:

@@ -6,7 +6,7 @@ A pure function of a snapshot: the requirement of the work on one side, what age
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from controlplane.domain.job import Requirement
@@ -54,7 +54,20 @@ def has_executor(offer: Offer, requirement: Requirement) -> bool:
 
 def missing_labels(offer: Offer, requirement: Requirement) -> dict[str, str]:
     """Labels that the work demands and the agent does not have."""
-    return {key: value for key, value in requirement.labels.items() if offer.labels.get(key) != value}
+    return {key: value for key, value in requirement.labels.items() if _label(offer, key) != value}
+
+
+def _label(offer: Offer, key: str) -> str | None:
+    """Who it is cannot be said by an agent of itself."""
+    return offer.agent if key == OWN_AGENT else offer.labels.get(key)
+
+
+OWN_AGENT = "sys_agent"  # a label that every agent has by the control plane's doing: its home namespace and its name
+
+
+def only_on(requirement: Requirement, agent: str) -> Requirement:
+    """The same, of this agent alone, by the name of its offer."""
+    return replace(requirement, labels={**requirement.labels, OWN_AGENT: agent})
 
 
 def spread(free: Mapping[str, int], running: Mapping[str, int], count: int) -> list[str]:

@@ -18,6 +18,7 @@ import structlog
 from controlplane.domain.errors import AlreadyExists, IllegalTransition, NotFound
 from controlplane.domain.etag import check_etag
 from controlplane.domain.idempotency import IdempotencyKey
+from controlplane.domain.matching import Offer
 from controlplane.domain.task import Status, Task
 from controlplane.engine import lists
 from controlplane.engine.context import Engine
@@ -293,6 +294,15 @@ class Agents:
         if found is None:
             raise NotFound.of("agent", key[1], key[0])
         return AgentView(found, agents.running_on(connection, [key])[key])
+
+
+def offer_of(one: Agent) -> Offer:
+    """What an agent offers by its row, whichever replica it is connected to, and as if all of it were free."""
+    executors = frozenset(str(executor["name"]) for executor in one.executors)
+    functions = frozenset(str(info["name"]) for executor in one.executors for info in executor.get("functions", ()))
+    draining = one.status is AgentStatus.DRAINING
+    name = "/".join(one.key)
+    return Offer(name, frozenset(one.serves), executors, one.labels, one.slots, one.slots, draining, functions)
 
 
 def _ref(one: OpenInstance) -> Ref:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from controlplane.domain.errors import NotFound
 from controlplane.domain.job import Requirement
-from controlplane.domain.matching import Obstacle, explain
+from controlplane.domain.matching import OWN_AGENT, Obstacle, explain
 from controlplane.domain.task import ON_AGENT, Status, Task
-from controlplane.engine.agents import Agents
+from controlplane.engine.agents import Agents, offer_of
 from controlplane.engine.context import Engine
 from controlplane.engine.placing import Placing
 from controlplane.engine.sessions import Sessions
@@ -74,6 +75,8 @@ class Explain:
         await self._placing.learn()
         requirement = self._placing.requirement(one.requirement_id)
         assert requirement is not None
+        if own := requirement.labels.get(OWN_AGENT):
+            return await self._waits_for(one, requirement, own)
         verdict = explain(requirement, self._sessions.offers())
         if verdict.obstacle is Obstacle.NONE and (cap := self._placing.full_at):
             text = f"agents have room, but [scheduler] max_concurrent_tasks = {cap} is reached"
@@ -96,6 +99,30 @@ class Explain:
             details["nearest_agent"] = nearest
         return self._say(one, reason, message, "the dispatcher", None, details)
 
+    async def _waits_for(self, one: Task, requirement: Requirement, own: str) -> Explanation:
+        """Of a task that one agent alone may run, what that agent does."""
+        space, _, name = own.rpartition("/")
+        only = f"only agent {name!r} may run it"
+        try:
+            agent = (await self._agents.get((space, name))).agent
+        except NotFound:
+            return self._say(one, "NO_AGENT", f"{only}, and that was deleted", "a person", None, {"agent_id": name})
+        details = {"agent_id": name, "agent_status": agent.status.name}
+        if agent.status is not AgentStatus.ONLINE:
+            text = f"{only}, and that is {agent.status.name}"
+            return self._say(one, "NO_AGENT", text, "the agent, when it connects again", None, details)
+        session = self._sessions.find((space, name))
+        offer = offer_of(agent) if session is None else session.offer()
+        verdict = explain(requirement, [offer])
+        missing = ", ".join(f"{key}={value}" for key, value in (verdict.missing or {}).items())
+        reason, text = {
+            Obstacle.NO_AGENT: ("NO_AGENT", f"{only}, and that does not serve namespace {one.namespace_id!r} any more"),
+            Obstacle.NO_EXECUTOR: ("NO_EXECUTOR", f"{only}, and that lacks the executor {requirement.executor!r} now"),
+            Obstacle.NO_MATCHING_LABELS: ("NO_MATCHING_LABELS", f"{only}, and that lacks {missing} now"),
+            Obstacle.NO_FREE_SLOTS: ("NO_FREE_SLOTS", f"{only}, and all its slots are taken"),
+        }.get(verdict.obstacle, ("ABOUT_TO_START", f"{only}, and that has room for it: it is about to be placed"))
+        return self._say(one, reason, text, "the dispatcher", None, details)
+
     @staticmethod
     def _say(
         one: Task,
@@ -105,7 +132,14 @@ class Explain:
         next_at: int | None = None,
         details: Mapping[str, str] | None = None,
     ) -> Explanation:
-        return Explanation(one.id, one.status, reason, message, moved_by, next_at, details or {})
+        return Explanation(one.id, one.status, reason, message, moved_by, next_at, {**_part(one), **(details or {})})
+
+
+def _part(one: Task) -> Mapping[str, str]:
+    """Which part of a group it is."""
+    if one.group_id is None:
+        return {}
+    return {"group_id": one.group_id, "shard_index": str(one.shard_index), "shard_total": str(one.shard_total)}
 
 
 def _no_executor(requirement: Requirement) -> str:

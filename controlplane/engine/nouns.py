@@ -22,6 +22,8 @@ TASKS = Queryable(
         Field("id", Kind.ID, indexed=True),
         Field("job_id", Kind.ID, indexed=True),
         Field("schedule_id", Kind.ID, indexed=True),
+        Field("group_id", Kind.ID, indexed=True),
+        Field("shard_index", Kind.INT),
         Field(
             "status",
             Kind.ENUM,

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from controlplane.domain.group import shard_environment
 from controlplane.domain.job import Requirement, merge_environment
 from controlplane.domain.matching import can_run, spread
 from controlplane.domain.task import Dispatch, Lock, Place, Status, Step, Task, apply
@@ -161,11 +162,16 @@ class Placing:
             job_name=job_name,
             job_revision=one.job_revision,
             config=config,
-            environment=merge_environment(spec.environment, config.environment, data.environment),
+            environment=merge_environment(
+                spec.environment, config.environment, data.environment, shard_environment(one)
+            ),
             parameters=data.parameters,
             parameters_type=data.parameters_type,
             timeout=config.timeout if data.timeout is None else data.timeout,
             lease=config.lost_after_seconds,
+            group_id=one.group_id or "",
+            shard_index=one.shard_index or 0,
+            shard_total=one.shard_total or 0,
             trace=trace if trace.traceparent else replace(trace, traceparent=_trace_of(one)),
         )
 

@@ -42,6 +42,9 @@ class Placement:
     timeout: float
     lease: float
     trace: Trace
+    group_id: str = ""
+    shard_index: int = 0
+    shard_total: int = 0
 
 
 @dataclass(frozen=True, slots=True)

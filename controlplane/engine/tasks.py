@@ -53,6 +53,9 @@ class NewTask:
     scheduled_at: int | None = None
     schedule_id: str | None = None
     key: IdempotencyKey | None = None
+    group_id: str | None = None
+    shard: tuple[int, int] | None = None  # its index among how many
+    requirement_id: int = 0  # instead of the job's
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +136,11 @@ class Tasks:
             namespace_id=item.namespace_id,
             job_id=job.id,
             job_revision=job.revision,
-            requirement_id=job.requirement_id,
+            requirement_id=item.requirement_id or job.requirement_id,
             schedule_id=item.schedule_id,
+            group_id=item.group_id,
+            shard_index=None if item.shard is None else item.shard[0],
+            shard_total=None if item.shard is None else item.shard[1],
             status=Status.PENDING,
             priority=config.priority if item.priority is None else item.priority,
             scheduled_at=now if item.scheduled_at is None else item.scheduled_at,

@@ -108,6 +108,12 @@ def put(connection: Connection, one: Agent) -> None:
     connection.execute(statement.values(**values))
 
 
+def online(connection: Connection) -> list[Agent]:
+    """All that are connected and may be given work, of every namespace, by name."""
+    statement = sa.select(agent).where(agent.c.status == int(AgentStatus.ONLINE))
+    return [of_row(row) for row in connection.execute(statement.order_by(agent.c.namespace_id, agent.c.id))]
+
+
 def listing(namespace_id: str) -> Listing:
     """A namespace's agents, to be asked for."""
     return Listing(sa.select(agent).where(agent.c.namespace_id == namespace_id), agent.c)

@@ -141,16 +141,45 @@ def on_agents(connection: Connection, ids: Iterable[str]) -> dict[str, int]:
 # --- members that are to end with their group
 
 
-def closing(connection: Connection, limit: int) -> list[Group]:
-    """Groups whose unfinished members are to be cancelled."""
-    found = sa.select(task_group).where(task_group.c.closing).order_by(task_group.c.id).limit(limit)
-    return [of_row(row) for row in connection.execute(found)]
+def closing(connection: Connection, limit: int) -> list[str]:
+    """Groups whose unfinished members are to be cancelled, and that have some that were not asked yet."""
+    left = sa.exists().where(*_uncancelled(task_group.c.id))
+    found = sa.select(task_group.c.id).where(task_group.c.closing, left).order_by(task_group.c.id)
+    return list(connection.execute(found.limit(limit)).scalars())
+
+
+def closing_one(connection: Connection, group_id: str) -> Group | None:
+    """The group, if its unfinished members are to be cancelled."""
+    statement = sa.select(task_group).where(task_group.c.id == group_id, task_group.c.closing)
+    row = connection.execute(statement).one_or_none()
+    return None if row is None else of_row(row)
+
+
+def has_finished(connection: Connection, group_id: str) -> bool:
+    """Whether all its members have ended."""
+    statement = sa.select(task_group.c.id).where(task_group.c.id == group_id, task_group.c.finished_at.is_not(None))
+    return connection.execute(statement).first() is not None
 
 
 def to_cancel(connection: Connection, group_id: str, limit: int) -> list[str]:
     """Members that have not ended, and that nobody has asked to cancel."""
-    going = (task.c.group_id == group_id, task.c.status.in_(_GOING), task.c.cancel_requested.is_(False))
-    return list(connection.execute(sa.select(task.c.id).where(*going).order_by(task.c.id).limit(limit)).scalars())
+    found = sa.select(task.c.id).where(*_uncancelled(sa.literal(group_id, task.c.group_id.type)))
+    return list(connection.execute(found.order_by(task.c.id).limit(limit)).scalars())
+
+
+def _uncancelled(group_id: sa.ColumnElement[Any]) -> Sequence[sa.ColumnElement[bool]]:
+    return task.c.group_id == group_id, task.c.status.in_(_GOING), task.c.cancel_requested.is_(False)
+
+
+def members(connection: Connection, group_id: str) -> list[str]:
+    """Ids of all its tasks, in the order of their shards."""
+    found = sa.select(task.c.id).where(task.c.group_id == group_id)
+    return list(connection.execute(found.order_by(task.c.id)).scalars())
+
+
+def delete(connection: Connection, group_id: str) -> None:
+    """A group whose tasks are gone."""
+    connection.execute(task_group.delete().where(task_group.c.id == group_id))
 
 
 # --- groups without members

@@ -107,6 +107,22 @@ def intern_requirement(connection: Connection, wanted: Requirement) -> int:
     return int(connection.execute(statement).scalar_one())
 
 
+def intern_requirements(connection: Connection, wanted: Sequence[Requirement]) -> list[int]:
+    """The same of many demands of one namespace, in their order."""
+    digests = [one.digest() for one in wanted]
+    rows = sorted(zip(digests, wanted, strict=True), key=lambda pair: pair[0])  # nobody waits for another in a circle
+    named = [{"namespace_id": one.namespace_id, "digest": digest, "spec": one.canonical()} for digest, one in rows]
+    connection.execute(dialect.insert_ignoring(connection, requirement), named)
+    found: dict[str, int] = {}
+    mine = requirement.c.namespace_id == wanted[0].namespace_id
+    for start in range(0, len(digests), 500):
+        some = sa.select(requirement.c.digest, requirement.c.id).where(
+            mine, requirement.c.digest.in_(digests[start : start + 500])
+        )
+        found |= {row.digest: int(row.id) for row in connection.execute(some)}
+    return [found[digest] for digest in digests]
+
+
 def requirements_after(connection: Connection, last: int) -> Sequence[tuple[int, Requirement]]:
     """Demands with an id above `last`: they are only ever added."""
     rows = connection.execute(sa.select(requirement).where(requirement.c.id > last).order_by(requirement.c.id))
