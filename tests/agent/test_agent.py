@@ -261,6 +261,16 @@ async def test_beats_come_often_enough_for_the_shortest_lease(plane: ScriptedCon
 # Settings that are intervals.
 
 
+async def test_an_agent_without_a_free_slot_goes_on_beating_and_hears_what_it_is_told(
+    plane: ScriptedControlPlane, tmp_path: Path
+) -> None:
+    async with running_agent(plane, tmp_path, agent__max_concurrent_tasks=1):
+        await plane.play(begins(heartbeat=0.1), says(assign(work(1, "sleep", "60"))), hears("credits", 0))
+        await plane.play(*[hears("heartbeat")] * 5, says(cancel(1)))
+        [done] = await plane.play(hears("finished", 1))
+    assert done.status == Status.CANCELLED
+
+
 async def test_heartbeat_interval_is_the_longest_silence(plane: ScriptedControlPlane, tmp_path: Path) -> None:
     async with running_agent(plane, tmp_path, agent__heartbeat_interval=0.1):
         await plane.play(begins(heartbeat=60), *[hears("heartbeat")] * 5)

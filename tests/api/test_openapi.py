@@ -75,6 +75,15 @@ def test_shapes_are_those_of_the_json(made: dict[str, Any]) -> None:
     assert list(watch) == ["application/x-ndjson", "text/event-stream", "application/json"]
 
 
+def test_every_id_that_an_operation_asks_for_in_its_path_is_in_its_path_and_no_other(made: dict[str, Any]) -> None:
+    for path, operations in made["paths"].items():
+        named = set(re.findall(r"{([^}]+)}", path))
+        for verb, operation in operations.items():
+            parameters = [one for one in operation.get("parameters", ()) if one["in"] == "path"]
+            assert {one["name"] for one in parameters} == named, f"{verb} {path}"
+            assert all(one["required"] for one in parameters), f"{verb} {path}"
+
+
 def test_every_reference_leads_somewhere(made: dict[str, Any]) -> None:
     names = made["components"]["schemas"].keys()
 

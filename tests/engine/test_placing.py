@@ -70,6 +70,17 @@ async def test_an_agent_gets_only_work_whose_labels_it_has(one: Replica) -> None
     assert [placement.ref.task_id for placement in placed(able)] == [task.id]
 
 
+async def test_an_agent_without_labels_gets_no_work_that_demands_some(one: Replica) -> None:
+    await one.job("anywhere")
+    await one.job("demanding", labels={"gpu": "yes"})
+    [demanding] = await one.create("demanding", priority=1000)
+    [anywhere] = await one.create("anywhere")
+    bare = await one.connect("bare", labels={})
+    assert await one.place() == 1
+    assert [placement.ref.task_id for placement in placed(bare)] == [anywhere.id]
+    assert (await one.task(demanding.id)).status is Status.PENDING
+
+
 async def test_an_agent_gets_only_work_for_its_executors(one: Replica) -> None:
     await one.job(executor="process")
     await one.create()

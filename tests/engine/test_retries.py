@@ -70,3 +70,19 @@ async def test_retries_end_with_the_time_that_all_attempts_have_and_a_restart_ha
     assert (await one.task(task.id)).dead_reason is DeadReason.TIME_EXHAUSTED
     await one.tasks.retry("default", task.id, by="ann", why="", key=None)
     assert await fail(one, await attempt(one)) == 20
+
+
+async def test_a_failed_attempt_is_followed_by_a_placement_of_its_own(one: Replica) -> None:
+    await one.job(max_retries=1, retry_interval=2.0)
+    [task] = await one.create()
+    first = await attempt(one)
+    assert await fail(one, first) == 2
+    one.clock.move(2)
+    await one.timers.fire()
+    second = await attempt(one)
+    assert (second.task_id, second.token) == (task.id, first.token + 1)
+    assert second.instance_id != first.instance_id
+    view = await one.tasks.get("default", task.id)
+    assert (view.task.status, view.task.attempt) == (Status.RUNNING, 2)
+    await one.finish(second)
+    assert (await one.task(task.id)).status is Status.SUCCEEDED

@@ -5,13 +5,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from controlplane.domain.errors import EtagMismatch, IllegalTransition, NotFound
 from controlplane.domain.task import Status
 from controlplane.engine.logs import LogPosition, Logs
 from controlplane.engine.results import Ref
 from controlplane.engine.tasks import READY_HINT, TIMERS_HINT, NewTask, TaskEdit, TaskView
+from controlplane.store import Connection
 from controlplane.store.logs import Chunk
+from controlplane.store.tables import task_instance
 from controlplane.store.tasks import TaskData
 from tests.engine.stage import NOW, SECOND, Replica, committing, opened, placed
 
@@ -160,6 +163,26 @@ async def test_what_the_last_attempt_left_is_shown(one: Replica) -> None:
     assert view.job_name == "hello"
     assert view.last is not None
     assert bytes(view.last._mapping["output"]) == b"42"
+
+
+async def test_what_a_program_gave_and_how_it_ended_is_kept_of_every_attempt(one: Replica) -> None:
+    ref = await on_agent(one, max_retries=1, retry_interval=0.0)
+    await one.finish(ref, Status.FAILED, output=b"half", output_size=4, exit_code=3, error_code="EXIT_3",
+                     error_message="exit code 3", error_retryable=True)  # fmt: skip
+    await one.timers.fire()
+    agent = await one.connect("another", free=1)
+    await one.place()
+    [placement] = placed(agent)
+    await one.finish(placement.ref, output=b"whole", output_size=5, exit_code=0)
+
+    def kept(connection: Connection) -> list[tuple[object, ...]]:
+        columns = [task_instance.c[name] for name in ("attempt", "status", "exit_code", "output", "error_code")]
+        return [tuple(row) for row in connection.execute(sa.select(*columns).order_by(task_instance.c.token))]
+
+    assert await one.engine.store.read(kept) == [
+        (1, Status.FAILED, 3, b"half", "EXIT_3"),
+        (2, Status.SUCCEEDED, 0, b"whole", None),
+    ]
 
 
 # --- logs
