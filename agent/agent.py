@@ -32,6 +32,7 @@ from pawl.link import CHANNEL_OPTIONS, PROTOCOL_VERSION, Link, LinkEnded, Result
 from pawl.v1 import agent_pb2, agent_pb2_grpc, task_pb2
 
 from agent import machine
+from agent.artifacts import ArtifactFolder
 from agent.attempt import LOG_BYTES, Attempt, of_record, to_record
 from agent.config import Settings
 from agent.executors.base import Executor
@@ -39,7 +40,7 @@ from agent.executors.host_calls import HostCalls
 from agent.keeper import Keeper
 from agent.logs import CALL_SECONDS, LogShipper
 from agent.outputs import CALL_SECONDS as PUT_SECONDS
-from agent.outputs import INLINE_BYTES, Outputs, name_of
+from agent.outputs import INLINE_BYTES, Outputs, has_cargo, name_of
 from agent.plugins import Metadata, ReportingExecutor
 from agent.spans import AttemptSpan, AttemptSpans, attempt_ids, ids_of
 from agent.spool import Spool
@@ -71,6 +72,7 @@ class Parts:
     executors: dict[str, Executor]
     spans: AttemptSpans
     credential: Credential
+    artifacts: ArtifactFolder
     reporting: ReportingExecutor | None = None
     host_calls: HostCalls | None = None
     functions: Sequence[agent_pb2.FunctionInfo] = ()
@@ -104,6 +106,8 @@ class Agent:
             self._output_put,
             agent_id=settings.name,
             namespace_id=settings.agent.namespace,
+            artifacts=parts.artifacts,
+            put_artifact=self._put_artifact,
         )
         self._gauge = machine.Gauge()
         self._labels = {**settings.labels, **machine.labels()}
@@ -266,10 +270,11 @@ class Agent:
             _tell_end(attempt, result)
             if attempt.discarded:
                 await attempt.output.close(0.0)
+                await self._outputs.remove([name_of(result)])
                 return
             await self._keep(result)
             self._parts.ended(attempt, result)
-            if result.item.output_digest:
+            if has_cargo(result):
                 self._beats[result.key] = attempt.beat_seconds
             del self._attempts[attempt.key]
             self._say_credits()
@@ -296,8 +301,8 @@ class Agent:
             log.error("the result of %s is kept in memory only: %s", result.item.instance.instance_id, error)
 
     def _deliver(self, result: Result) -> None:
-        """To the control plane, a large output before the result that names it."""
-        if result.item.output_digest:
+        """To the control plane, a large output and artifacts before the result that names them."""
+        if has_cargo(result):
             self._outputs.submit(result)
         else:
             self._link.finished(result)
@@ -392,7 +397,7 @@ class Agent:
         """Work goes on; its leases run."""
         log.info("out of reach of the control plane: %d running", self.running)
         # Nobody keeps an output for ever that no result has named: it is looked after again before the next try.
-        for result in self._link.withdraw(lambda one: bool(one.item.output_digest)):
+        for result in self._link.withdraw(has_cargo):
             self._deliver(result)
         self._changed.set()
 
@@ -468,6 +473,9 @@ class Agent:
     async def _put_output(self, request: agent_pb2.PutOutputRequest) -> agent_pb2.PutOutputResponse:
         return await self._stub.PutOutput(request, timeout=PUT_SECONDS, metadata=self._metadata())
 
+    async def _put_artifact(self, request: agent_pb2.PutArtifactRequest) -> agent_pb2.PutArtifactResponse:
+        return await self._stub.PutArtifact(request, timeout=PUT_SECONDS, metadata=self._metadata())
+
     async def _forget_acknowledged(self) -> None:
         while True:
             await self._forget_now.wait()
@@ -517,7 +525,8 @@ async def opened(settings: Settings, outfit: Outfit) -> AsyncIterator[Parts]:
         stack.push_async_callback(channel.close)
         spans = AttemptSpans(settings.telemetry.otlp_endpoint, settings.name)
         stack.push_async_callback(asyncio.to_thread, spans.shutdown)
-        parts = Parts(settings, state, keeper, spool, channel, {}, spans, settings.credential())
+        artifacts = ArtifactFolder(state.spool / "artifacts")
+        parts = Parts(settings, state, keeper, spool, channel, {}, spans, settings.credential(), artifacts)
         await outfit(parts, stack)
         yield parts
 

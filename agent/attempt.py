@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import logging
 import math
 import struct
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from pawl.link import Result, boot_clock
 from pawl.tracing import Trace
 from pawl.v1 import agent_pb2, job_pb2, task_pb2, types_pb2
 
+from agent.artifacts import Rules
 from agent.executors.base import (
     Executor,
     Failure,
@@ -289,6 +291,10 @@ class Attempt:
         status, failure = Status.SUCCEEDED, None
         if verdict is not None:
             status, failure = verdict.status, verdict.failure
+            if outcome.left_running and outcome.failure is not None:
+                # Another attempt would run beside this one.
+                message = f"{failure.message}; {outcome.failure.message}"
+                failure = replace(failure, message=message, retryable=False)
         elif outcome.failure is not None:
             status, failure = Status.FAILED, outcome.failure
         usage = outcome.usage
@@ -311,6 +317,10 @@ class Attempt:
         if outcome.output is not None:
             item.output.data = outcome.output.data
             item.output.content_type = outcome.output.content_type
+        for one in outcome.artifacts:
+            item.artifacts.add(name=one.name, size=one.size, digest=one.digest, content_type=one.content_type)
+        if self._progress is not None:  # the last word, which may have come too soon after another to be sent
+            item.progress.CopyFrom(self._progress)
         if failure is not None:
             item.error.code, item.error.message, item.error.retryable = failure.code, failure.message, failure.retryable
             if failure.retry_after_seconds is not None:
@@ -350,6 +360,10 @@ def _settings_of(config: job_pb2.JobConfig) -> dict[str, object]:
         if wasm.entry:
             settings["entry"] = wasm.entry
         return settings
+    if config.executor == "function":
+        return {"name": config.function.name}
+    if config.executor not in ("", "process", "http"):
+        return dict(json.loads(config.options.data or b"{}"))
     if config.executor == "http":
         return {"url": config.http.url, "method": config.http.method, "headers": dict(config.http.headers)}
     return {
@@ -357,7 +371,18 @@ def _settings_of(config: job_pb2.JobConfig) -> dict[str, object]:
         "args": list(config.args),
         "cwd": config.cwd,
         "capture_output": config.capture_output if config.HasField("capture_output") else True,
+        "output_content_type": config.output_content_type,
+        "artifacts": _artifact_rules(config.artifacts) if config.HasField("artifacts") else None,
     }
+
+
+def _artifact_rules(message: job_pb2.ArtifactRules) -> Rules:
+    rules = Rules()
+    return Rules(
+        message.max_files if message.HasField("max_files") else rules.max_files,
+        message.max_file_size if message.HasField("max_file_size") else rules.max_file_bytes,
+        message.max_total_size if message.HasField("max_total_size") else rules.max_total_bytes,
+    )
 
 
 _RECORD: Final = struct.Struct(">16sddd")

@@ -79,6 +79,7 @@ def process_executor(parts: Parts) -> ProcessExecutor:
         path=settings.executor.path,
         environment=settings.environment,
         cleanup=settings.executor.cleanup_enabled,
+        artifacts=parts.artifacts,
     )
     return ProcessExecutor(parts.keeper, config)
 

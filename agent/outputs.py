@@ -1,15 +1,17 @@
-"""Outputs that are too large for the stream: on disk until their results are acknowledged, put piece by piece before.
+"""What is too large for the stream, outputs and artifacts: on disk until their results are acknowledged, put piece by
+piece before.
 
 An output is written, and synced, before the result that names its digest is spooled, so whatever dies in between finds
-it again. A result is handed on to the stream when the control plane has all of its output and has found the digest
-right; pieces that were put before a link was cut or a process died are not put again. Knows nothing of how results
-travel: `agent.agent` hands them in and gets them back.
+it again; so are artifacts (`agent.artifacts`). A result is handed on to the stream when the control plane has all that
+it names and has found the digests right; pieces that were put before a link was cut or a process died are not put
+again. Knows nothing of how results travel: `agent.agent` hands them in and gets them back.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import logging
 import os
@@ -21,7 +23,9 @@ from typing import Final
 import grpc
 import grpc.aio
 from pawl.link import Result
-from pawl.v1 import agent_pb2
+from pawl.v1 import agent_pb2, task_pb2
+
+from agent.artifacts import ArtifactFolder
 
 INLINE_BYTES: Final = 1 << 20
 """Up to here an output travels inside its result."""
@@ -42,7 +46,9 @@ REFUSALS: Final = frozenset(
 )
 """Answers that repeating does not change: the result then goes without its output, and says so."""
 
+Answer = agent_pb2.PutOutputResponse | agent_pb2.PutArtifactResponse
 Put = Callable[[agent_pb2.PutOutputRequest], Awaitable[agent_pb2.PutOutputResponse]]
+PutArtifact = Callable[[agent_pb2.PutArtifactRequest], Awaitable[agent_pb2.PutArtifactResponse]]
 
 log = logging.getLogger("pawl.agent.outputs")
 
@@ -60,8 +66,12 @@ class Outputs:
         agent_id: str,
         namespace_id: str,
         max_bytes: int = DEFAULT_MAX_BYTES,
+        artifacts: ArtifactFolder | None = None,
+        put_artifact: PutArtifact | None = None,
     ) -> None:
-        """`wanted` says whether anybody still waits for a result; `done` gets each whose output is stored."""
+        """`wanted` says whether anybody still waits for a result; `done` gets each when all that it names is stored."""
+        self._artifacts = artifacts
+        self._put_artifact = put_artifact
         self._folder = folder
         self._put = put
         self._wanted = wanted
@@ -82,12 +92,15 @@ class Outputs:
     @property
     def waiting_bytes(self) -> int:
         """What lies on disk until its result is acknowledged."""
-        return sum(self._sizes.values())
+        files = 0 if self._artifacts is None else self._artifacts.waiting_bytes
+        return sum(self._sizes.values()) + files
 
     def open(self, names: Iterable[str]) -> None:
         """Find what an earlier start left; what belongs to none of these results is removed. Raises OSError."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         known = set(names)
+        if self._artifacts is not None:
+            self._artifacts.open(known)
         for path in self._folder.iterdir():
             if path.name in known:
                 self._sizes[path.name] = path.stat().st_size
@@ -105,17 +118,20 @@ class Outputs:
         item.ClearField("output")
 
     def submit(self, result: Result) -> None:
-        """Put its output, now or when the control plane is in reach; then `done` gets it."""
+        """Put what it names, now or when the control plane is in reach; then `done` gets it."""
         self.waiting += 1
         self._queue.put_nowait(result)
 
     async def remove(self, names: Iterable[str]) -> None:
-        """Forget outputs of acknowledged results; unknown names are ignored."""
+        """Forget what belongs to acknowledged results; unknown names are ignored."""
+        names = list(names)
         gone = [name for name in names if self._sizes.pop(name, None) is not None]
         for name in gone:
             self._in_memory.pop(name, None)
         if gone:
             await asyncio.to_thread(self._unlink, gone)
+        if self._artifacts is not None and self._artifacts.holds(names):
+            await asyncio.to_thread(self._artifacts.remove, names)
 
     async def run(self) -> None:
         """Put what is submitted, for ever."""
@@ -133,39 +149,79 @@ class Outputs:
             self._done(result)
 
     async def _bring(self, result: Result) -> None:
-        """All of it, however often the link is cut. What cannot be brought leaves the result without an output."""
+        """All that it names, however often the link is cut. What cannot be brought is named no more."""
+        item = result.item
+        if item.output_digest:
+            why = await self._bring_one(result, self._read, self._put_piece)
+            if why:
+                _give_up(result, why)
+        for artifact in tuple(item.artifacts):
+            why = await self._bring_one(
+                result,
+                functools.partial(self._read_artifact, digest=artifact.digest),
+                functools.partial(self._put_artifact_piece, artifact=artifact),
+            )
+            if why:
+                log.error("artifact %r of %s does not reach the control plane: %s", artifact.name, name_of(result), why)
+                item.artifacts.remove(artifact)
+
+    async def _bring_one(
+        self,
+        result: Result,
+        read: Callable[[str, int], bytes],
+        put: Callable[[Result, int, bytes], Awaitable[Answer]],
+    ) -> str:
+        """One of them, piece by piece. Why it cannot be brought; empty when it is there, or not wanted any more."""
         name, offset, pause = name_of(result), 0, FIRST_PAUSE_SECONDS
         while self._wanted(result):
             try:
-                data = await asyncio.to_thread(self._read, name, offset)
-                answer = await self._put(self._request(result, offset, data))
+                answer = await put(result, offset, await asyncio.to_thread(read, name, offset))
             except grpc.aio.AioRpcError as error:
-                if error.code() in REFUSALS:
-                    _give_up(result, f"{error.code().name}: {error.details()}")
-                    return
-                log.debug("the output of %s waits: %s", name, error.details())
+                if error.code() in REFUSALS or _is_too_large(error):
+                    return f"{error.code().name}: {error.details()}"
+                log.debug("what belongs to %s waits: %s", name, error.details())
             except OSError as error:
-                _give_up(result, str(error))
-                return
+                return str(error)
             else:
                 if answer.complete:
-                    return
+                    return ""
                 moved, offset = answer.stored > offset, answer.stored
                 if moved:
                     pause = FIRST_PAUSE_SECONDS
                     continue
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, LAST_PAUSE_SECONDS)
+        return ""
 
-    def _request(self, result: Result, offset: int, data: bytes) -> agent_pb2.PutOutputRequest:
-        return agent_pb2.PutOutputRequest(
-            agent_id=self._agent_id,
-            namespace_id=self._namespace_id,
-            instance=result.item.instance,
-            digest=result.item.output_digest,
-            size=self._sizes.get(name_of(result), 0),
-            offset=offset,
-            data=data,
+    async def _put_piece(self, result: Result, offset: int, data: bytes) -> Answer:
+        return await self._put(
+            agent_pb2.PutOutputRequest(
+                agent_id=self._agent_id,
+                namespace_id=self._namespace_id,
+                instance=result.item.instance,
+                digest=result.item.output_digest,
+                size=self._sizes.get(name_of(result), 0),
+                offset=offset,
+                data=data,
+            )
+        )
+
+    async def _put_artifact_piece(
+        self, result: Result, offset: int, data: bytes, *, artifact: task_pb2.Artifact
+    ) -> Answer:
+        assert self._put_artifact is not None  # nobody else takes artifacts in
+        return await self._put_artifact(
+            agent_pb2.PutArtifactRequest(
+                agent_id=self._agent_id,
+                namespace_id=self._namespace_id,
+                instance=result.item.instance,
+                name=artifact.name,
+                content_type=artifact.content_type,
+                digest=artifact.digest,
+                size=artifact.size,
+                offset=offset,
+                data=data,
+            )
         )
 
     # In threads.
@@ -198,6 +254,10 @@ class Outputs:
             file.seek(offset)
             return file.read(PIECE_BYTES)
 
+    def _read_artifact(self, name: str, offset: int, *, digest: str) -> bytes:
+        assert self._artifacts is not None
+        return self._artifacts.read(name, digest, offset)
+
     def _unlink(self, names: Iterable[str]) -> None:
         for name in names:
             with contextlib.suppress(FileNotFoundError):
@@ -208,6 +268,16 @@ def name_of(result: Result) -> str:
     """A placement's name on disk."""
     instance = result.item.instance
     return f"{instance.instance_id}.{instance.token}"
+
+
+def has_cargo(result: Result) -> bool:
+    """Whether it names anything that has to be there before it."""
+    return bool(result.item.output_digest or result.item.artifacts)
+
+
+def _is_too_large(error: grpc.aio.AioRpcError) -> bool:
+    """RESOURCE_EXHAUSTED for good, and not for want of room at this moment."""
+    return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and "may have at most" in (error.details() or "")
 
 
 def _give_up(result: Result, why: str) -> None:

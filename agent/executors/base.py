@@ -1,8 +1,8 @@
 """What an executor is: the one seam between an attempt and a way of running work.
 
 An executor launches work, waits for it and stops it. It does not know about timeouts, retries, leases or the
-control plane: `agent.attempt` owns those, so that every executor behaves the same at the edges. A new executor is
-one module that registers itself here; no other file changes.
+control plane: `agent.attempt` owns those, so that every executor behaves the same at the edges. A new executor is one
+module and one line in the agent's settings (`agent.outfit`); no other file changes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from enum import Enum
 from typing import Protocol
 
 from pawl.tracing import NOWHERE, Trace
+
+from agent.artifacts import Artifact
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,8 @@ class Work:
 
     `environment` is the merged environment of the control plane (job < config < schedule < task < trigger); the agent's
     own layers lie below it and are added by the executor that has an environment. `settings` are the executor's own
-    settings: for `process` cmd, args, cwd, capture_output; for `wasm` plugin (digest, hex), entry, config (map).
+    settings: for `process` cmd, args, cwd, capture_output, output_content_type, artifacts (`agent.artifacts.Rules`, or
+    None for no folder); for `wasm` plugin (digest, hex), entry, config (map).
     """
 
     namespace_id: str
@@ -86,9 +89,6 @@ class Usage:
     peak_memory_bytes: int = 0
     read_bytes: int = 0
     written_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
     cpu_throttled_seconds: float = 0.0
 
 
@@ -98,11 +98,14 @@ class NotEnforced:
 
     limit: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a run ended. `failure is None` means that it succeeded.
 
     `output` is already cut to the output limit; `output_size` is the size before the cut. `exit_code` is unset when the
-    run was ended by `signal`.
+    run was ended by `signal`. `left_running`: it could not be ended and goes on, so nothing may be started beside it.
     """
 
     failure: Failure | None = None
@@ -112,11 +115,12 @@ class Outcome:
     output_size: int = 0
     output_truncated: bool = False
     usage: Usage = field(default_factory=Usage)
+    not_enforced: tuple[NotEnforced, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+    left_running: bool = False
 
 
 class LogStream(Enum):
-    not_enforced: tuple[NotEnforced, ...] = ()
-    artifacts: tuple[Artifact, ...] = ()
     """Where a line came from."""
 
     STDOUT = 1

@@ -6,6 +6,11 @@ stdout, exit code 0 is success, SIGTERM asks it to end. With the main process en
 A program's output file is `application/json` when it holds a JSON object or array, else text if it is UTF-8, else
 bytes. A bare number or word stays text: `echo 007 > $PAWL_OUTPUT_FILE` means the text. Stdout is never taken for JSON.
 With `capture_output: false` stdout is not the output; it still goes to the log, and the output file still counts.
+With `output_content_type` nothing is guessed: the output, from wherever it comes, is of that type, and one that is to
+be JSON and is none fails the attempt.
+
+Beside it a program may say how far it is (PAWL_PROGRESS_FILE, `progress.py`) and, if its job keeps artifacts, leave
+files in PAWL_ARTIFACTS_DIR. Both count whatever the end.
 """
 
 from __future__ import annotations
@@ -21,8 +26,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from agent.artifacts import ArtifactFolder, Rules, Taken
 from agent.executors.base import Failure, LaunchError, LogStream, Outcome, Payload, Sink, Usage, Work
 from agent.executors.capture import CappedBytes, PipeReader
+from agent.executors.progress import LOOK_SECONDS, ProgressFile
 from agent.executors.workfolder import WorkFolder, remove_leftovers
 from agent.keeper import Child, Exit, Keeper, KeeperLost, StartFailed, TaskUser
 from agent.limits import FIELDS, LimitError, process_limits
@@ -44,6 +51,9 @@ class ProcessConfig:
     environment: Mapping[str, str] = field(default_factory=dict)
     cleanup: bool = True
     user: TaskUser | None = None
+    artifacts: ArtifactFolder | None = None  # where what is left goes; without it nothing is kept
+    cgroups: bool = True
+    max_processes: int | None = None  # of a run whose job does not say how many
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +61,11 @@ class ProcessSettings:
     """A job's settings for this executor, checked."""
 
     cmd: str
-    artifacts: ArtifactFolder | None = None  # where what is left goes; without it nothing is kept
-    cgroups: bool = True
-    max_processes: int | None = None  # of a run whose job does not say how many
     args: tuple[str, ...] = ()
     cwd: str = ""
     capture_output: bool = True
+    output_content_type: str = ""
+    artifacts: Rules | None = None
 
     @classmethod
     def of(cls, settings: Mapping[str, object]) -> ProcessSettings:
@@ -74,10 +83,15 @@ class ProcessSettings:
             raise _invalid("cwd", "must be a path")
         if not isinstance(capture, bool):
             raise _invalid("capture_output", "must be true or false")
+        content_type, artifacts = settings.get("output_content_type") or "", settings.get("artifacts")
+        if not isinstance(content_type, str):
+            raise _invalid("output_content_type", "must be a media type")
+        if artifacts is not None and not isinstance(artifacts, Rules):
+            raise _invalid("artifacts", "must be rules")
         for name, value in (("cmd", cmd), ("cwd", cwd), *((f"args[{at}]", arg) for at, arg in enumerate(args))):
             if "\0" in value:
                 raise _invalid(name, "must not hold a NUL character")
-        return cls(cmd, tuple(args), cwd, capture)
+        return cls(cmd, tuple(args), cwd, capture, content_type, artifacts)
 
 
 class ProcessExecutor:
@@ -90,6 +104,7 @@ class ProcessExecutor:
         self._keeper = keeper
         self._config = config
         self._runs: set[ProcessRun] = set()
+        self._look: asyncio.TimerHandle | None = None
 
     async def open(self) -> None:
         """Make the work folder ready. Raises OSError if it cannot be used."""
@@ -119,7 +134,7 @@ class ProcessExecutor:
         opened: list[int] = []
         kept: list[int] = []
         try:
-            environment = self._environment(work, folder)
+            environment = self._environment(work, folder, artifacts=settings.artifacts is not None)
             cwd = os.path.join(folder.path, settings.cwd)  # an absolute one stands for itself
             fds, kept = _pipes(folder, opened)
             child = await self._keeper.start(
@@ -140,11 +155,26 @@ class ProcessExecutor:
         sink.started()
         run = ProcessRun(child, work, settings, folder, self._config, sink, (kept[0], kept[1]), self._runs)
         self._runs.add(run)
+        if self._look is None:
+            self._look_later()
         return run
+
+    def _look_later(self) -> None:
+        """One timer for all runs, as long as there are any."""
+        self._look = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look_at_progress)
+
+    def _look_at_progress(self) -> None:
+        self._look = None
+        for run in self._runs:
+            run.progress.look()
+        if self._runs:
+            self._look_later()
 
     async def close(self) -> None:
         """Kill what runs still."""
         runs = list(self._runs)
+        if self._look is not None:
+            self._look.cancel()
         for run in runs:
             run.child.stop(0)
         with contextlib.suppress(TimeoutError):
@@ -152,7 +182,7 @@ class ProcessExecutor:
                 for run in runs:
                     await run.wait()
 
-    def _environment(self, work: Work, folder: WorkFolder) -> dict[str, str]:
+    def _environment(self, work: Work, folder: WorkFolder, *, artifacts: bool) -> dict[str, str]:
         """Base, then the agent's, then the merged one of the control plane; what Pawl sets comes last."""
         environment = {
             "PATH": self._config.path,
@@ -172,7 +202,10 @@ class ProcessExecutor:
             "PAWL_NAMESPACE": work.namespace_id,
             "PAWL_PARAMETERS_FILE": folder.parameters,
             "PAWL_OUTPUT_FILE": folder.output,
+            "PAWL_PROGRESS_FILE": folder.progress,
         }
+        if artifacts:
+            environment["PAWL_ARTIFACTS_DIR"] = folder.artifacts
         environment |= work.trace.environment()
         for name, value in environment.items():
             if not name or "=" in name or "\0" in name:
@@ -193,7 +226,7 @@ class ProcessRun:
         work: Work,
         settings: ProcessSettings,
         folder: WorkFolder,
-        cleanup: bool,
+        config: ProcessConfig,
         sink: Sink,
         pipes: tuple[int, int],
         runs: set[ProcessRun],
@@ -201,7 +234,12 @@ class ProcessRun:
         self.child = child
         self._limit = work.limits.output_bytes
         self._folder = folder
-        self._cleanup = cleanup
+        self._cleanup = config.cleanup
+        self._settings = settings
+        self._placement = f"{work.instance_id}.{work.token}"
+        self._artifacts = config.artifacts
+        self._taken: Taken | None = None
+        self.progress = ProgressFile(folder.progress, sink.progress)
         self._runs = runs
         self._sink = sink
         self._last_words = b""
@@ -245,8 +283,14 @@ class ProcessRun:
         for reader in self._readers:  # no writer is left, so what the pipes hold now is all that comes
             reader.drain()
             reader.close()
+        self.progress.look()
+        if self._taken is None and self._settings.artifacts is not None and self._artifacts is not None:
+            self._taken = await self._take(self._artifacts, self._settings.artifacts)
         output, size, content_type = await self._output()
         failure = Failure("KEEPER_LOST", str(lost)) if ended is None else _failure(ended, self._last_line())
+        if self._settings.output_content_type and output:
+            content_type, problem = await self._as_declared(output, size, content_type)
+            failure = failure or problem
         return Outcome(
             failure=failure,
             exit_code=ended.code if ended is not None else None,
@@ -254,6 +298,7 @@ class ProcessRun:
             output=Payload(output, content_type) if output is not None else None,
             output_size=size,
             output_truncated=output is not None and size > self._limit,
+            artifacts=() if self._taken is None else tuple(self._taken.artifacts),
             usage=_usage(ended) if ended is not None else Usage(),
         )
 
@@ -270,6 +315,31 @@ class ProcessRun:
             return None, 0, ""
         data = self._stdout.value()
         return data, self._stdout.size, _TEXT if _is_text(data) else _BINARY
+
+    async def _take(self, artifacts: ArtifactFolder, rules: Rules) -> Taken:
+        """What it left, safe from the removal of its folder. Once begun it is not interrupted."""
+        work = asyncio.get_running_loop().run_in_executor(
+            None, artifacts.take, self._placement, self._folder.artifacts, rules
+        )
+        taken = await asyncio.shield(work)
+        for complaint in taken.complaints:
+            self._sink.log(LogStream.LOG, f"[pawl] {complaint}\n".encode())
+        return taken
+
+    async def _as_declared(self, output: bytes, size: int, guessed: str) -> tuple[str, Failure | None]:
+        """The type that the job says its output has, unless it cannot be true."""
+        declared = self._settings.output_content_type
+        if not _means_json(declared):
+            return declared, None
+        if size > self._limit:
+            why = f"it has {size:,} bytes, more than config.max_output_size ({self._limit:,}), and had to be cut"
+        elif len(output) <= _INLINE_BYTES:
+            why = _json_problem(output)
+        else:
+            why = await asyncio.to_thread(_json_problem, output)
+        if not why:
+            return declared, None
+        return guessed, Failure("INVALID_OUTPUT", f"the output is not JSON, as config.output_content_type says: {why}")
 
     def _on_stdout(self, data: bytes) -> None:
         if self._stdout is not None:
@@ -357,11 +427,25 @@ def _failure(ended: Exit, last_line: str) -> Failure | None:
     said = f": {last_line}" if last_line else ""
     if ended.lease_expired:
         return Failure("LEASE_EXPIRED", "stopped because the control plane was out of reach")
+    if ended.breach is not None:
+        return _greedy(ended.breach)
     if ended.signal is not None:
         return Failure(f"SIGNAL_{_signal_name(ended.signal)}", f"ended by signal {ended.signal}{said}")
     if ended.code:
         return Failure(f"EXIT_{ended.code}", f"exit code {ended.code}{said}")
     return None
+
+
+def _greedy(breach: Breach) -> Failure:
+    """It took more than it may."""
+    if breach.kind == MEMORY:
+        seen = f" ({breach.seen / 2**20:.0f} MiB seen)" if breach.seen else ""
+        allowed = f"{breach.limit / 2**20:g} MiB"
+        return Failure("OUT_OF_MEMORY", f"used more memory than {FIELDS[breach.kind]} allows: {allowed}{seen}")
+    seen = f" ({breach.seen:g} seen)" if breach.seen else ""
+    who = "this agent's executor.max_processes" if breach.kind == CEILING else FIELDS[breach.kind]
+    message = f"had more processes and threads than {who} allows: {breach.limit:g}{seen}"
+    return Failure("TOO_MANY_PROCESSES", message)
 
 
 def _signal_name(number: int) -> str:
@@ -380,6 +464,7 @@ def _usage(ended: Exit) -> Usage:
         peak_memory_bytes=ended.peak_memory_bytes,
         read_bytes=ended.read_bytes,
         written_bytes=ended.written_bytes,
+        cpu_throttled_seconds=ended.throttled_seconds,
     )
 
 
@@ -391,13 +476,23 @@ def _file_output(folder: WorkFolder, fd: int, limit: int) -> tuple[bytes, int, s
 
 
 def _is_json(data: bytes) -> bool:
-    if data.lstrip()[:1] not in (b"{", b"["):
-        return False
+    return data.lstrip()[:1] in (b"{", b"[") and not _json_problem(data)
+
+
+def _means_json(content_type: str) -> bool:
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
+
+
+def _json_problem(data: bytes) -> str:
+    """Why these bytes are no JSON value; empty if they are one."""
     try:
         json.loads(data.decode(), parse_constant=partial(_refuse, "not JSON"))
-    except (ValueError, RecursionError):
-        return False
-    return True
+    except UnicodeDecodeError:
+        return "it is not UTF-8"
+    except (ValueError, RecursionError) as error:
+        return str(error) or "nested too deeply"
+    return ""
 
 
 def _refuse(reason: str, constant: str) -> None:
@@ -410,18 +505,3 @@ def _is_text(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-    if ended.breach is not None:
-        return _greedy(ended.breach)
-def _greedy(breach: Breach) -> Failure:
-    """It took more than it may."""
-    if breach.kind == MEMORY:
-        seen = f" ({breach.seen / 2**20:.0f} MiB seen)" if breach.seen else ""
-        allowed = f"{breach.limit / 2**20:g} MiB"
-        return Failure("OUT_OF_MEMORY", f"used more memory than {FIELDS[breach.kind]} allows: {allowed}{seen}")
-    seen = f" ({breach.seen:g} seen)" if breach.seen else ""
-    who = "this agent's executor.max_processes" if breach.kind == CEILING else FIELDS[breach.kind]
-    message = f"had more processes and threads than {who} allows: {breach.limit:g}{seen}"
-    return Failure("TOO_MANY_PROCESSES", message)
-
-
-        cpu_throttled_seconds=ended.throttled_seconds,

@@ -3,6 +3,8 @@
     <work_dir>/<key>/                   the working folder unless the job names one; HOME and TMPDIR
     <work_dir>/<key>/.pawl-parameters   PAWL_PARAMETERS_FILE, also stdin; both are /dev/null without parameters
     <work_dir>/<key>/.pawl-output       PAWL_OUTPUT_FILE, made by the program or not at all
+    <work_dir>/<key>/.pawl-progress     PAWL_PROGRESS_FILE, likewise
+    <work_dir>/<key>/.pawl-artifacts/   PAWL_ARTIFACTS_DIR, made only for jobs that keep artifacts
 
 One folder and at most one file, because making and removing them is what a short task costs the agent most: on a disk
 each takes as long as the start of a process.
@@ -40,8 +42,20 @@ class WorkFolder:
         """The file that the program may write."""
         return f"{self.path}/.pawl-output"
 
+    @property
+    def progress(self) -> str:
+        """The file in which the program may say how far it is."""
+        return f"{self.path}/.pawl-progress"
+
+    @property
+    def artifacts(self) -> str:
+        """The folder whose files are kept, if the job keeps any."""
+        return f"{self.path}/.pawl-artifacts"
+
     @classmethod
-    def create(cls, root: Path, key: str, parameters: bytes, user: TaskUser | None) -> WorkFolder:
+    def create(
+        cls, root: Path, key: str, parameters: bytes, user: TaskUser | None, *, artifacts: bool = False
+    ) -> WorkFolder:
         """Make the folder, empty; what an earlier run of the same key left goes first."""
         if not _KEY.fullmatch(key):
             raise OSError(f"{key!r} cannot name a folder")
@@ -55,6 +69,8 @@ class WorkFolder:
         try:
             if parameters:
                 folder._write_parameters(parameters, user)
+            if artifacts:
+                folder._make_artifacts(user)
             if user is not None:
                 os.chown(path, user.uid, user.gid)
         except BaseException:
@@ -70,6 +86,11 @@ class WorkFolder:
                 left = left[file.write(left) :]
             if user is not None:
                 os.fchown(fd, user.uid, user.gid)
+
+    def _make_artifacts(self, user: TaskUser | None) -> None:
+        os.mkdir(self.artifacts, 0o700)
+        if user is not None:
+            os.chown(self.artifacts, user.uid, user.gid)
 
     def open_output(self) -> int | None:
         """The output file for reading; None when the program made none, or something that is no plain file."""

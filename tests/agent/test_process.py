@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pawl.tracing import NOWHERE, Trace
 
 from agent import procfs
+from agent.artifacts import ArtifactFolder, Rules
 from agent.executors.base import LaunchError, Limits, LogStream, Outcome, Payload, Work
 from agent.executors.capture import CappedBytes
 from agent.executors.process import ProcessConfig, ProcessExecutor, ProcessRun
@@ -33,6 +34,7 @@ class Notes:
         self.streams: dict[LogStream, bytearray] = {stream: bytearray() for stream in LogStream}
         self.count = 0
         self.begun = 0
+        self.said: list[tuple[float, str]] = []
 
     def log(self, stream: LogStream, data: bytes) -> None:
         self.count += len(data)
@@ -40,7 +42,7 @@ class Notes:
             self.streams[stream] += data
 
     def progress(self, percent: float, message: str) -> None:
-        raise AssertionError("a process reports no progress")
+        self.said.append((percent, message))
 
     def started(self) -> None:
         self.begun += 1
@@ -52,7 +54,10 @@ class Bench:
     def __init__(self, keeper: Keeper, root: Path) -> None:
         self.keeper = keeper
         self.root = root
-        self.executor = ProcessExecutor(keeper, ProcessConfig(root, environment={"FROM_AGENT": "agent"}))
+        self.artifacts = ArtifactFolder(root.parent / "artifacts")
+        self.artifacts.open([])
+        config = ProcessConfig(root, environment={"FROM_AGENT": "agent"}, artifacts=self.artifacts)
+        self.executor = ProcessExecutor(keeper, config)
         self.notes = Notes()
         self.token = 0
 
@@ -240,6 +245,7 @@ async def test_environment_layers_and_what_is_not_to_be_overridden(bench: Bench)
         "PAWL_NAMESPACE": "ns",
         "PAWL_PARAMETERS_FILE": "/dev/null",
         "PAWL_OUTPUT_FILE": f"{folder}/.pawl-output",
+        "PAWL_PROGRESS_FILE": f"{folder}/.pawl-progress",
         "TRACEPARENT": "00-1-2-01",
     }
 
@@ -506,3 +512,87 @@ async def test_a_task_user_owns_its_folder_and_nothing_else(bench: Bench) -> Non
     assert outcome.failure is None, outcome.failure
     assert bench.notes.streams[LogStream.STDOUT] == b"65534\np"
     assert text(outcome) == "out\n"
+
+
+async def test_a_shell_says_how_far_it_is_and_the_last_word_counts(bench: Bench) -> None:
+    script = (
+        'echo "40 first half" > "$PAWL_PROGRESS_FILE"; while [ ! -e "$HOME/go" ]; do sleep 0.05; done;'
+        ' echo "80%" >> "$PAWL_PROGRESS_FILE"; echo 99 rest >> "$PAWL_PROGRESS_FILE"'
+    )
+    run = await bench.launch({"cmd": "sh", "args": ["-c", script]})
+    await soon(lambda: bench.notes.said)  # while it runs
+    assert bench.notes.said == [(40.0, "first half")]
+    [folder] = bench.root.iterdir()
+    (folder / "go").touch()
+    async with asyncio.timeout(DEADLINE):
+        await run.wait()
+    assert bench.notes.said[-1] == (99.0, "rest")
+
+
+async def test_a_progress_file_that_is_no_plain_file_is_not_read(bench: Bench) -> None:
+    for script in ('mkfifo "$PAWL_PROGRESS_FILE"', 'ln -s /etc/passwd "$PAWL_PROGRESS_FILE"', "true"):
+        await bench.sh(script)
+        assert bench.notes.said == []
+
+
+@pytest.mark.parametrize(
+    ("script", "kind", "code"),
+    [
+        ("echo '{\"a\": 1}'", "application/json", None),
+        ("echo 7", "application/json", None),
+        ("true", "application/json", None),
+        ("echo '{\"a\": NaN}'", "application/json", "INVALID_OUTPUT"),
+        ("echo '{' > \"$PAWL_OUTPUT_FILE\"", "application/vnd.own+json; charset=utf-8", "INVALID_OUTPUT"),
+        ("printf '\\377'", "application/json", "INVALID_OUTPUT"),
+        ("yes 1 | head -c 100000", "application/json", "INVALID_OUTPUT"),
+        ("echo '{'; exit 3", "application/json", "EXIT_3"),
+        ("echo '{'", "text/csv", None),
+    ],
+)
+async def test_a_declared_type_of_output_is_taken_at_its_word_and_json_must_be_json(
+    bench: Bench, script: str, kind: str, code: str | None
+) -> None:
+    settings = {"cmd": "sh", "args": ["-c", script], "output_content_type": kind}
+    outcome = await bench.run(settings, limits=Limits(output_bytes=50_000))
+    assert (outcome.failure and outcome.failure.code) == code
+    assert outcome.output is not None  # what it printed is there to be looked at in any case
+    if code is None and outcome.output.data:
+        assert outcome.output.content_type == kind
+    else:
+        assert "json" not in outcome.output.content_type
+
+
+async def test_files_left_in_the_artifacts_folder_are_kept_whatever_the_end(bench: Bench) -> None:
+    script = (
+        'cd "$PAWL_ARTIFACTS_DIR"; mkdir -p site; echo hello > site/index.html; : > empty; ln -s /etc/passwd link;'
+        " mkfifo pipe; echo x > 'a:b'; echo lines > big; chmod 0 big; exit 3"
+    )
+    outcome = await bench.run({"cmd": "sh", "args": ["-c", script], "artifacts": Rules(max_file_bytes=6)})
+    assert outcome.exit_code == 3
+    found = {one.name: (one.size, one.content_type) for one in outcome.artifacts}
+    assert found == {
+        "big": (6, "application/octet-stream"),
+        "empty": (0, "application/octet-stream"),
+        "site/index.html": (6, "text/html; charset=utf-8"),
+    }
+    for one in outcome.artifacts:
+        data = bench.artifacts.read(f"instance.{bench.token}", one.digest, 0)
+        assert len(data) == one.size
+    said = bench.notes.streams[LogStream.LOG].decode()
+    assert "artifact 'link' is left out: it is no plain file" in said
+    assert "artifact 'pipe' is left out: it is no plain file" in said
+    assert "artifact 'a:b' is left out: its name must not contain ':'" in said
+    assert list(bench.root.iterdir()) == []
+
+
+async def test_a_job_that_keeps_no_artifacts_has_no_folder_for_them(bench: Bench) -> None:
+    outcome = await bench.sh('echo "${PAWL_ARTIFACTS_DIR-unset}"; ls -A')
+    assert text(outcome) == "unset\n"
+    assert outcome.artifacts == ()
+
+
+async def test_an_artifacts_folder_that_was_replaced_by_a_link_leads_nowhere(bench: Bench) -> None:
+    script = 'rmdir "$PAWL_ARTIFACTS_DIR"; ln -s /etc "$PAWL_ARTIFACTS_DIR"'
+    outcome = await bench.run({"cmd": "sh", "args": ["-c", script], "artifacts": Rules()})
+    assert outcome.artifacts == ()
+    assert outcome.failure is None
