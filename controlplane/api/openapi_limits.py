@@ -50,6 +50,7 @@ _BY_NAME: Mapping[str, Json] = {
 BY_FIELD: Mapping[str, Json] = {
     "pawl.v1.Job.name": _NAME,
     "pawl.v1.Schedule.name": _NAME,
+    **{f"pawl.v1.ResourceLimits.{name}": _range(*bounds) for name, bounds in job.LIMITS.items()},
     "pawl.v1.JobConfig.max_output_size": _range(1, job.MAX_OUTPUT_SIZE),
     "pawl.v1.ArtifactRules.max_files": _range(1, job.MAX_ARTIFACTS),
     "pawl.v1.ArtifactRules.max_file_size": _range(1, job.MAX_ARTIFACT_SIZE),

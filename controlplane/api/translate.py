@@ -32,9 +32,10 @@ from controlplane.domain.job import (
     JobSpec,
     JobStatus,
     OnControlPlaneLost,
+    ResourceLimits,
     WasmSpec,
 )
-from controlplane.domain.job_rules import MAX_OPTIONS_BYTES, digest_of_reference, media_type_problem
+from controlplane.domain.job_rules import LIMITS, MAX_OPTIONS_BYTES, digest_of_reference, media_type_problem
 from controlplane.domain.namespace import Namespace
 from controlplane.domain.page import PageRequest, parse_page
 from controlplane.domain.plugin import Grant, Plugin, Signature
@@ -303,6 +304,7 @@ def config(config: JobConfig) -> job_pb2.JobConfig:
         lost_after_seconds=config.lost_after_seconds,
         on_control_plane_lost=job_pb2.JobConfig.OnControlPlaneLost.Name(int(config.on_control_plane_lost)),
         priority=config.priority,
+        resource_limits=_limits(config.resource_limits),
         schedule_to_start_timeout_seconds=config.schedule_to_start_timeout_seconds,
         total_timeout_seconds=config.total_timeout_seconds,
         heartbeat_timeout_seconds=config.heartbeat_timeout_seconds,
@@ -380,7 +382,23 @@ def _read_config(message: job_pb2.JobConfig) -> JobConfig:
         config = replace(config, artifacts=ArtifactRules(**_given(message.artifacts, names)))
     if message.output_content_type:
         config = replace(config, output_content_type=message.output_content_type)
-    return replace(config, **_given(message, _CONFIG_SETTINGS))
+    limits = ResourceLimits(**_given(message.resource_limits, list(LIMITS)))
+    return replace(_roomy(config, limits), **_given(message, _CONFIG_SETTINGS))
+
+
+def _roomy(config: JobConfig, limits: ResourceLimits) -> JobConfig:
+    """With these limits; smaller defaults of the same meaning give way. What is out of bounds is refused as the limit."""
+    config = replace(config, resource_limits=limits)
+    if config.timeout < (longest := limits.max_execution_time_secs or 0) <= LIMITS["max_execution_time_secs"][1]:
+        config = replace(config, timeout=longest)
+    if config.max_output_size < (largest := limits.max_output_size_bytes or 0) <= LIMITS["max_output_size_bytes"][1]:
+        config = replace(config, max_output_size=largest)
+    return config
+
+
+def _limits(limits: ResourceLimits) -> job_pb2.ResourceLimits | None:
+    given = {name: value for name in LIMITS if (value := getattr(limits, name)) is not None}
+    return job_pb2.ResourceLimits(**given) if given else None
 
 
 def _read_http(message: job_pb2.HttpConfig) -> HttpSpec:

@@ -302,7 +302,8 @@ def _transition(row: Row[Any]) -> task_pb2.TaskTransition:
 def instance(row: Row[Any], *, whole: bool) -> task_pb2.TaskInstance:
     """An instance as it is shown; `whole` with its output."""
     said = progress_of(row)
-    metrics = None if row.metrics is None else task_pb2.InstanceMetrics(**msgspec.json.decode(row.metrics))
+    figures = {} if row.metrics is None else msgspec.json.decode(row.metrics)
+    not_enforced = figures.pop(_NOT_ENFORCED, ())
     return task_pb2.TaskInstance(
         id=row.id,
         task_id=row.task_id,
@@ -323,7 +324,8 @@ def instance(row: Row[Any], *, whole: bool) -> task_pb2.TaskInstance:
         output_size=row.output_size,
         output_truncated=row.output_truncated,
         error=_error(row),
-        metrics=metrics,
+        metrics=task_pb2.InstanceMetrics(**figures) if figures else None,
+        limits_not_enforced=[task_pb2.LimitNotEnforced(limit=limit, reason=why) for limit, why in not_enforced],
         progress=None if said is None else _progress(said),
         late_result=row.late_result,
         output_digest=row.output_digest or "",
@@ -478,7 +480,7 @@ def read_result(item: agent_pb2.Finished.Item, now: int, within: frozenset[str] 
         error_code=None if error is None else _text(error.code, 64),
         error_message=None if error is None else _text(error.message, MAX_REPORTED_TEXT),
         error_retryable=None if error is None else error.retryable,
-        metrics=_metrics(item.metrics) if item.HasField("metrics") else None,
+        metrics=_figures(item),
         output=output[0],
         output_type=output[1],
         output_digest=output[2],
@@ -518,8 +520,14 @@ def _read_artifacts(item: agent_pb2.Finished.Item) -> dict[str, str]:
     return {one.name: one.digest for one in item.artifacts}
 
 
-def _metrics(message: task_pb2.InstanceMetrics) -> str:
-    fields = {
+_NOT_ENFORCED = "not_enforced"  # beside the figures, where there are any such limits
+_MOST_LIMITS = 20
+
+
+def _figures(item: agent_pb2.Finished.Item) -> str | None:
+    """What the run used and which limits nothing held, as they are stored."""
+    message = item.metrics
+    fields: dict[str, object] = {
         "wall_seconds": _finite(message.wall_seconds),
         "user_cpu_seconds": _finite(message.user_cpu_seconds),
         "system_cpu_seconds": _finite(message.system_cpu_seconds),
@@ -527,7 +535,14 @@ def _metrics(message: task_pb2.InstanceMetrics) -> str:
         "read_bytes": message.read_bytes,
         "written_bytes": message.written_bytes,
     }
-    return msgspec.json.encode(fields).decode()
+    if message.cpu_throttled_seconds > 0:
+        fields["cpu_throttled_seconds"] = _finite(message.cpu_throttled_seconds)
+    if not item.HasField("metrics"):
+        fields = {}
+    if item.limits_not_enforced:
+        some = item.limits_not_enforced[:_MOST_LIMITS]
+        fields[_NOT_ENFORCED] = [[_text(one.limit, 64), _text(one.reason, 255)] for one in some]
+    return msgspec.json.encode(fields).decode() if fields else None
 
 
 def placement(one: Placement) -> agent_pb2.Assign.Item:

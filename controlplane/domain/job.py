@@ -64,6 +64,18 @@ class ArtifactRules:
 
 
 @dataclass(frozen=True, slots=True)
+class ResourceLimits:
+    """What an attempt may use, in the units of the contract; None is no limit."""
+
+    max_memory_mb: int | None = None
+    max_cpu_percent: float | None = None
+    max_execution_time_secs: float | None = None
+    max_output_size_bytes: int | None = None
+    max_processes: int | None = None
+    max_open_files: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class JobConfig:
     """How attempts are run. Durations in seconds, sizes in bytes; the defaults are those of the contract."""
 
@@ -93,6 +105,13 @@ class JobConfig:
     schedule_to_start_timeout_seconds: float | None = None
     total_timeout_seconds: float | None = None
     heartbeat_timeout_seconds: float | None = None
+    resource_limits: ResourceLimits = field(default_factory=ResourceLimits)
+
+    def longest_run(self, timeout: float | None = None) -> float:
+        """Seconds that an attempt may run; `timeout` is that of a task that brings its own. The smaller one counts."""
+        asked = self.timeout if timeout is None else timeout
+        most = self.resource_limits.max_execution_time_secs
+        return asked if most is None else min(asked, most)
 
     @property
     def retry_policy(self) -> RetryPolicy:

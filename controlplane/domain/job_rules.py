@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from controlplane.domain.errors import Violation
 from controlplane.domain.filter import is_storable
 from controlplane.domain.ids import name_problem
-from controlplane.domain.job import JobConfig, JobSpec
+from controlplane.domain.job import JobConfig, JobSpec, ResourceLimits
 from controlplane.domain.retry import Backoff, RetryRules
 
 EXECUTORS = ("process", "wasm", "http", "function")
@@ -35,6 +35,15 @@ MAX_OUTPUT_SIZE = 104_857_600
 MAX_ARTIFACTS, MAX_ARTIFACT_SIZE, MAX_ARTIFACTS_SIZE = 1_000, 104_857_600, 1_073_741_824
 MAX_MEDIA_TYPE = 255
 MIN_TIMEOUT, MAX_TIMEOUT = 0.001, 366 * 86_400.0
+# Of each field of `resource_limits`: what is allowed, both ends included.
+LIMITS: Mapping[str, tuple[float, float]] = {
+    "max_memory_mb": (1, 16_777_216),
+    "max_cpu_percent": (0.01, 102_400),
+    "max_execution_time_secs": (MIN_TIMEOUT, MAX_TIMEOUT),
+    "max_output_size_bytes": (1, MAX_OUTPUT_SIZE),
+    "max_processes": (1, 4_194_304),
+    "max_open_files": (16, 1_048_576),
+}
 MAX_RETRIES = 1_000
 MAX_RETRY_INTERVAL = 30 * 86_400.0
 MAX_MULTIPLIER = 100.0
@@ -121,6 +130,14 @@ def number_problems(value: float, path: str, least: float, most: float) -> Itera
         yield Violation(path, f"must be {least:,} to {most:,}, not {value}")
 
 
+def limit_problems(limits: ResourceLimits, path: str) -> Iterator[Violation]:
+    """What an attempt may use; None is no limit."""
+    for name, (least, most) in LIMITS.items():
+        value = getattr(limits, name)
+        if value is not None:
+            yield from number_problems(value, f"{path}.{name}", least, most)
+
+
 def deadline_problems(start: float | None, total: float | None, path: str) -> Iterator[Violation]:
     """Of a wait for an agent and of all of a task, seconds; None is no limit."""
     for name, value in (("schedule_to_start_timeout_seconds", start), ("total_timeout_seconds", total)):
@@ -141,6 +158,7 @@ def _config_problems(config: JobConfig, path: str) -> Iterator[Violation]:
     yield from number_problems(config.max_stalled, f"{path}.max_stalled", 0, MAX_STALLED)
     yield from number_problems(config.lost_after_seconds, f"{path}.lost_after_seconds", MIN_LOST_AFTER, MAX_LOST_AFTER)
     yield from number_problems(config.priority, f"{path}.priority", 0, MAX_PRIORITY)
+    yield from limit_problems(config.resource_limits, f"{path}.resource_limits")
     yield from deadline_problems(config.schedule_to_start_timeout_seconds, config.total_timeout_seconds, path)
     if config.heartbeat_timeout_seconds is not None:
         shown = f"{path}.heartbeat_timeout_seconds"

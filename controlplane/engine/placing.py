@@ -167,7 +167,7 @@ class Placing:
             ),
             parameters=data.parameters,
             parameters_type=data.parameters_type,
-            timeout=config.timeout if data.timeout is None else data.timeout,
+            timeout=config.longest_run(data.timeout),
             lease=config.lost_after_seconds,
             group_id=one.group_id or "",
             shard_index=one.shard_index or 0,

@@ -272,7 +272,7 @@ class ProgressReports(_message.Message):
 class Finished(_message.Message):
     __slots__ = ("items",)
     class Item(_message.Message):
-        __slots__ = ("instance", "status", "exit_code", "signal", "output", "output_size", "output_truncated", "error", "metrics", "started_seconds_ago", "finished_seconds_ago", "retry_after_seconds", "output_digest", "output_content_type", "artifacts", "progress")
+        __slots__ = ("instance", "status", "exit_code", "signal", "output", "output_size", "output_truncated", "error", "metrics", "started_seconds_ago", "finished_seconds_ago", "retry_after_seconds", "output_digest", "output_content_type", "artifacts", "progress", "limits_not_enforced")
         INSTANCE_FIELD_NUMBER: _ClassVar[int]
         STATUS_FIELD_NUMBER: _ClassVar[int]
         EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
@@ -289,6 +289,7 @@ class Finished(_message.Message):
         OUTPUT_CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
         ARTIFACTS_FIELD_NUMBER: _ClassVar[int]
         PROGRESS_FIELD_NUMBER: _ClassVar[int]
+        LIMITS_NOT_ENFORCED_FIELD_NUMBER: _ClassVar[int]
         instance: InstanceRef
         status: _task_pb2.Task.Status
         exit_code: int
@@ -305,7 +306,8 @@ class Finished(_message.Message):
         output_content_type: str
         artifacts: _containers.RepeatedCompositeFieldContainer[_task_pb2.Artifact]
         progress: _task_pb2.Progress
-        def __init__(self, instance: _Optional[_Union[InstanceRef, _Mapping]] = ..., status: _Optional[_Union[_task_pb2.Task.Status, str]] = ..., exit_code: _Optional[int] = ..., signal: _Optional[int] = ..., output: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., output_size: _Optional[int] = ..., output_truncated: bool = ..., error: _Optional[_Union[_task_pb2.TaskError, _Mapping]] = ..., metrics: _Optional[_Union[_task_pb2.InstanceMetrics, _Mapping]] = ..., started_seconds_ago: _Optional[float] = ..., finished_seconds_ago: _Optional[float] = ..., retry_after_seconds: _Optional[float] = ..., output_digest: _Optional[str] = ..., output_content_type: _Optional[str] = ..., artifacts: _Optional[_Iterable[_Union[_task_pb2.Artifact, _Mapping]]] = ..., progress: _Optional[_Union[_task_pb2.Progress, _Mapping]] = ...) -> None: ...
+        limits_not_enforced: _containers.RepeatedCompositeFieldContainer[_task_pb2.LimitNotEnforced]
+        def __init__(self, instance: _Optional[_Union[InstanceRef, _Mapping]] = ..., status: _Optional[_Union[_task_pb2.Task.Status, str]] = ..., exit_code: _Optional[int] = ..., signal: _Optional[int] = ..., output: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., output_size: _Optional[int] = ..., output_truncated: bool = ..., error: _Optional[_Union[_task_pb2.TaskError, _Mapping]] = ..., metrics: _Optional[_Union[_task_pb2.InstanceMetrics, _Mapping]] = ..., started_seconds_ago: _Optional[float] = ..., finished_seconds_ago: _Optional[float] = ..., retry_after_seconds: _Optional[float] = ..., output_digest: _Optional[str] = ..., output_content_type: _Optional[str] = ..., artifacts: _Optional[_Iterable[_Union[_task_pb2.Artifact, _Mapping]]] = ..., progress: _Optional[_Union[_task_pb2.Progress, _Mapping]] = ..., limits_not_enforced: _Optional[_Iterable[_Union[_task_pb2.LimitNotEnforced, _Mapping]]] = ...) -> None: ...
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[Finished.Item]
     def __init__(self, items: _Optional[_Iterable[_Union[Finished.Item, _Mapping]]] = ...) -> None: ...
@@ -355,7 +357,7 @@ class Reconcile(_message.Message):
 class Assign(_message.Message):
     __slots__ = ("items",)
     class Item(_message.Message):
-        __slots__ = ("instance", "attempt", "namespace_id", "job_id", "job_name", "job_revision", "config", "environment", "parameters", "timeout_seconds", "lease_seconds", "traceparent", "tracestate", "baggage", "total_seconds_left")
+        __slots__ = ("instance", "attempt", "namespace_id", "job_id", "job_name", "job_revision", "config", "environment", "parameters", "timeout_seconds", "lease_seconds", "traceparent", "tracestate", "baggage", "group_id", "shard_index", "shard_total", "total_seconds_left")
         class EnvironmentEntry(_message.Message):
             __slots__ = ("key", "value")
             KEY_FIELD_NUMBER: _ClassVar[int]
@@ -377,6 +379,9 @@ class Assign(_message.Message):
         TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
         TRACESTATE_FIELD_NUMBER: _ClassVar[int]
         BAGGAGE_FIELD_NUMBER: _ClassVar[int]
+        GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+        SHARD_INDEX_FIELD_NUMBER: _ClassVar[int]
+        SHARD_TOTAL_FIELD_NUMBER: _ClassVar[int]
         TOTAL_SECONDS_LEFT_FIELD_NUMBER: _ClassVar[int]
         instance: InstanceRef
         attempt: int
@@ -392,8 +397,11 @@ class Assign(_message.Message):
         traceparent: str
         tracestate: str
         baggage: str
+        group_id: str
+        shard_index: int
+        shard_total: int
         total_seconds_left: float
-        def __init__(self, instance: _Optional[_Union[InstanceRef, _Mapping]] = ..., attempt: _Optional[int] = ..., namespace_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., job_revision: _Optional[int] = ..., config: _Optional[_Union[_job_pb2.JobConfig, _Mapping]] = ..., environment: _Optional[_Mapping[str, str]] = ..., parameters: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., timeout_seconds: _Optional[float] = ..., lease_seconds: _Optional[float] = ..., traceparent: _Optional[str] = ..., tracestate: _Optional[str] = ..., baggage: _Optional[str] = ..., total_seconds_left: _Optional[float] = ...) -> None: ...
+        def __init__(self, instance: _Optional[_Union[InstanceRef, _Mapping]] = ..., attempt: _Optional[int] = ..., namespace_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., job_revision: _Optional[int] = ..., config: _Optional[_Union[_job_pb2.JobConfig, _Mapping]] = ..., environment: _Optional[_Mapping[str, str]] = ..., parameters: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., timeout_seconds: _Optional[float] = ..., lease_seconds: _Optional[float] = ..., traceparent: _Optional[str] = ..., tracestate: _Optional[str] = ..., baggage: _Optional[str] = ..., group_id: _Optional[str] = ..., shard_index: _Optional[int] = ..., shard_total: _Optional[int] = ..., total_seconds_left: _Optional[float] = ...) -> None: ...
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[Assign.Item]
     def __init__(self, items: _Optional[_Iterable[_Union[Assign.Item, _Mapping]]] = ...) -> None: ...

@@ -60,7 +60,7 @@ class Job(_message.Message):
     def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., environment: _Optional[_Mapping[str, str]] = ..., config: _Optional[_Union[JobConfig, _Mapping]] = ..., status: _Optional[_Union[Job.Status, str]] = ..., enabled: bool = ..., revision: _Optional[int] = ..., version: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class JobConfig(_message.Message):
-    __slots__ = ("executor", "cmd", "args", "cwd", "environment", "capture_output", "max_output_size", "timeout", "max_retries", "retry_interval", "labels", "wasm", "grace_seconds", "max_stalled", "lost_after_seconds", "on_control_plane_lost", "priority", "artifacts", "output_content_type", "schedule_to_start_timeout_seconds", "total_timeout_seconds", "heartbeat_timeout_seconds", "retry", "http", "function", "options")
+    __slots__ = ("executor", "cmd", "args", "cwd", "environment", "capture_output", "max_output_size", "timeout", "max_retries", "retry_interval", "labels", "wasm", "grace_seconds", "max_stalled", "lost_after_seconds", "on_control_plane_lost", "priority", "artifacts", "output_content_type", "resource_limits", "schedule_to_start_timeout_seconds", "total_timeout_seconds", "heartbeat_timeout_seconds", "retry", "http", "function", "options")
     class OnControlPlaneLost(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNSPECIFIED: _ClassVar[JobConfig.OnControlPlaneLost]
@@ -102,6 +102,7 @@ class JobConfig(_message.Message):
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     ARTIFACTS_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_LIMITS_FIELD_NUMBER: _ClassVar[int]
     SCHEDULE_TO_START_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     TOTAL_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
@@ -128,6 +129,7 @@ class JobConfig(_message.Message):
     priority: int
     artifacts: ArtifactRules
     output_content_type: str
+    resource_limits: ResourceLimits
     schedule_to_start_timeout_seconds: float
     total_timeout_seconds: float
     heartbeat_timeout_seconds: float
@@ -135,7 +137,23 @@ class JobConfig(_message.Message):
     http: HttpConfig
     function: FunctionConfig
     options: _types_pb2.Payload
-    def __init__(self, executor: _Optional[str] = ..., cmd: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., cwd: _Optional[str] = ..., environment: _Optional[_Mapping[str, str]] = ..., capture_output: bool = ..., max_output_size: _Optional[int] = ..., timeout: _Optional[float] = ..., max_retries: _Optional[int] = ..., retry_interval: _Optional[float] = ..., labels: _Optional[_Mapping[str, str]] = ..., wasm: _Optional[_Union[WasmConfig, _Mapping]] = ..., grace_seconds: _Optional[float] = ..., max_stalled: _Optional[int] = ..., lost_after_seconds: _Optional[float] = ..., on_control_plane_lost: _Optional[_Union[JobConfig.OnControlPlaneLost, str]] = ..., priority: _Optional[int] = ..., artifacts: _Optional[_Union[ArtifactRules, _Mapping]] = ..., output_content_type: _Optional[str] = ..., schedule_to_start_timeout_seconds: _Optional[float] = ..., total_timeout_seconds: _Optional[float] = ..., heartbeat_timeout_seconds: _Optional[float] = ..., retry: _Optional[_Union[RetryRules, _Mapping]] = ..., http: _Optional[_Union[HttpConfig, _Mapping]] = ..., function: _Optional[_Union[FunctionConfig, _Mapping]] = ..., options: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ...) -> None: ...
+    def __init__(self, executor: _Optional[str] = ..., cmd: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., cwd: _Optional[str] = ..., environment: _Optional[_Mapping[str, str]] = ..., capture_output: bool = ..., max_output_size: _Optional[int] = ..., timeout: _Optional[float] = ..., max_retries: _Optional[int] = ..., retry_interval: _Optional[float] = ..., labels: _Optional[_Mapping[str, str]] = ..., wasm: _Optional[_Union[WasmConfig, _Mapping]] = ..., grace_seconds: _Optional[float] = ..., max_stalled: _Optional[int] = ..., lost_after_seconds: _Optional[float] = ..., on_control_plane_lost: _Optional[_Union[JobConfig.OnControlPlaneLost, str]] = ..., priority: _Optional[int] = ..., artifacts: _Optional[_Union[ArtifactRules, _Mapping]] = ..., output_content_type: _Optional[str] = ..., resource_limits: _Optional[_Union[ResourceLimits, _Mapping]] = ..., schedule_to_start_timeout_seconds: _Optional[float] = ..., total_timeout_seconds: _Optional[float] = ..., heartbeat_timeout_seconds: _Optional[float] = ..., retry: _Optional[_Union[RetryRules, _Mapping]] = ..., http: _Optional[_Union[HttpConfig, _Mapping]] = ..., function: _Optional[_Union[FunctionConfig, _Mapping]] = ..., options: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ...) -> None: ...
+
+class ResourceLimits(_message.Message):
+    __slots__ = ("max_memory_mb", "max_cpu_percent", "max_execution_time_secs", "max_output_size_bytes", "max_processes", "max_open_files")
+    MAX_MEMORY_MB_FIELD_NUMBER: _ClassVar[int]
+    MAX_CPU_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    MAX_EXECUTION_TIME_SECS_FIELD_NUMBER: _ClassVar[int]
+    MAX_OUTPUT_SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_PROCESSES_FIELD_NUMBER: _ClassVar[int]
+    MAX_OPEN_FILES_FIELD_NUMBER: _ClassVar[int]
+    max_memory_mb: int
+    max_cpu_percent: float
+    max_execution_time_secs: float
+    max_output_size_bytes: int
+    max_processes: int
+    max_open_files: int
+    def __init__(self, max_memory_mb: _Optional[int] = ..., max_cpu_percent: _Optional[float] = ..., max_execution_time_secs: _Optional[float] = ..., max_output_size_bytes: _Optional[int] = ..., max_processes: _Optional[int] = ..., max_open_files: _Optional[int] = ...) -> None: ...
 
 class RetryRules(_message.Message):
     __slots__ = ("backoff", "multiplier", "max_interval_seconds", "jitter", "max_elapsed_seconds", "retry_on", "fail_on")

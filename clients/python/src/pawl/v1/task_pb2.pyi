@@ -19,7 +19,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Task(_message.Message):
-    __slots__ = ("id", "namespace_id", "job_id", "job_name", "job_revision", "schedule_id", "status", "priority", "scheduled_at", "parameters", "environment", "timeout", "tags", "attempt", "max_retries", "epoch", "agent_id", "instance_id", "output", "error", "cancel_requested", "cancel_reason", "dead_reason", "next_attempt_at", "created_at", "updated_at", "started_at", "finished_at", "version", "transitions", "output_digest", "progress", "schedule_to_start_timeout_seconds", "total_timeout_seconds")
+    __slots__ = ("id", "namespace_id", "job_id", "job_name", "job_revision", "schedule_id", "status", "priority", "scheduled_at", "parameters", "environment", "timeout", "tags", "attempt", "max_retries", "epoch", "agent_id", "instance_id", "output", "error", "cancel_requested", "cancel_reason", "dead_reason", "next_attempt_at", "created_at", "updated_at", "started_at", "finished_at", "version", "transitions", "output_digest", "progress", "schedule_to_start_timeout_seconds", "total_timeout_seconds", "group_id", "shard_index", "shard_total")
     class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNSPECIFIED: _ClassVar[Task.Status]
@@ -98,6 +98,9 @@ class Task(_message.Message):
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     SCHEDULE_TO_START_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     TOTAL_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    SHARD_INDEX_FIELD_NUMBER: _ClassVar[int]
+    SHARD_TOTAL_FIELD_NUMBER: _ClassVar[int]
     id: str
     namespace_id: str
     job_id: str
@@ -132,7 +135,10 @@ class Task(_message.Message):
     progress: Progress
     schedule_to_start_timeout_seconds: float
     total_timeout_seconds: float
-    def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., job_revision: _Optional[int] = ..., schedule_id: _Optional[str] = ..., status: _Optional[_Union[Task.Status, str]] = ..., priority: _Optional[int] = ..., scheduled_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., parameters: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., environment: _Optional[_Mapping[str, str]] = ..., timeout: _Optional[float] = ..., tags: _Optional[_Mapping[str, str]] = ..., attempt: _Optional[int] = ..., max_retries: _Optional[int] = ..., epoch: _Optional[int] = ..., agent_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., output: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., error: _Optional[_Union[TaskError, _Mapping]] = ..., cancel_requested: bool = ..., cancel_reason: _Optional[str] = ..., dead_reason: _Optional[_Union[DeadLetter.Reason, str]] = ..., next_attempt_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ..., transitions: _Optional[_Iterable[_Union[TaskTransition, _Mapping]]] = ..., output_digest: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., schedule_to_start_timeout_seconds: _Optional[float] = ..., total_timeout_seconds: _Optional[float] = ...) -> None: ...
+    group_id: str
+    shard_index: int
+    shard_total: int
+    def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., job_revision: _Optional[int] = ..., schedule_id: _Optional[str] = ..., status: _Optional[_Union[Task.Status, str]] = ..., priority: _Optional[int] = ..., scheduled_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., parameters: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., environment: _Optional[_Mapping[str, str]] = ..., timeout: _Optional[float] = ..., tags: _Optional[_Mapping[str, str]] = ..., attempt: _Optional[int] = ..., max_retries: _Optional[int] = ..., epoch: _Optional[int] = ..., agent_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., output: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., error: _Optional[_Union[TaskError, _Mapping]] = ..., cancel_requested: bool = ..., cancel_reason: _Optional[str] = ..., dead_reason: _Optional[_Union[DeadLetter.Reason, str]] = ..., next_attempt_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ..., transitions: _Optional[_Iterable[_Union[TaskTransition, _Mapping]]] = ..., output_digest: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., schedule_to_start_timeout_seconds: _Optional[float] = ..., total_timeout_seconds: _Optional[float] = ..., group_id: _Optional[str] = ..., shard_index: _Optional[int] = ..., shard_total: _Optional[int] = ...) -> None: ...
 
 class DeadLetter(_message.Message):
     __slots__ = ()
@@ -177,7 +183,7 @@ class TaskTransition(_message.Message):
     def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., transition: _Optional[str] = ..., from_status: _Optional[_Union[Task.Status, str]] = ..., to_status: _Optional[_Union[Task.Status, str]] = ..., subject: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class TaskInstance(_message.Message):
-    __slots__ = ("id", "task_id", "namespace_id", "job_id", "agent_id", "attempt", "cause", "status", "token", "epoch", "created_at", "started_at", "finished_at", "exit_code", "signal", "output", "output_size", "output_truncated", "error", "metrics", "progress", "late_result", "output_digest")
+    __slots__ = ("id", "task_id", "namespace_id", "job_id", "agent_id", "attempt", "cause", "status", "token", "epoch", "created_at", "started_at", "finished_at", "exit_code", "signal", "output", "output_size", "output_truncated", "error", "metrics", "progress", "late_result", "output_digest", "limits_not_enforced")
     class Cause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNSPECIFIED: _ClassVar[TaskInstance.Cause]
@@ -213,6 +219,7 @@ class TaskInstance(_message.Message):
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     LATE_RESULT_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_NOT_ENFORCED_FIELD_NUMBER: _ClassVar[int]
     id: str
     task_id: str
     namespace_id: str
@@ -236,23 +243,34 @@ class TaskInstance(_message.Message):
     progress: Progress
     late_result: bool
     output_digest: str
-    def __init__(self, id: _Optional[str] = ..., task_id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., job_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., attempt: _Optional[int] = ..., cause: _Optional[_Union[TaskInstance.Cause, str]] = ..., status: _Optional[_Union[Task.Status, str]] = ..., token: _Optional[int] = ..., epoch: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., exit_code: _Optional[int] = ..., signal: _Optional[int] = ..., output: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., output_size: _Optional[int] = ..., output_truncated: bool = ..., error: _Optional[_Union[TaskError, _Mapping]] = ..., metrics: _Optional[_Union[InstanceMetrics, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., late_result: bool = ..., output_digest: _Optional[str] = ...) -> None: ...
+    limits_not_enforced: _containers.RepeatedCompositeFieldContainer[LimitNotEnforced]
+    def __init__(self, id: _Optional[str] = ..., task_id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., job_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., attempt: _Optional[int] = ..., cause: _Optional[_Union[TaskInstance.Cause, str]] = ..., status: _Optional[_Union[Task.Status, str]] = ..., token: _Optional[int] = ..., epoch: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., exit_code: _Optional[int] = ..., signal: _Optional[int] = ..., output: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., output_size: _Optional[int] = ..., output_truncated: bool = ..., error: _Optional[_Union[TaskError, _Mapping]] = ..., metrics: _Optional[_Union[InstanceMetrics, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., late_result: bool = ..., output_digest: _Optional[str] = ..., limits_not_enforced: _Optional[_Iterable[_Union[LimitNotEnforced, _Mapping]]] = ...) -> None: ...
 
 class InstanceMetrics(_message.Message):
-    __slots__ = ("wall_seconds", "user_cpu_seconds", "system_cpu_seconds", "peak_memory_bytes", "read_bytes", "written_bytes")
+    __slots__ = ("wall_seconds", "user_cpu_seconds", "system_cpu_seconds", "peak_memory_bytes", "read_bytes", "written_bytes", "cpu_throttled_seconds")
     WALL_SECONDS_FIELD_NUMBER: _ClassVar[int]
     USER_CPU_SECONDS_FIELD_NUMBER: _ClassVar[int]
     SYSTEM_CPU_SECONDS_FIELD_NUMBER: _ClassVar[int]
     PEAK_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     READ_BYTES_FIELD_NUMBER: _ClassVar[int]
     WRITTEN_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CPU_THROTTLED_SECONDS_FIELD_NUMBER: _ClassVar[int]
     wall_seconds: float
     user_cpu_seconds: float
     system_cpu_seconds: float
     peak_memory_bytes: int
     read_bytes: int
     written_bytes: int
-    def __init__(self, wall_seconds: _Optional[float] = ..., user_cpu_seconds: _Optional[float] = ..., system_cpu_seconds: _Optional[float] = ..., peak_memory_bytes: _Optional[int] = ..., read_bytes: _Optional[int] = ..., written_bytes: _Optional[int] = ...) -> None: ...
+    cpu_throttled_seconds: float
+    def __init__(self, wall_seconds: _Optional[float] = ..., user_cpu_seconds: _Optional[float] = ..., system_cpu_seconds: _Optional[float] = ..., peak_memory_bytes: _Optional[int] = ..., read_bytes: _Optional[int] = ..., written_bytes: _Optional[int] = ..., cpu_throttled_seconds: _Optional[float] = ...) -> None: ...
+
+class LimitNotEnforced(_message.Message):
+    __slots__ = ("limit", "reason")
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    limit: str
+    reason: str
+    def __init__(self, limit: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Progress(_message.Message):
     __slots__ = ("percent", "message")

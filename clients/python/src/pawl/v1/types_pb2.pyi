@@ -68,6 +68,7 @@ class ErrorReasons(_message.Message):
         UNSUPPORTED_MEDIA_TYPE: _ClassVar[ErrorReasons.Reason]
         NOT_ACCEPTABLE: _ClassVar[ErrorReasons.Reason]
         STORAGE_FULL: _ClassVar[ErrorReasons.Reason]
+        NO_MATCHING_AGENT: _ClassVar[ErrorReasons.Reason]
         EXECUTOR_CANNOT_PAUSE: _ClassVar[ErrorReasons.Reason]
     UNSPECIFIED: ErrorReasons.Reason
     INVALID_FIELD: ErrorReasons.Reason
@@ -103,5 +104,6 @@ class ErrorReasons(_message.Message):
     UNSUPPORTED_MEDIA_TYPE: ErrorReasons.Reason
     NOT_ACCEPTABLE: ErrorReasons.Reason
     STORAGE_FULL: ErrorReasons.Reason
+    NO_MATCHING_AGENT: ErrorReasons.Reason
     EXECUTOR_CANNOT_PAUSE: ErrorReasons.Reason
     def __init__(self) -> None: ...
