@@ -25,6 +25,7 @@ from controlplane import telemetry
 from controlplane.api import access, grpc_front, methods, rest_front
 from controlplane.api.agents import AgentService
 from controlplane.api.exposition import Exposition
+from controlplane.api.groups import TaskGroupService
 from controlplane.api.jobs import JobService
 from controlplane.api.keys import KeyService
 from controlplane.api.link import Link
@@ -43,6 +44,8 @@ from controlplane.engine.artifacts import Artifacts
 from controlplane.engine.context import Clock, Engine, Ids
 from controlplane.engine.credentials import LOOK_SECONDS, Credentials
 from controlplane.engine.explain import Explain
+from controlplane.engine.groups import HINT as GROUPS_HINT
+from controlplane.engine.groups import Groups
 from controlplane.engine.instances import Instances
 from controlplane.engine.jobs import Jobs
 from controlplane.engine.keys import Keys
@@ -130,7 +133,7 @@ class ControlPlane:
     def _build(self, engine: Engine) -> None:
         self._engine = engine
         self._sessions = sessions = Sessions()
-        revisions = Revisions()
+        self._revisions = revisions = Revisions()
         self._tasks = tasks = Tasks(engine, self._stop_instance)
         self._results = results = Results(engine, revisions)
         self._agents = agents = Agents(engine, sessions, results)
@@ -138,7 +141,7 @@ class ControlPlane:
             engine, sessions, results, revisions, cap=self.settings.scheduler.max_concurrent_tasks
         )
         self._namespaces = namespaces = Namespaces(engine, tasks)
-        self._pulses = [Pulse(name) for name in ("dispatcher", "timers", "scheduler", "reaper")]
+        self._pulses = [Pulse(name) for name in ("dispatcher", "timers", "scheduler", "reaper", "groups")]
         self._pulses += [Pulse("upkeep", PERIOD_SECONDS), Pulse("clock", CLOCK_PERIOD_SECONDS)]
         if not self._store.is_sqlite:
             self._pulses.append(Pulse("partitions", CLOCK_PERIOD_SECONDS))
@@ -174,8 +177,9 @@ class ControlPlane:
         services: Mapping[str, object] = {
             "pawl.v1.JobService": JobService(Jobs(engine, tasks)),
             "pawl.v1.TaskService": TaskService(
-                engine, tasks, Actions(engine, tasks), logs, explain, outputs, artifacts
+                engine, tasks, Actions(engine, tasks, self._sessions.hold), logs, explain, outputs, artifacts
             ),
+            "pawl.v1.TaskGroupService": TaskGroupService(engine, self._groups),
             "pawl.v1.TaskInstanceService": TaskInstanceService(Instances(engine), outputs),
             "pawl.v1.ScheduleService": ScheduleService(Schedules(engine)),
             "pawl.v1.AgentService": AgentService(agents, logs, link, outputs, artifacts),
@@ -306,7 +310,7 @@ class ControlPlane:
         engine, identity = self._engine, self._engine.replica_id
         pulses = {pulse.name: pulse for pulse in self._pulses}
         tick = self.settings.scheduler.tick_interval
-        timers, reaping = Timers(engine), Reaping(engine, self._sessions, self._results)
+        timers, reaping = Timers(engine, self._revisions), Reaping(engine, self._sessions, self._results)
         upkeep = Upkeep(engine, Retention(engine, self._outputs, kept(self.settings)))
         scheduler = Scheduler(
             engine, self._tasks, Holder(engine, "scheduler", identity), pulse=pulses["scheduler"], tick_seconds=tick
@@ -322,6 +326,7 @@ class ControlPlane:
                 sweep=tick,
             ),
             scheduler.run(),
+            go_round(engine, pulses["groups"], held(Holder(engine, "groups", identity), self._groups.turn), sweep=tick),
             go_round(engine, pulses["reaper"], held(Holder(engine, "reaper", identity), reaping.turn), sweep=tick),
             go_round(
                 engine,

@@ -46,7 +46,9 @@ from controlplane.engine.results import Ref, Results
 from controlplane.engine.sessions import (
     AssignWork,
     EndStream,
+    PauseWork,
     RenewLeases,
+    ResumeWork,
     Session,
     Sessions,
     StopWork,
@@ -450,7 +452,7 @@ def _read_hello(request: agent_pb2.ConnectRequest | None, namespace_id: str) -> 
 
 def _executor(one: agent_pb2.ExecutorInfo, hello: agent_pb2.Hello) -> dict[str, Any]:
     """An executor as it is kept, with the schema of its options or its functions where it has any."""
-    kept: dict[str, Any] = {"name": one.name, "abi": one.abi}
+    kept: dict[str, Any] = {"name": one.name, "abi": one.abi, "can_pause": one.can_pause}
     if one.options_schema:
         kept["options_schema"] = one.options_schema
     if one.name == "function" and hello.functions:
@@ -505,7 +507,9 @@ def _reconcile(plan: Reconciliation) -> agent_pb2.Reconcile:
     def refs(found: list[Ref]) -> list[agent_pb2.InstanceRef]:
         return [translate_tasks.ref(one) for one in found]
 
-    return agent_pb2.Reconcile(keep=refs(plan.keep), stop=refs(plan.stop), forget=refs(plan.forget))
+    return agent_pb2.Reconcile(
+        keep=refs(plan.keep), stop=refs(plan.stop), forget=refs(plan.forget), paused=refs(plan.paused)
+    )
 
 
 def _bodies(message: ToAgent) -> Iterator[tuple[dict[str, Any], int]]:
@@ -517,6 +521,10 @@ def _bodies(message: ToAgent) -> Iterator[tuple[dict[str, Any], int]]:
         yield {"cancel": agent_pb2.Cancel(items=items)}, 0
     elif isinstance(message, RenewLeases):
         yield {"renew": agent_pb2.Renew(beat=message.beat)}, 0
+    elif isinstance(message, PauseWork):
+        yield {"pause": agent_pb2.Pause(instances=map(translate_tasks.ref, message.refs))}, 0
+    elif isinstance(message, ResumeWork):
+        yield {"resume": agent_pb2.Resume(instances=map(translate_tasks.ref, message.refs))}, 0
     else:
         yield {"drain": agent_pb2.Drain(reason=message.reason)}, 0
 

@@ -320,6 +320,8 @@ class TaskService:
             moved_by=found.moved_by,
             next_at=translate.timestamp(found.next_at),
             details=found.details,
+            next_timeout=found.next_timeout[0] if found.next_timeout else "",
+            next_timeout_at=translate.timestamp(found.next_timeout[1] if found.next_timeout else None),
         )
 
     async def _is_final(self, namespace_id: str, task_id: str) -> bool:

@@ -248,6 +248,9 @@ def task(view: TaskView) -> task_pb2.Task:
         started_at=timestamp(one.started_at),
         finished_at=timestamp(one.finished_at),
         version=one.version,
+        group_id=one.group_id or "",
+        shard_index=one.shard_index,
+        shard_total=one.shard_total or 0,
         transitions=[_transition(row) for row in view.transitions],
         progress=None if view.progress is None else _progress(view.progress),
     )
@@ -265,7 +268,11 @@ def _seconds(micros: int | None) -> float | None:
     return None if micros is None else micros / MICROS
 
 
-_WITHOUT_AN_AGENT = {"MissStart": SCHEDULE_TO_START_TIMEOUT, "PutOff": SCHEDULE_TO_START_TIMEOUT, "Expire": TOTAL_TIMEOUT}
+_WITHOUT_AN_AGENT = {
+    "MissStart": SCHEDULE_TO_START_TIMEOUT,
+    "PutOff": SCHEDULE_TO_START_TIMEOUT,
+    "Expire": TOTAL_TIMEOUT,
+}
 
 
 def _task_error(view: TaskView) -> task_pb2.TaskError | None:
@@ -388,7 +395,12 @@ def agent(view: AgentView) -> agent_pb2.Agent:
         labels=one.labels,
         serves=one.serves,
         executors=[
-            agent_pb2.ExecutorInfo(name=info["name"], abi=info["abi"], options_schema=info.get("options_schema", ""))
+            agent_pb2.ExecutorInfo(
+                name=info["name"],
+                abi=info["abi"],
+                options_schema=info.get("options_schema", ""),
+                can_pause=info.get("can_pause", False),
+            )
             for info in one.executors
         ],
         functions=[
@@ -563,6 +575,9 @@ def placement(one: Placement) -> agent_pb2.Assign.Item:
         traceparent=one.trace.traceparent,
         tracestate=one.trace.tracestate,
         baggage=one.trace.baggage,
+        group_id=one.group_id,
+        shard_index=one.shard_index,
+        shard_total=one.shard_total,
     )
 
 

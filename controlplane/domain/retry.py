@@ -19,6 +19,7 @@ from controlplane.domain.task import DeadReason, Fail, GiveUp, Lose, MissStart, 
 
 SECOND = 1_000_000
 SCHEDULE_TO_START_TIMEOUT = "SCHEDULE_TO_START_TIMEOUT"
+TIMEOUT = "TIMEOUT"
 TOTAL_TIMEOUT = "TOTAL_TIMEOUT"
 
 

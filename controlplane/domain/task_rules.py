@@ -10,6 +10,7 @@ from controlplane.domain.job_rules import (
     MAX_PRIORITY,
     MAX_TIMEOUT,
     MIN_TIMEOUT,
+    deadline_problems,
     environment_problems,
     label_problems,
     number_problems,
@@ -22,6 +23,8 @@ def task_problems(
     *,
     priority: int | None,
     timeout: float | None,
+    schedule_to_start: float | None = None,
+    total: float | None = None,
     environment: Mapping[str, str],
     tags: Mapping[str, str],
     path: str = "task",
@@ -31,6 +34,7 @@ def task_problems(
         yield from number_problems(priority, f"{path}.priority", 0, MAX_PRIORITY)
     if timeout is not None:
         yield from number_problems(timeout, f"{path}.timeout", MIN_TIMEOUT, MAX_TIMEOUT)
+    yield from deadline_problems(schedule_to_start, total, path)
     yield from environment_problems(environment, f"{path}.environment")
     yield from label_problems(tags, f"{path}.tags", "tag")
 

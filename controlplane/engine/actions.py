@@ -7,7 +7,7 @@ request id, where it stopped, and never does twice what it has done. A dry run l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -16,7 +16,6 @@ from controlplane.domain.filter import AllOf, AnyOf, Condition, Op, parse_filter
 from controlplane.domain.idempotency import IdempotencyKey
 from controlplane.domain.page import PageRequest, query_digest
 from controlplane.domain.task import (
-    ON_AGENT,
     Cancel,
     DeadReason,
     ForceSuccess,
@@ -36,7 +35,7 @@ from controlplane.engine.idempotency import once
 from controlplane.engine.lists import Question
 from controlplane.engine.nouns import TASKS
 from controlplane.engine.tasks import READY_HINT, TIMERS_HINT, Tasks, TaskView
-from controlplane.store import Connection, query, tasks
+from controlplane.store import Connection, agents, query, tasks
 from controlplane.store.query import Page
 
 BATCH = 500
@@ -97,11 +96,12 @@ class Bulk:
 
 
 class Actions:
-    """The use cases."""
+    """The use cases. `hold` tells connected agents to hold still what they have of these tasks, or to let it go on."""
 
-    def __init__(self, engine: Engine, one_by_one: Tasks) -> None:
+    def __init__(self, engine: Engine, one_by_one: Tasks, hold: Callable[[Sequence[Task], bool], None]) -> None:
         self._engine = engine
         self._tasks = one_by_one
+        self._hold = hold
 
     async def act(
         self, namespace_id: str, task_id: str, action: Action, *, by: str, why: str, key: IdempotencyKey | None
@@ -110,18 +110,24 @@ class Actions:
 
         Raises NotFound, IllegalTransition.
         """
+        on_agents: list[Task] = []
 
         def effect(connection: Connection, now: int) -> tuple[str, TaskView]:
+            on_agents.clear()
             before = tasks.find(connection, namespace_id, task_id, lock=True)
             if before is None:
                 raise NotFound.of("task", task_id, namespace_id)
             if before.status not in _THERE.get(action, ()):
+                for refusal in _refusals(connection, action, [before]).values():
+                    raise refusal
                 tasks.save_many(connection, [(before, apply(before, _transition(action, before, by, why), now))])
+                on_agents.extend(_to_tell(action, [before]))
             return task_id, self._tasks.view(connection, namespace_id, task_id)
 
         view = await once(
             self._engine, key, effect, lambda connection, known: self._tasks.view(connection, namespace_id, known)
         )
+        self._hold(on_agents, action is Action.PAUSE)
         self._engine.wakeups.hint(READY_HINT, TIMERS_HINT, f"task:{task_id}")
         return view
 
@@ -152,31 +158,36 @@ class Actions:
     async def _batch(self, bulk: Bulk, found: Sequence[Task], acted: Acted) -> None:
         if bulk.dry_run:
             now = self._engine.clock.now()
-            acted.changed += sum(1 for _ in _possible(bulk, found, now, acted))
+            cannot = await self._engine.store.read(_refusals, bulk.action, found)
+            acted.changed += sum(1 for _ in _possible(bulk, found, cannot, now, acted))
             return
         outcome = Acted()
-        done, stopping = await self._engine.store.write(self._write, bulk, found, outcome)
+        done, on_agents = await self._engine.store.write(self._write, bulk, found, outcome)
         acted.changed += outcome.changed
         for task_id, why in outcome.refusals:
             acted.refuse(task_id, why)
         acted.refused += outcome.refused - len(outcome.refusals)
         if bulk.action is Action.DELETE:
             await self._engine.store.logs(_delete_logs, done)
-        self._tasks.stop_all(stopping, bulk.why or "cancelled")
+        if bulk.action is Action.CANCEL:
+            self._tasks.stop_all(on_agents, bulk.why or "cancelled")
+        else:
+            self._hold(on_agents, bulk.action is Action.PAUSE)
         self._engine.wakeups.hint(READY_HINT, TIMERS_HINT, *(f"task:{task_id}" for task_id in done))
 
     def _write(
         self, connection: Connection, bulk: Bulk, seen: Sequence[Task], outcome: Acted
     ) -> tuple[list[str], list[Task]]:
-        """One batch in one transaction: what was changed, and what agents have to stop. One that begins again counts
-        anew.
+        """One batch in one transaction: what was changed, and what agents have to be told of. One that begins again
+        counts anew.
         """
         outcome.changed, outcome.refused, outcome.refusals = 0, 0, []
         now = self._engine.clock.now()
         present = tasks.load_many(connection, [one.id for one in seen])
         # Whoever was faster has changed what the filter was asked about.
         same = [one for one in seen if one.id in present and present[one.id].version == one.version]
-        possible = list(_possible(bulk, same, now, outcome))
+        cannot = _refusals(connection, bulk.action, same)
+        possible = list(_possible(bulk, same, cannot, now, outcome))
         ids, outcome.changed = [one.id for one in possible], len(possible)
         if bulk.action is Action.DELETE:
             tasks.delete_many(connection, ids)
@@ -185,15 +196,40 @@ class Actions:
         else:
             steps = [(one, apply(one, _transition(bulk.action, one, bulk.by, bulk.why), now)) for one in possible]
             tasks.save_many(connection, steps)
-        return ids, []
+        return ids, _to_tell(bulk.action, possible)
 
 
-def _possible(bulk: Bulk, found: Sequence[Task], now: int, outcome: Acted) -> Iterator[Task]:
+def _to_tell(action: Action, changed: Sequence[Task]) -> list[Task]:
+    """Those of these, as they were before, whose agents hold them still or let them go on from now on."""
+    return [one for one in changed if one.on_agent] if action in (Action.PAUSE, Action.RESUME) else []
+
+
+def _refusals(connection: Connection, action: Action, found: Sequence[Task]) -> Mapping[str, IllegalTransition]:
+    """Which of these are with an agent whose executor cannot hold them still, and why that is so."""
+    if action is not Action.PAUSE:
+        return {}
+    on_agents = {one.id: one.token for one in found if one.on_agent}
+    return {
+        task_id: IllegalTransition(
+            f"task {task_id} is with agent {agent!r}, whose executor {executor!r} cannot pause what runs",
+            reason="EXECUTOR_CANNOT_PAUSE",
+            facts={"task_id": task_id, "agent": agent, "executor": executor},
+        )
+        for task_id, agent, executor, can_pause in agents.executors_of(connection, on_agents)
+        if not can_pause
+    }
+
+
+def _possible(
+    bulk: Bulk, found: Sequence[Task], cannot: Mapping[str, IllegalTransition], now: int, outcome: Acted
+) -> Iterator[Task]:
     """Those that the action changes; the others are refused, or need it no more."""
     for one in found:
         if one.status in _THERE.get(bulk.action, ()) or (bulk.action is Action.CANCEL and one.cancel_requested):
             continue
         try:
+            if one.id in cannot:
+                raise cannot[one.id]
             if bulk.action is Action.DELETE:
                 _check_final(one)
             else:
@@ -212,7 +248,7 @@ def _check_final(one: Task) -> None:
 
 def _transition(action: Action, before: Task, by: str, why: str) -> Said:
     if action is Action.CANCEL:
-        return RequestCancel(by, why) if before.status in ON_AGENT else Cancel(by, why)
+        return RequestCancel(by, why) if before.on_agent else Cancel(by, why)
     if action is Action.RETRY:
         return RetryNow(by, why) if before.status is Status.WAITING_RETRY else Restart(by, why)
     kinds = {Action.PAUSE: Pause, Action.RESUME: Unpause, Action.SKIP: Skip, Action.FORCE_SUCCESS: ForceSuccess}

@@ -69,7 +69,8 @@ class Reconciliation:
     keep: list[Ref] = field(default_factory=list)
     stop: list[Ref] = field(default_factory=list)
     forget: list[Ref] = field(default_factory=list)
-    cancel: list[Ref] = field(default_factory=list)
+    paused: list[Ref] = field(default_factory=list)
+    cancel: list[tuple[Ref, str]] = field(default_factory=list)
     undelivered: list[Ref] = field(default_factory=list)
     dead: list[Ref] = field(default_factory=list)
     ahead: bool = False  # it has tokens that the store has not given yet: the store was put back to an earlier moment
@@ -117,6 +118,7 @@ class Agents:
         stored, plan = await self._engine.store.write(self._arrive, arrival, session.session_id)
         session.labels, session.version = stored.labels, stored.version
         session.draining = stored.status is AgentStatus.DRAINING
+        session.paused.update(plan.paused)  # the answer to its hello says so
         self._sessions.add(session)
         if plan.ahead:
             _log.error("the database was put back: an agent knows newer placements", agent=arrival.key[1])
@@ -124,7 +126,7 @@ class Agents:
         await self._results.release(plan.undelivered)
         await self._results.lose(plan.dead, f"agent {arrival.key[1]} was started anew and does not have it")
         if plan.cancel:
-            session.send(StopWork(tuple((ref, "cancelled") for ref in plan.cancel)))
+            session.send(StopWork(tuple(plan.cancel)))
         return session, plan
 
     def _arrive(self, connection: Connection, arrival: Arrival, session_id: str) -> tuple[Agent, Reconciliation]:
@@ -185,14 +187,28 @@ class Agents:
         if not keys:
             return
 
-        def read(connection: Connection) -> tuple[dict[AgentKey, Agent], list[OpenInstance]]:
-            return agents.states_of(connection, keys), agents.cancelling_on(connection, keys)
+        def read(
+            connection: Connection,
+        ) -> tuple[dict[AgentKey, Agent], list[OpenInstance], dict[str, str], list[OpenInstance]]:
+            cancelling = agents.cancelling_on(connection, keys)
+            return (
+                agents.states_of(connection, keys),
+                cancelling,
+                tasks.cancel_reasons(connection, [one.task_id for one in cancelling]),
+                agents.paused_on(connection, keys),
+            )
 
-        stored, cancelling = await self._engine.store.read(read)
+        before = {session.session_id: frozenset(session.paused) for session in self._sessions}
+        stored, cancelling, reasons, paused = await self._engine.store.read(read)
         for session in self._sessions:
             self._apply(session, stored.get(session.key))
+            held = {_ref(one) for one in paused if one.agent == session.key}
+            was = before.get(session.session_id, frozenset())
+            # What was said while we looked is newer than what we saw.
+            session.pause(held - (was - session.paused))
+            session.resume((was & session.paused) - held)
         for one in cancelling:
-            self._sessions.stop(one.agent, [(_ref(one), "cancelled")])
+            self._sessions.stop(one.agent, [(_ref(one), reasons.get(one.task_id) or "cancelled")])
 
     def _apply(self, session: Session, stored: Agent | None) -> None:
         if stored is None:
@@ -379,11 +395,14 @@ def _reconcile(connection: Connection, before: Agent | None, arrival: Arrival) -
     """Compare what the agent has with what it should have."""
     plan = Reconciliation()
     on_it = {(one.task_id, one.token): one for one in agents.open_on(connection, arrival.key)}
+    reasons = tasks.cancel_reasons(connection, [one.task_id for one in on_it.values() if one.cancel_requested])
     for ref in arrival.running:
         mine = on_it.pop((ref.task_id, ref.token), None)
         (plan.stop if mine is None else plan.keep).append(ref)
         if mine is not None and mine.cancel_requested:
-            plan.cancel.append(ref)
+            plan.cancel.append((ref, reasons.get(ref.task_id) or "cancelled"))
+        if mine is not None and mine.paused:
+            plan.paused.append(ref)
     known = tasks.load_many(connection, (ref.task_id for ref in arrival.finished))
     for ref in arrival.finished:
         on_it.pop((ref.task_id, ref.token), None)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from controlplane.domain.errors import NotFound
 from controlplane.domain.job import Requirement
 from controlplane.domain.matching import OWN_AGENT, Obstacle, explain
-from controlplane.domain.task import ON_AGENT, Status, Task
+from controlplane.domain.retry import SCHEDULE_TO_START_TIMEOUT, TIMEOUT, TOTAL_TIMEOUT
+from controlplane.domain.task import Status, Task
 from controlplane.engine.agents import Agents, offer_of
 from controlplane.engine.context import Engine
 from controlplane.engine.placing import Placing
 from controlplane.engine.sessions import Sessions
 from controlplane.engine.tasks import Tasks
+from controlplane.store import Connection, tasks
 from controlplane.store.agents import AgentStatus
 
 
@@ -28,6 +30,7 @@ class Explanation:
     moved_by: str
     next_at: int | None = None
     details: Mapping[str, str] = field(default_factory=dict)
+    next_timeout: tuple[str, int] | None = None  # the code that it would fail with, and when
 
 
 class Explain:
@@ -43,15 +46,20 @@ class Explain:
     async def task(self, namespace_id: str, task_id: str) -> Explanation:
         """Raises NotFound."""
         one = (await self._tasks.get(namespace_id, task_id)).task
+        timeouts = await self._engine.store.read(_timeouts, one)
+        return replace(await self._reason(one), next_timeout=min(timeouts, key=lambda each: each[1], default=None))
+
+    async def _reason(self, one: Task) -> Explanation:
         if one.is_final:
             return self._say(one, "FINISHED", f"it has ended: {one.status.name}", "a person, by a retry")
-        if one.status in ON_AGENT:
+        if one.on_agent and one.paused_from is None:
             return await self._on_agent(one)
         if one.status is Status.WAITING_RETRY:
             text = f"attempt {one.attempt} failed; the next waits for its time"
             return self._say(one, "WAITING_FOR_RETRY", text, "the timers", one.wake_at)
         if one.status is Status.PAUSED:
-            return self._say(one, "PAUSED", "somebody paused it", "a person")
+            where = f"; agent {one.agent_id!r} holds it still" if one.on_agent else ""
+            return self._say(one, "PAUSED", f"somebody paused it{where}", "a person")
         if one.status is Status.BLOCKED:
             return self._say(one, "BLOCKED", "it waits for other nodes", "the end of those nodes")
         if one.scheduled_at > self._engine.clock.now():
@@ -140,6 +148,18 @@ def _part(one: Task) -> Mapping[str, str]:
     if one.group_id is None:
         return {}
     return {"group_id": one.group_id, "shard_index": str(one.shard_index), "shard_total": str(one.shard_total)}
+
+
+def _timeouts(connection: Connection, one: Task) -> list[tuple[str, int]]:
+    """What would end it, each with its instant."""
+    if one.is_final:
+        return []
+    known = {
+        SCHEDULE_TO_START_TIMEOUT: tasks.start_by(connection, one.id),
+        TIMEOUT: tasks.times_out_at(connection, one.id, one.token) if one.status is Status.RUNNING else None,
+        TOTAL_TIMEOUT: one.end_by,
+    }
+    return [(code, at) for code, at in known.items() if at is not None]
 
 
 def _no_executor(requirement: Requirement) -> str:

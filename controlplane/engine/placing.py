@@ -130,7 +130,8 @@ class Placing:
                 spans.append(span)
             placement = self._placement(step.task, data[before.id], job_name, place_of(span, trace))
             steps.append((before, step))
-            terms[before.id] = Terms(session.key[0], round(placement.lease * 1e6), round(placement.timeout * 1e6))
+            micros = (round(seconds * 1e6) for seconds in (placement.lease, placement.timeout, placement.grace))
+            terms[before.id] = Terms(session.key[0], *micros)
             placements.setdefault(session.key, []).append(placement)
         tasks.save_many(connection, steps, terms=terms)
         return _Claim(placements, spans, waits)
@@ -169,6 +170,8 @@ class Placing:
             parameters_type=data.parameters_type,
             timeout=config.longest_run(data.timeout),
             lease=config.lost_after_seconds,
+            grace=config.grace_seconds,
+            total_left=None if one.end_by is None else max(0.0, (one.end_by - one.updated_at) / 1e6),
             group_id=one.group_id or "",
             shard_index=one.shard_index or 0,
             shard_total=one.shard_total or 0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from controlplane.domain.retry import TIMEOUT, TOTAL_TIMEOUT
 from controlplane.domain.task import Status
 from controlplane.engine.context import Engine
 from controlplane.engine.results import Ref, Result, Results
@@ -73,12 +74,22 @@ class Reaping:
             end = InstanceEnd(
                 Status.TIMED_OUT,
                 now,
-                error_code="TIMEOUT",
+                error_code=TIMEOUT,
                 error_message=f"ran longer than its timeout of {one.timeout / 1e6:g} s, and its agent did not stop it",
                 error_retryable=True,
             )
             await self._results.finishing.submit(Result(_ref(one), end))
             self._sessions.stop(one.agent, [(_ref(one), "timeout")])
+        for one in await self._engine.store.read(agents.beyond_total, now):
+            end = InstanceEnd(
+                Status.TIMED_OUT,
+                now,
+                error_code=TOTAL_TIMEOUT,
+                error_message="its task ran longer than its total timeout, and its agent did not stop it",
+                error_retryable=False,
+            )
+            await self._results.finishing.submit(Result(_ref(one), end))
+            self._sessions.stop(one.agent, [(_ref(one), "total timeout")])
 
     def _settle_agents(self, connection: Connection, now: int) -> None:
         for one in agents.silent(connection, now, SILENT_AFTER):

@@ -13,7 +13,6 @@ from enum import Enum
 from controlplane.domain.errors import Fenced, IllegalTransition, Unavailable
 from controlplane.domain.retry import after_failure, after_loss
 from controlplane.domain.task import (
-    ON_AGENT,
     Confirm,
     EndInstance,
     Release,
@@ -158,7 +157,7 @@ class Results:
         if end.status is Status.CANCELLED or end.error_code == LEASE_EXPIRED:
             # Its own agent stopped it (lease, shutdown) and nobody had asked: it did not fail, it is placed anew. If
             # the reaper has concluded that already, the report says nothing new.
-            if before.status not in ON_AGENT:
+            if not before.on_agent:
                 raise Fenced(f"placement {token} of task {before.id} was given up before its agent stopped it")
             why = f"stopped by its agent: {end.error_message or end.error_code or ''}"
             return replace(after_loss(before, policy, why), reported=True)
@@ -274,12 +273,7 @@ class Results:
             for ref in refs:
                 before = present.get(ref.task_id)
                 # Somebody may have been faster: a result, or another look at the same loss.
-                if (
-                    before is None
-                    or before.token != ref.token
-                    or before.status not in ON_AGENT
-                    or not _is_of(ref, before)
-                ):
+                if before is None or before.token != ref.token or not before.on_agent or not _is_of(ref, before):
                     continue
                 try:
                     step = apply(before, transition(before), now)

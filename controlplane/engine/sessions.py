@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from controlplane.domain.job import JobConfig
 from controlplane.domain.matching import Offer
+from controlplane.domain.task import Task
 from controlplane.engine.results import Ref
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Placement:
     group_id: str = ""
     shard_index: int = 0
     shard_total: int = 0
+    grace: float = 0.0
+    total_left: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,20 @@ class StopWork:
     """Placements to stop, with the reason for each."""
 
     refs: tuple[tuple[Ref, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PauseWork:
+    """Placements to hold still."""
+
+    refs: tuple[Ref, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeWork:
+    """Placements to let go on."""
+
+    refs: tuple[Ref, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +106,7 @@ class EndStream:
     reconnect_after: float = 0.0
 
 
-ToAgent = AssignWork | StopWork | DrainAgent | RenewLeases
+ToAgent = AssignWork | StopWork | PauseWork | ResumeWork | DrainAgent | RenewLeases
 
 
 @dataclass(slots=True)
@@ -112,6 +129,7 @@ class Session:
     farewell: EndStream | None = None
     outbox: deque[ToAgent] = field(default_factory=deque)
     stopping: set[Ref] = field(default_factory=set)  # what is to be stopped since the outbox was empty
+    paused: set[Ref] = field(default_factory=set)  # what it was told to hold still, and not to let go on
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     beat_at: float = field(default_factory=time.monotonic)  # its last sign of life, or its hello
     said: Mapping[str, float] = field(default_factory=dict)  # the figures in that
@@ -142,8 +160,25 @@ class Session:
                 return
             self.stopping.update(ref for ref, _ in new)
             message = StopWork(new)
+            if self.outbox and isinstance(last := self.outbox[-1], StopWork):
+                self.outbox[-1] = StopWork(last.refs + new)  # many at once are one message, not a window of them
+                return
         self.outbox.append(message)
         self.wake.set()
+
+    def pause(self, refs: Iterable[Ref]) -> None:
+        """Have placements held still. Said again, for the word may have come before the placement itself."""
+        known = tuple(refs)
+        if known:
+            self.paused.update(known)
+            self.send(PauseWork(known))
+
+    def resume(self, refs: Iterable[Ref]) -> None:
+        """Let placements go on."""
+        known = tuple(refs)
+        if known:
+            self.paused.difference_update(known)
+            self.send(ResumeWork(known))
 
     @property
     def backed_up(self) -> bool:
@@ -235,6 +270,26 @@ class Sessions:
         """Tell whoever of this name serves the namespace: a task knows its agent's name and not its home. One that
         does not have the placement ignores the message.
         """
+        for session in self.named(name, namespace_id):
+            session.send(StopWork(((ref, why),)))
+
+    def hold(self, found: Iterable[Task], still: bool) -> None:
+        """Tell the agents that have these tasks to hold them still, or to let them go on; each once for all of its."""
+        by_agent: dict[AgentKey, list[Ref]] = {}
+        for one in found:
+            assert one.agent_id is not None
+            assert one.instance_id is not None
+            for session in self.named(one.agent_id, one.namespace_id):
+                by_agent.setdefault(session.key, []).append(Ref(one.id, one.instance_id, one.token))
+        for key, refs in by_agent.items():
+            session = self._live[key]
+            if still:
+                session.pause(refs)
+            else:
+                session.resume(refs)
+
+    def named(self, name: str, namespace_id: str) -> Iterator[Session]:
+        """Those of this name that serve the namespace."""
         for session in self:
             if session.key[1] == name and namespace_id in session.serves:
-                session.send(StopWork(((ref, why),)))
+                yield session

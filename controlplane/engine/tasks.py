@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from controlplane.domain.errors import IllegalTransition, NotFound, PawlError
 from controlplane.domain.etag import check_etag
 from controlplane.domain.idempotency import IdempotencyKey
-from controlplane.domain.job import Job, JobStatus
+from controlplane.domain.job import Job, JobConfig, JobStatus
 from controlplane.domain.task import (
-    ON_AGENT,
     Cancel,
     RequestCancel,
     Restart,
@@ -25,6 +24,7 @@ from controlplane.domain.task import (
     apply,
     create,
     edit,
+    end_by,
 )
 from controlplane.engine import lists
 from controlplane.engine.context import Engine
@@ -43,6 +43,24 @@ CANCELLED_WHOLE = 2_000  # tasks that end with their job in one transaction: hal
 
 
 @dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds that a wait for an agent, and all of a task, may last. None: what the job says."""
+
+    start_seconds: float | None = None
+    total_seconds: float | None = None
+
+    def within(self, config: JobConfig) -> tuple[int | None, int | None]:
+        """Both in microseconds, the job's in place of what is unset."""
+        start = config.schedule_to_start_timeout_seconds if self.start_seconds is None else self.start_seconds
+        total = config.total_timeout_seconds if self.total_seconds is None else self.total_seconds
+        return _micros(start), _micros(total)
+
+
+def _micros(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
 class NewTask:
     """A task to be made. `job` is an id or a name; None means: what the job says, or now."""
 
@@ -56,6 +74,7 @@ class NewTask:
     group_id: str | None = None
     shard: tuple[int, int] | None = None  # its index among how many
     requirement_id: int = 0  # instead of the job's
+    deadlines: Deadlines = Deadlines()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +98,7 @@ class TaskEdit:
     priority: int
     scheduled_at: int
     data: TaskData
+    deadlines: Deadlines = Deadlines()
 
 
 class Tasks:
@@ -131,6 +151,8 @@ class Tasks:
             message = f"job {job.name!r} is disabled; enable it first"
             return IllegalTransition(message, reason="JOB_DISABLED", facts={"job": job.name})
         config = job.spec.config
+        at = now if item.scheduled_at is None else item.scheduled_at
+        start_within, end_within = item.deadlines.within(config)
         planned = Task(
             id=self._engine.new_id(now),
             namespace_id=item.namespace_id,
@@ -143,10 +165,13 @@ class Tasks:
             shard_total=None if item.shard is None else item.shard[1],
             status=Status.PENDING,
             priority=config.priority if item.priority is None else item.priority,
-            scheduled_at=now if item.scheduled_at is None else item.scheduled_at,
+            scheduled_at=at,
             max_retries=config.max_retries,
             created_at=now,
             updated_at=now,
+            start_within=start_within,
+            end_within=end_within,
+            end_by=end_by(end_within, max(now, at)),
         )
         return create(planned, now), job
 
@@ -174,6 +199,8 @@ class Tasks:
         self._engine.seen.requirement = max(self._engine.seen.requirement, newest)
         now = self._engine.clock.now()
         hints = {TIMERS_HINT if view.task.scheduled_at > now else READY_HINT for view in views}
+        if any(view.task.start_within is not None or view.task.end_by is not None for view in views):
+            hints.add(TIMERS_HINT)
         self._engine.wakeups.hint(*hints)
 
     # --- change
@@ -193,7 +220,7 @@ class Tasks:
             if before.status is Status.CANCELLED or before.cancel_requested:
                 return task_id, self.view(connection, namespace_id, task_id)
             self._cancel(connection, [before], by, why, now)
-            if before.status in ON_AGENT:
+            if before.on_agent:
                 asked.append(before)
             return task_id, self.view(connection, namespace_id, task_id)
 
@@ -207,7 +234,7 @@ class Tasks:
     def _cancel(connection: Connection, found: Sequence[Task], by: str, why: str, now: int) -> None:
         steps = []
         for before in found:
-            transition = RequestCancel if before.status in ON_AGENT else Cancel
+            transition = RequestCancel if before.on_agent else Cancel
             steps.append((before, apply(before, transition(by=by, why=why), now)))
         tasks.save_many(connection, steps)
         if why:
@@ -221,7 +248,7 @@ class Tasks:
             found = [before for before in loaded if not before.is_final and not before.cancel_requested]
             if found:
                 self._cancel(connection, found, by, why, now)
-            on_agents += [before for before in found if before.status in ON_AGENT]
+            on_agents += [before for before in found if before.on_agent]
         return on_agents
 
     async def cancel_ahead(
@@ -280,7 +307,8 @@ class Tasks:
             check_etag("task", task_id, before.version, etag)
             view = self.view(connection, namespace_id, task_id)
             wanted = change(view)
-            step = edit(before, now, priority=wanted.priority, scheduled_at=wanted.scheduled_at)
+            within = wanted.deadlines.within(self._config_of(connection, before))
+            step = edit(before, now, priority=wanted.priority, scheduled_at=wanted.scheduled_at, deadlines=within)
             tasks.save_many(connection, [(before, step)])
             tasks.update_data(connection, task_id, wanted.data)
             if wanted.data.tags != view.data.tags:
@@ -352,6 +380,11 @@ class Tasks:
         return page, views
 
     # --- shared
+
+    @staticmethod
+    def _config_of(connection: Connection, one: Task) -> JobConfig:
+        place = (one.job_id, one.job_revision)
+        return jobs.revisions(connection, {place})[place].config
 
     @staticmethod
     def _locked(connection: Connection, namespace_id: str, task_id: str) -> Task:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row
 
 from controlplane.store import dialect
 from controlplane.store.query import Listing
-from controlplane.store.tables import agent, artifact, output_upload, task, task_instance
+from controlplane.store.tables import agent, artifact, output_upload, requirement, task, task_instance
 
 AgentKey = tuple[str, str]
 
@@ -264,6 +264,27 @@ def cancelling_on(connection: Connection, keys: Iterable[AgentKey]) -> list[Open
     statement = _open().where(task.c.cancel_requested, task.c.status.in_((5, 10)), task.c.agent_id.in_(names))
     wanted = set(keys)
     return [found for row in connection.execute(statement) if (found := _open_of(row)).agent in wanted]
+
+
+def executors_of(connection: Connection, placed: Mapping[str, int]) -> Iterator[tuple[str, str, str, bool]]:
+    """Placements by (task, token): (task, agent, executor, whether that agent says that it can be paused)."""
+    if not placed:
+        return
+    columns = (task_instance.c.task_id, task_instance.c.token, requirement.c.spec, agent.c.id, agent.c.executors)
+    here = sa.and_(agent.c.id == task_instance.c.agent_id, agent.c.namespace_id == task_instance.c.agent_namespace_id)
+    statement = (
+        sa.select(*columns)
+        .join(task, task.c.id == task_instance.c.task_id)
+        .join(requirement, requirement.c.id == task.c.requirement_id)
+        .join(agent, here)
+        .where(dialect.one_of(connection, task_instance.c.task_id, list(placed)), task_instance.c.finished_at.is_(None))
+    )
+    for row in connection.execute(statement):
+        if placed[row.task_id] == row.token:
+            executor = msgspec.json.decode(row.spec)["executor"]
+            known = msgspec.json.decode(row.executors)
+            able = any(each["name"] == executor and each.get("can_pause", False) for each in known)
+            yield row.task_id, row.id, executor, able
 
 
 def states_of(connection: Connection, keys: Iterable[AgentKey]) -> dict[AgentKey, Agent]:

@@ -495,6 +495,20 @@ def overdue_ids(connection: Connection, now: int, limit: int) -> list[str]:
     return list(connection.execute(over).scalars())
 
 
+def start_by(connection: Connection, task_id: str) -> int | None:
+    """Until when a task that waits for an agent does so."""
+    found: int | None = connection.execute(sa.select(ready.c.start_by).where(ready.c.task_id == task_id)).scalar()
+    return found
+
+
+def times_out_at(connection: Connection, task_id: str, token: int) -> int | None:
+    """Until when a placement may run that has started."""
+    at = task_instance.c.started_at + task_instance.c.timeout + task_instance.c.paused
+    mine = (task_instance.c.task_id == task_id, task_instance.c.token == token, task_instance.c.started_at.is_not(None))
+    found: int | None = connection.execute(sa.select(at).where(*mine)).scalar()
+    return found
+
+
 def next_deadline(connection: Connection) -> int | None:
     """When the next wait, or the time of something that waits, is over."""
     first = connection.execute(sa.select(sa.func.min(ready.c.start_by)).where(ready.c.start_by.is_not(None))).scalar()
@@ -534,6 +548,15 @@ def set_cancel_reason(connection: Connection, ids: Sequence[str], reason: str) -
     """Why somebody asked to cancel them."""
     mine = dialect.one_of(connection, task_data.c.task_id, ids)
     connection.execute(task_data.update().where(mine).values(cancel_reason=reason))
+
+
+def cancel_reasons(connection: Connection, ids: Sequence[str]) -> dict[str, str]:
+    """What was said when these were asked to end."""
+    if not ids:
+        return {}
+    said = sa.select(task_data.c.task_id, task_data.c.cancel_reason)
+    rows = connection.execute(said.where(dialect.one_of(connection, task_data.c.task_id, ids)))
+    return {row.task_id: row.cancel_reason for row in rows}
 
 
 def unfinished_of_job(connection: Connection, job_id: str, limit: int | None = None) -> list[str]:

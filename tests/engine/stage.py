@@ -11,6 +11,7 @@ from typing import Any
 
 from controlplane.domain.job import JobConfig, JobSpec
 from controlplane.domain.task import Status, Task
+from controlplane.engine.actions import Actions
 from controlplane.engine.agents import Agents, Arrival, Reconciliation
 from controlplane.engine.context import Clock, Engine, Ids
 from controlplane.engine.jobs import JobDraft, Jobs
@@ -18,7 +19,15 @@ from controlplane.engine.placing import Placing
 from controlplane.engine.reaping import Reaping
 from controlplane.engine.results import Ref, Result, Results, Verdict
 from controlplane.engine.revisions import Revisions
-from controlplane.engine.sessions import AssignWork, Placement, Session, Sessions, StopWork
+from controlplane.engine.sessions import (
+    AssignWork,
+    PauseWork,
+    Placement,
+    ResumeWork,
+    Session,
+    Sessions,
+    StopWork,
+)
 from controlplane.engine.tasks import NewTask, Tasks, TaskView
 from controlplane.engine.timers import Timers
 from controlplane.store import Store
@@ -60,6 +69,10 @@ class Replica:
     timers: Timers
     reaping: Reaping
     stopped: list[str]
+
+    def actions(self) -> Actions:
+        """What people do to tasks."""
+        return Actions(self.engine, self.tasks, self.sessions.hold)
 
     async def job(self, name: str = "hello", **config: Any) -> str:
         """The id of a new job with these settings."""
@@ -140,7 +153,7 @@ def replica(store: Store, clock: MovedClock, name: str = "one") -> Replica:
         results=results,
         placing=Placing(engine, sessions, results, revisions),
         agents=Agents(engine, sessions, results),
-        timers=Timers(engine),
+        timers=Timers(engine, revisions),
         reaping=Reaping(engine, sessions, results),
         stopped=stopped,
     )
@@ -196,6 +209,22 @@ def placed(session: Session) -> Sequence[Placement]:
     messages = list(session.outbox)
     session.outbox.clear()
     return [one for message in messages if isinstance(message, AssignWork) for one in message.placements]
+
+
+PAUSING = [{"name": "process", "abi": 0, "can_pause": True}]
+"""What an agent says that can hold still what it runs."""
+
+
+def held(session: Session) -> list[tuple[str, list[Ref]]]:
+    """What the agent was told to hold still and to let go on, in order; told once."""
+    messages = list(session.outbox)
+    session.outbox.clear()
+    kinds: dict[type, str] = {PauseWork: "pause", ResumeWork: "resume"}
+    return [
+        (kinds[type(message)], list(message.refs))
+        for message in messages
+        if isinstance(message, PauseWork | ResumeWork)
+    ]
 
 
 def stopped(session: Session) -> list[Ref]:

@@ -25,7 +25,7 @@ def one(migrated_url: str) -> Iterator[Replica]:
 
 
 def actions(one: Replica) -> Actions:
-    return Actions(one.engine, one.tasks)
+    return Actions(one.engine, one.tasks, one.sessions.hold)
 
 
 async def act(one: Replica, made: Task, action: Action, key: IdempotencyKey | None = None) -> Task:
@@ -126,7 +126,7 @@ async def test_a_dry_run_counts_what_would_be_done_and_changes_nothing(one: Repl
     [running] = await on_agent(one)
     found = await actions(one).act_on_all(bulk(Action.PAUSE, dry_run=True), None)
     assert (found.matched, found.changed, found.refused) == (5, 4, 1)
-    assert [(task_id, why.reason) for task_id, why in found.refusals] == [(running.task_id, "ILLEGAL_TRANSITION")]
+    assert [(task_id, why.reason) for task_id, why in found.refusals] == [(running.task_id, "EXECUTOR_CANNOT_PAUSE")]
     assert sorted(await statuses(one, made)) == ["DISPATCHED", *["PENDING"] * 4]
 
 

@@ -118,7 +118,7 @@ async def test_a_cancel_that_the_agent_did_not_hear_is_said_again(one: Replica) 
     [ref] = await running(one)
     await one.cancel(ref.task_id)
     session, plan = await one.greet(arrival(running=[ref]))
-    assert plan.cancel == plan.keep == [ref]
+    assert (plan.keep, plan.cancel) == ([ref], [(ref, "cancelled")])
     assert stopped(session) == [ref]
     await one.agents.refresh()
     assert stopped(session) == [ref]

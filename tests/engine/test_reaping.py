@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from controlplane.domain.task import DeadReason, Status
 from controlplane.engine.agents import Beat
 from controlplane.engine.reaping import Reaping
 from controlplane.engine.results import Ref
+from controlplane.store import Connection
 from controlplane.store.agents import AgentStatus
 from tests.engine.stage import Replica, committing, opened, placed, stopped
 
@@ -200,11 +202,13 @@ async def test_a_cancelled_task_ends_with_its_lease_at_the_latest(one: Replica) 
     assert (await one.task(ref.task_id)).status is Status.CANCELLED
 
 
-async def test_an_attempt_that_its_agent_does_not_stop_is_ended_a_lease_after_its_timeout(one: Replica) -> None:
-    ref = await running(one, timeout=10.0, lost_after_seconds=30.0, max_retries=1)
+async def test_an_attempt_that_its_agent_does_not_stop_is_ended_a_lease_after_its_timeout_and_grace(
+    one: Replica,
+) -> None:
+    ref = await running(one, timeout=10.0, grace_seconds=5.0, lost_after_seconds=30.0, max_retries=1)
     async with committing(one.results.finishing):
-        for _ in range(2):
-            one.clock.move(20)
+        for _ in range(3):
+            one.clock.move(15)
             await beat(one)
             await one.reaping.reap()
             assert (await one.task(ref.task_id)).status is Status.RUNNING
@@ -218,6 +222,35 @@ async def test_an_attempt_that_its_agent_does_not_stop_is_ended_a_lease_after_it
     session = one.sessions.find(KEY)
     assert session is not None
     assert stopped(session) == [ref]
+
+
+async def test_many_that_overran_end_at_once_each_with_the_number_of_its_status(one: Replica) -> None:
+    await one.job(timeout=10.0, grace_seconds=0.0, lost_after_seconds=30.0)
+    await one.create(count=4)
+    agent = await one.connect(free=4)
+    await one.place()
+    for placement in placed(agent):
+        await one.start(placement.ref)
+    async with committing(one.results.finishing):
+        for _ in range(3):
+            one.clock.move(21)
+            await beat(one)
+            await one.reaping.reap()
+
+    def stored(connection: Connection) -> list[tuple[object, ...]]:
+        # SQLite takes a word for a number without a complaint, so the type that was stored is asked for.
+        kind = "typeof" if connection.dialect.name == "sqlite" else "pg_typeof"
+        found = connection.execute(
+            sa.text(
+                f"SELECT DISTINCT i.status, {kind}(i.status), t.status, {kind}(t.status)"
+                " FROM sched_task_instance i JOIN sched_task t ON t.id = i.task_id"
+            )
+        )
+        return [tuple(row) for row in found]
+
+    [(ended, ended_type, failed, failed_type)] = await one.engine.store.read(stored)
+    assert (ended, failed) == (Status.TIMED_OUT, Status.FAILED)
+    assert {ended_type, failed_type} <= {"integer", "smallint"}
 
 
 async def test_an_agent_falls_silent_is_lost_and_comes_back(one: Replica) -> None:
