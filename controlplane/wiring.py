@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,8 @@ class ControlPlane:
             patience=grpc.patience_seconds,
             age=grpc.max_connection_age_seconds,
         )
+        actions = Actions(engine, tasks, sessions.hold)
+        self._groups = Groups(engine, tasks, actions)
         explain = Explain(engine, tasks, placing, sessions, agents)
         self._metrics = telemetry.Metrics()
         self._store.measures.register(self._metrics.registry)
@@ -176,9 +179,7 @@ class ControlPlane:
         self._exposition = Exposition(figures, self._metrics)
         services: Mapping[str, object] = {
             "pawl.v1.JobService": JobService(Jobs(engine, tasks)),
-            "pawl.v1.TaskService": TaskService(
-                engine, tasks, Actions(engine, tasks, self._sessions.hold), logs, explain, outputs, artifacts
-            ),
+            "pawl.v1.TaskService": TaskService(engine, tasks, actions, logs, explain, outputs, artifacts),
             "pawl.v1.TaskGroupService": TaskGroupService(engine, self._groups),
             "pawl.v1.TaskInstanceService": TaskInstanceService(Instances(engine), outputs),
             "pawl.v1.ScheduleService": ScheduleService(Schedules(engine)),
@@ -212,6 +213,11 @@ class ControlPlane:
         # An agent that is connected elsewhere is told by its own replica, which sweeps for cancellations.
         if task.agent_id is not None and task.instance_id is not None:
             self._sessions.stop_named(task.agent_id, task.namespace_id, Ref(task.id, task.instance_id, task.token), why)
+
+    def _hint_groups(self, loop: asyncio.AbstractEventLoop, ids: Sequence[str]) -> None:
+        """Groups have counted; told on a thread of the store, whose commit stands even if the loop is gone by now."""
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._engine.wakeups.hint, GROUPS_HINT, *(f"group:{one}" for one in ids))
 
     @property
     def running(self) -> int:
@@ -260,6 +266,7 @@ class ControlPlane:
                     " `pawl server init`, or serve anybody with --insecure"
                 )
             await self._agents.adopt()
+            self._store.on_groups = partial(self._hint_groups, asyncio.get_running_loop())
             async with asyncio.TaskGroup() as group:
                 committing = [group.create_task(committer.run()) for committer in self.committers()]
                 loops = [group.create_task(loop) for loop in self._loops()]

@@ -17,11 +17,11 @@ from google.api import annotations_pb2, field_behavior_pb2
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
-from pawl.v1 import access_pb2, agent_pb2, job_pb2, plugin_pb2, schedule_pb2, system_pb2, task_pb2
+from pawl.v1 import access_pb2, agent_pb2, group_pb2, job_pb2, plugin_pb2, schedule_pb2, system_pb2, task_pb2
 
 HTTP_BODY = "google.api.HttpBody"
 
-FILES = (access_pb2, agent_pb2, job_pb2, plugin_pb2, schedule_pb2, system_pb2, task_pb2)
+FILES = (access_pb2, agent_pb2, group_pb2, job_pb2, plugin_pb2, schedule_pb2, system_pb2, task_pb2)
 
 ADMIN = frozenset({"admin"})
 OPERATE = ADMIN | {"operator"}
@@ -65,6 +65,15 @@ ROLES: Mapping[str, Mapping[str, frozenset[str]]] = {
         "ListTaskArtifacts": READ,
         "ReadTaskArtifact": READ,
         "ExplainTask": READ,
+    },
+    "pawl.v1.TaskGroupService": {
+        "CreateTaskGroup": SUBMIT,
+        "GetTaskGroup": READ,
+        "ListTaskGroups": READ,
+        "WaitTaskGroup": READ,
+        "CancelTaskGroup": SUBMIT,
+        "RetryTaskGroup": SUBMIT,
+        "DeleteTaskGroup": OPERATE,
     },
     "pawl.v1.TaskInstanceService": {"GetTaskInstance": READ, "ListTaskInstances": READ, "ReadOutput": READ},
     "pawl.v1.ScheduleService": {

@@ -26,6 +26,9 @@ EXAMPLES: Mapping[str, Any] = {
         "page": {"page_size": 10},
     },
     "pawl.v1.TaskService/CancelTask": {"reason": "not needed any more"},
+    "pawl.v1.TaskGroupService/CreateTaskGroup": {"job_id": "convert", "mode": "SHARDED", "shards": 4},
+    "pawl.v1.TaskGroupService/ListTaskGroups": {"filter": {"status": {"eq": "RUNNING"}}},
+    "pawl.v1.TaskGroupService/CancelTaskGroup": {"reason": "not needed any more"},
     "pawl.v1.TaskInstanceService/ListTaskInstances": {"filter": {"task_id": {"eq": _TASK}}},
     "pawl.v1.ScheduleService/CreateSchedule": {
         "name": "every-morning",

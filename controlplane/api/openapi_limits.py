@@ -14,6 +14,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from controlplane.api.system import LONGEST_CHANGE_SECONDS
 from controlplane.domain import job_rules as job
 from controlplane.domain import page
+from controlplane.domain.group import MAX_MEMBERS
 from controlplane.domain.ids import NAME, UUID
 from controlplane.domain.schedule import MAX_INTERVAL_SECONDS
 from controlplane.engine.actions import MAX_ACTED
@@ -27,7 +28,7 @@ _TAG = '([wW]/)?("[^"]*"|[^\\s",]+)'
 # As `negotiate.tags_of` reads it: one version or several, strong or weak, or a star.
 TAGS_PATTERN = f"^(\\*|{_TAG}(\\s*,\\s*{_TAG}){{0,15}})$"
 # The services whose things have ids and no names.
-BY_UUID = frozenset({"pawl.v1.TaskService", "pawl.v1.TaskInstanceService"})
+BY_UUID = frozenset({"pawl.v1.TaskService", "pawl.v1.TaskInstanceService", "pawl.v1.TaskGroupService"})
 
 # Requests that act on all that a filter finds.
 _BY_FILTER = ("ActOnTasks", "ReplayDeadLetters", "PurgeDeadLetters")
@@ -65,6 +66,8 @@ BY_FIELD: Mapping[str, Json] = {
     "pawl.v1.RetryRules.max_interval_seconds": _range(0.001, job.MAX_RETRY_INTERVAL),
     "pawl.v1.RetryRules.max_elapsed_seconds": _range(0.001, job.MAX_TIMEOUT),
     "pawl.v1.Schedule.interval_seconds": {"maximum": MAX_INTERVAL_SECONDS},
+    "pawl.v1.TaskGroup.shards": _range(1, MAX_MEMBERS),
+    "pawl.v1.TaskGroup.policy_count": _range(0, MAX_MEMBERS),
     "pawl.v1.UpdateLogLevelRequest.for_seconds": _range(0, LONGEST_CHANGE_SECONDS),
     "pawl.v1.PreviewScheduleRequest.count": _range(1, MAX_PREVIEW),
     **{f"pawl.v1.{one}Request.limit": _range(1, MAX_ACTED) for one in _BY_FILTER},

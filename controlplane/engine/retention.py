@@ -23,7 +23,7 @@ from controlplane.domain.ids import first_id_at
 from controlplane.engine.artifacts import Artifacts
 from controlplane.engine.context import Engine
 from controlplane.engine.outputs import Outputs
-from controlplane.store import Connection, dialect, retention
+from controlplane.store import Connection, dialect, groups, retention
 from controlplane.store.dialect import Month
 from controlplane.store.retention import Span
 
@@ -115,6 +115,7 @@ class Retention:
     _tasks_walk: Walk = field(init=False, default_factory=Walk)
     _logs_walk: Walk = field(init=False, default_factory=Walk)
     _revision: tuple[str, int] = (FIRST_ID, 0)
+    _group: str = FIRST_ID
 
     def __post_init__(self) -> None:
         self._artifacts = Artifacts(self.engine)
@@ -125,6 +126,7 @@ class Retention:
             Chore("request ids", self._request_ids),
             Chore("agents", self._agents),
             Chore("schedules", self._schedules),
+            Chore("groups", self._groups, _rest(self.kept.tasks)),
             Chore("revisions", self._revisions, WALK_REST),
             Chore("jobs", self._jobs),
             Chore("uploads", self._uploads),
@@ -276,6 +278,13 @@ class Retention:
         self._revision = seen.last or (FIRST_ID, 0)
         self._chore("revisions").removed += seen.gone
         return seen.last is not None
+
+    async def _groups(self) -> bool:
+        """Those whose tasks are gone."""
+        last, gone = await self._write(groups.delete_empty, self._group, SMALL)
+        self._group = last or FIRST_ID
+        self._chore("groups").removed += gone
+        return last is not None
 
     async def _uploads(self) -> bool:
         before = self._before(self.kept.uploads)

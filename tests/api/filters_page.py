@@ -12,6 +12,7 @@ BEGIN, END = "<!-- filters -->\n", "<!-- /filters -->"
 PATHS = {
     "job": "/api/v1/jobs",
     "task": "/api/v1/tasks",
+    "task group": "/api/v1/task-groups",
     "task instance": "/api/v1/task-instances",
     "schedule": "/api/v1/schedules",
     "agent": "/api/v1/agents",

@@ -25,11 +25,13 @@ LABELS: dict[str, frozenset[str]] = {
     "code": frozenset(Code.keys()),
     "front": frozenset({"grpc", "rest"}),
     "status": frozenset({*(one.name for one in Status), *(one.name for one in AgentStatus)}),
-    "loop": frozenset({"dispatcher", "timers", "scheduler", "reaper", "upkeep", "clock", "partitions", "keys"}),
+    "loop": frozenset(
+        {"dispatcher", "timers", "scheduler", "reaper", "groups", "upkeep", "clock", "partitions", "keys"}
+    ),
     "version": frozenset({VERSION}),
     "what": frozenset(
         {"agents", "fires", "free space", "jobs", "logs", "months", "request ids", "revisions", "schedules", "tasks"}
-        | {"uploads"}
+        | {"groups", "uploads"}
     ),
     "writer": frozenset({"create tasks", "finish tasks", "start tasks", "progress", "signs of life"}),
 }

@@ -9,7 +9,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 from pawl import signatures
-from pawl.v1 import access_pb2, agent_pb2, job_pb2, plugin_pb2, schedule_pb2, system_pb2, task_pb2
+from pawl.v1 import access_pb2, agent_pb2, group_pb2, job_pb2, plugin_pb2, schedule_pb2, system_pb2, task_pb2
 
 NOWHERE = "01900000-0000-7000-8000-000000000000"
 _SIGNING_KEY = signatures.new_private_key()
@@ -106,6 +106,19 @@ def _of(kind: Callable[..., Message], step: str, **fields: Any) -> Callable[[Mem
 def _moved(memory: Memory, **fields: Any) -> Message:
     """An update that speaks of what an update cannot change."""
     return task_pb2.UpdateTaskRequest(task={"id": memory.id("task"), "namespace_id": memory.namespace, **fields})
+
+
+def _grouped(memory: Memory, request_id: str = "", **fields: Any) -> Message:
+    """Three tasks that make one group, two of which have to succeed."""
+    task = {name: value for name, value in _task(memory).items() if name != "parameters"}
+    inputs = [{"data": str(number).encode(), "content_type": "application/json"} for number in range(3)]
+    shards = {"mode": "SHARDED", "shards": 3, "shard_parameters": inputs, "policy": "AT_LEAST", "policy_count": 2}
+    return group_pb2.CreateTaskGroupRequest(group={**task, **shards, **fields}, request_id=request_id)
+
+
+def _members(memory: Memory) -> Message:
+    filter_ = {"struct_value": {"group_id": {"eq": memory.id("group")}}}
+    return task_pb2.ListTasksRequest(namespace_id=memory.namespace, filter=filter_, order_by=["shard_index"])
 
 
 _FIRST_PAGE = {"page": {"page": 1, "page_size": 2}}
@@ -218,6 +231,25 @@ STORY: tuple[Step, ...] = (
     Step("TaskService/CancelTask", _of(task_pb2.CancelTaskRequest, "task")),
     Step("TaskService/DeleteTask", _of(task_pb2.DeleteTaskRequest, "task")),
     Step("TaskService/GetTask", _of(task_pb2.GetTaskRequest, "task"), expect="NOT_FOUND"),
+    Step("TaskGroupService/CreateTaskGroup", lambda m: _grouped(m, request_id="g-1"), "group"),
+    Step("TaskGroupService/CreateTaskGroup", lambda m: _grouped(m, request_id="g-1")),
+    Step("TaskGroupService/CreateTaskGroup", lambda m: _grouped(m, mode="UNSPECIFIED"), expect="INVALID_ARGUMENT"),
+    Step("TaskGroupService/CreateTaskGroup", lambda m: _grouped(m, shards=0), expect="INVALID_ARGUMENT"),
+    Step("TaskGroupService/GetTaskGroup", _of(group_pb2.GetTaskGroupRequest, "group")),
+    Step("TaskGroupService/ListTaskGroups", _in(group_pb2.ListTaskGroupsRequest, **_FIRST_PAGE)),
+    Step("TaskService/ListTasks", _members),
+    Step("TaskGroupService/WaitTaskGroup", _of(group_pb2.WaitTaskGroupRequest, "group", wait_seconds=0)),
+    Step(
+        "TaskGroupService/DeleteTaskGroup",
+        _of(group_pb2.DeleteTaskGroupRequest, "group"),
+        expect="FAILED_PRECONDITION",
+    ),
+    Step("TaskGroupService/CancelTaskGroup", _of(group_pb2.CancelTaskGroupRequest, "group", reason="not needed")),
+    Step("TaskGroupService/WaitTaskGroup", _of(group_pb2.WaitTaskGroupRequest, "group", until="ENDED")),
+    Step("TaskGroupService/RetryTaskGroup", _of(group_pb2.RetryTaskGroupRequest, "group", reason="needed after all")),
+    Step("TaskGroupService/CancelTaskGroup", _of(group_pb2.CancelTaskGroupRequest, "group")),
+    Step("TaskGroupService/DeleteTaskGroup", _of(group_pb2.DeleteTaskGroupRequest, "group", request_id="g-2")),
+    Step("TaskGroupService/GetTaskGroup", _of(group_pb2.GetTaskGroupRequest, "group"), expect="NOT_FOUND"),
     Step(
         "TaskInstanceService/GetTaskInstance",
         _in(task_pb2.GetTaskInstanceRequest, id=NOWHERE),

@@ -54,6 +54,14 @@ TABLE = """
     TaskService/ReadTaskArtifact        yes    yes       yes        yes     -
     TaskService/ExplainTask             yes    yes       yes        yes     -
 
+    TaskGroupService/CreateTaskGroup    yes    yes       yes        -       -
+    TaskGroupService/GetTaskGroup       yes    yes       yes        yes     -
+    TaskGroupService/ListTaskGroups     yes    yes       yes        yes     -
+    TaskGroupService/WaitTaskGroup      yes    yes       yes        yes     -
+    TaskGroupService/CancelTaskGroup    yes    yes       yes        -       -
+    TaskGroupService/RetryTaskGroup     yes    yes       yes        -       -
+    TaskGroupService/DeleteTaskGroup    yes    yes       -          -       -
+
     TaskInstanceService/GetTaskInstance   yes  yes       yes        yes     -
     TaskInstanceService/ListTaskInstances yes  yes       yes        yes     -
     TaskInstanceService/ReadOutput      yes    yes       yes        yes     -

@@ -20,13 +20,14 @@ from controlplane import engine
 from controlplane.domain.filter import Field, Kind, Queryable
 from controlplane.domain.ids import id_at
 from controlplane.domain.key import Authority
+from controlplane.engine.groups import GROUPS
 from controlplane.engine.jobs import JOBS
 from controlplane.engine.keys import KEYS
 from controlplane.engine.namespaces import NAMESPACES
 from controlplane.engine.nouns import AGENTS, TASK_INSTANCES, TASKS
 from controlplane.engine.plugins import PLUGINS
 from controlplane.engine.schedules import FIRES, SCHEDULES
-from controlplane.store import agents, instances, jobs, keys, namespaces, plugins, schedules, tables, tasks
+from controlplane.store import agents, groups, instances, jobs, keys, namespaces, plugins, schedules, tables, tasks
 from controlplane.store.dialect import Id
 from controlplane.store.query import Listing
 from tests.engine.stage import NOW
@@ -70,6 +71,14 @@ def _settle_task(row: Values) -> None:
     row["result_token"] = row["token"] = 1
 
 
+def _settle_group(row: Values) -> None:
+    row["decided_at"] = None if row["status"] == 10 else row["decided_at"] or NOW
+    row["succeeded"], row["failed"], row["cancelled"], row["skipped"] = 0, 0, 0, 0
+    row["total"] = abs(row["total"]) + 1
+    if row["finished_at"] is not None:
+        row["succeeded"] = row["total"]
+
+
 def _settle_instance(row: Values) -> None:
     row["finished_at"] = None if row["status"] in (5, 10) else row["finished_at"] or NOW
 
@@ -97,6 +106,14 @@ NOUNS = (
     Noun(JOBS, tables.job, lambda _: jobs.listing(MINE), ("-created_at",), _living, ("name",), {"deleted_at": NOW}),
     Noun(
         TASKS, tables.task, lambda it: tasks.listing(it, MINE), ("-id",), _settle_task, foreign={"namespace_id": THEIRS}
+    ),
+    Noun(
+        GROUPS,
+        tables.task_group,
+        lambda: groups.listing(MINE),
+        ("-id",),
+        _settle_group,
+        foreign={"namespace_id": THEIRS},
     ),
     Noun(
         TASK_INSTANCES,
