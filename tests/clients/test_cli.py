@@ -421,3 +421,49 @@ def test_nothing_dead_is_said_so(pawl: Pawl, name: str) -> None:
     answer = data(pawl("dead-letter", "replay", "--job", name, "-o", "json"))
     assert (answer["matched"], answer["changed"]) == (0, 0)
     assert pawl("dead-letter", "purge").code == 2
+
+
+def test_files_that_a_task_left_are_listed_and_got_whole(pawl: Pawl, agent: str, name: str, tmp_path: Path) -> None:
+    script = 'cd "$PAWL_ARTIFACTS_DIR"; mkdir site; echo hello > site/index.html; head -c 3000000 /dev/zero > big'
+    assert pawl("job", "create", name, "--artifacts", "--", "bash", "-c", script).code == 0
+    task = str(data(pawl("job", "run", name, "--wait", "-o", "json"))["id"])
+    listed = pawl("task", "artifacts", task)
+    assert re.search(r"big +3,000,000 +application/octet-stream", listed.out), listed
+    assert "site/index.html" in listed.out
+    got = pawl("artifact", "get", task, "--to", str(tmp_path / "got"))
+    assert got.code == 0, got.err
+    assert (tmp_path / "got" / "site" / "index.html").read_text() == "hello\n"
+    assert (tmp_path / "got" / "big").stat().st_size == 3_000_000
+    assert sorted(path.name for path in (tmp_path / "got").iterdir()) == ["big", "site"]
+    assert pawl("artifact", "get", task, "site/index.html", "--to", "-").out == "hello\n"
+    missing = pawl("artifact", "get", task, "nothing", "--to", str(tmp_path))
+    assert (missing.code, "'nothing'" in missing.err) == (3, True)
+    assert pawl("job", "update", name, "--no-artifacts").code == 0
+    assert "artifacts" not in data(pawl("job", "get", name, "-o", "json"))["config"]  # type: ignore[operator] # an object
+
+
+def test_progress_is_shown_while_a_task_runs(pawl: Pawl, agent: str, name: str) -> None:
+    script = 'echo "42 half of it" > "$PAWL_PROGRESS_FILE"; sleep 1.5'
+    pawl("job", "create", name, "--", "bash", "-c", script)
+    ran = pawl("job", "run", name, "--wait")
+    assert ran.code == 0
+    assert "42% half of it" in ran.err
+    [task] = data(pawl("task", "list", "--job", name, "-o", "json"))["data"]  # type: ignore[misc] # a list
+    shown = data(pawl("task", "get", task["id"], "-o", "json"))
+    assert shown["progress"] == {"percent": 42.0, "message": "half of it"}
+
+
+def test_stdout_that_is_declared_json_is_the_output_as_json(pawl: Pawl, agent: str, name: str) -> None:
+    pawl("job", "create", name, "--output-type", "application/json", "--", "bash", "-c", "echo '{\"n\": 1}'")
+    assert data(pawl("job", "run", name, "--wait", "-o", "json"))["output"] == {"n": 1}
+    pawl("job", "update", name, "--", "bash", "-c", "echo none")
+    ran = pawl("job", "run", name, "--wait")
+    assert ran.code == 1
+    assert "INVALID_OUTPUT" in ran.err
+
+
+def test_the_rest_of_a_log_is_read_from_a_cursor(pawl: Pawl, agent: str, name: str) -> None:
+    pawl("job", "create", name, "--", "bash", "-c", "echo one; echo two; echo three")
+    task = str(data(pawl("job", "run", name, "--wait", "-o", "json"))["id"])
+    entries = [json.loads(one) for one in re.split(r"(?<=})\n(?={)", pawl("task", "logs", task, "-o", "json").out)]
+    assert pawl("task", "logs", task, "--after", entries[1]["cursor"]).out == "three\n"

@@ -116,6 +116,8 @@ from pawl.v1.task_pb2 import (
     GetTaskRequest,
     ListDeadLettersRequest,
     ListDeadLettersResponse,
+    ListTaskArtifactsRequest,
+    ListTaskArtifactsResponse,
     ListTaskInstancesRequest,
     ListTaskInstancesResponse,
     ListTasksRequest,
@@ -124,6 +126,7 @@ from pawl.v1.task_pb2 import (
     PauseTaskRequest,
     PurgeDeadLettersRequest,
     ReadOutputRequest,
+    ReadTaskArtifactRequest,
     ReadTaskLogsRequest,
     ReadTaskOutputRequest,
     ReplayDeadLettersRequest,
@@ -413,9 +416,13 @@ class Tasks:
 
         return self._to.stream(self._stub.WatchTask, request, note)
 
-    def logs(self, task_id: str, *, follow: bool = False, instance_id: str = "") -> AsyncIterator[LogEntry]:
-        """What a task's attempts printed; with `follow` until it ends, across restarts of the control plane."""
-        request = ReadTaskLogsRequest(id=task_id, follow=follow, instance_id=instance_id)
+    def logs(
+        self, task_id: str, *, follow: bool = False, instance_id: str = "", after: str = ""
+    ) -> AsyncIterator[LogEntry]:
+        """What a task's attempts printed; with `follow` until it ends, across restarts of the control plane. `after` is
+        the cursor of the last entry that is known already.
+        """
+        request = ReadTaskLogsRequest(id=task_id, follow=follow, instance_id=instance_id, after=after)
 
         def note(entry: LogEntry) -> None:
             request.after = entry.cursor
@@ -432,6 +439,20 @@ class Tasks:
             request.offset += len(piece.data)
 
         return self._to.stream(self._stub.ReadTaskOutput, request, note)
+
+    async def artifacts(self, task_id: str, instance_id: str = "") -> ListTaskArtifactsResponse:
+        """The files that the last attempt left, or that this instance did."""
+        request = ListTaskArtifactsRequest(id=task_id, instance_id=instance_id)
+        return await self._to.unary(self._stub.ListTaskArtifacts, request)
+
+    def artifact(self, task_id: str, name: str, instance_id: str = "") -> AsyncIterator[HttpBody]:
+        """One of them, in pieces, across restarts of the control plane. Names are safe to join to a folder."""
+        request = ReadTaskArtifactRequest(id=task_id, name=name, instance_id=instance_id)
+
+        def note(piece: HttpBody) -> None:
+            request.offset += len(piece.data)
+
+        return self._to.stream(self._stub.ReadTaskArtifact, request, note)
 
     async def explain(self, task_id: str) -> TaskExplanation:
         """Why a task does not move, and who will move it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import nullcontext, suppress
 from datetime import UTC
@@ -16,9 +17,10 @@ from pawl.cli.exits import Exits
 from pawl.cli.session import Session
 from pawl.errors import PawlError
 from pawl.services import FINAL
-from pawl.v1.task_pb2 import LogEntry, Task
+from pawl.v1.task_pb2 import LogEntry, Progress, Task
 
 REASON_SECONDS = 2.0
+PROGRESS_SECONDS = 1.0
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -137,6 +139,8 @@ class _View:
         self._moving = moving
         self._console = console
         self._said = ""
+        self._progress = ""
+        self._progress_at = 0.0
 
     def show(self, task: Task, reason: str = "") -> None:
         """Take in where the task is."""
@@ -147,9 +151,17 @@ class _View:
             words.append(f" {reason}", style="dim")
         if self._moving is not None:
             self._moving.update(words)
-        elif self._console is not None and self._said != name + reason:
+        elif self._console is not None and (self._said != name + reason or self._has_moved(task)):
             self._console.print(words, soft_wrap=True)
         self._said = name + reason
+
+    def _has_moved(self, task: Task) -> bool:
+        """Whether it has said more of its progress, and not a moment after the last time: lines stay."""
+        now, said = time.monotonic(), progress(task.progress) if task.HasField("progress") else ""
+        if said in ("", self._progress) or task.status in FINAL or now < self._progress_at + PROGRESS_SECONDS:
+            return False
+        self._progress, self._progress_at = said, now
+        return True
 
 
 async def _say_reasons(client: Client, view: _View) -> None:
@@ -175,12 +187,20 @@ def line(task: Task) -> Text:
         told.append(f" attempt {task.attempt} of {task.max_retries + 1}", style="yellow")
     if task.status == Task.Status.WAITING_RETRY and task.HasField("next_attempt_at"):
         told.append(" again ").append_text(show.instant(task.next_attempt_at))
+    if task.HasField("progress") and task.status not in FINAL:
+        told.append(f" {progress(task.progress)}", style="cyan")
     if task.cancel_requested and task.status not in FINAL:
         told.append(" cancelling", style="yellow")
     if task.HasField("started_at") and task.HasField("finished_at"):
         seconds = (task.finished_at.ToNanoseconds() - task.started_at.ToNanoseconds()) / 1e9
         told.append(f" {show.span(max(0.0, seconds))}", style="dim")
     return told
+
+
+def progress(one: Progress) -> str:
+    """How far something says it is, in one line: what a program says never moves the cursor."""
+    words = "".join(letter if letter.isprintable() else " " for letter in one.message)
+    return f"{one.percent:g}% {words}".rstrip()
 
 
 def write_entry(session: Session, entry: LogEntry, stream: Any, *, marked: bool = False) -> None:

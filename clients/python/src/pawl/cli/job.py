@@ -61,6 +61,12 @@ FailOn = Annotated[
     list[str] | None, typer.Option("--fail-on", metavar="CODE", help="Never such failures, as TIMEOUT; repeat it.")
 ]
 Grace = Annotated[float | None, typer.Option("--grace", metavar="SECONDS", help="Between TERM and KILL.")]
+OutputType = Annotated[
+    str | None, typer.Option("--output-type", metavar="TYPE", help="What its output is, as application/json.")
+]
+KeepArtifacts = Annotated[
+    bool | None, typer.Option("--artifacts/--no-artifacts", help="Keep files that it leaves in PAWL_ARTIFACTS_DIR.")
+]
 Priority = Annotated[int | None, typer.Option(min=0, max=1000, help="0 to 1000, higher first.")]
 
 
@@ -90,6 +96,8 @@ def create(
     retry_on: RetryOn = None,
     fail_on: FailOn = None,
     grace: Grace = None,
+    output_type: OutputType = None,
+    artifacts: KeepArtifacts = None,
     priority: Priority = None,
     disabled: Annotated[bool, typer.Option("--disabled", help="Make no tasks yet.")] = False,
 ) -> None:
@@ -99,7 +107,7 @@ def create(
         name, program, description, executor, cwd, env, label, plugin, entry, config, url, method, header,
         timeout, max_retries,
         retry_interval, retry_backoff, retry_max_interval, retry_jitter, retry_max_elapsed, retry_on, fail_on,
-        grace, priority,
+        grace, output_type, artifacts, priority,
     )  # fmt: skip
     if not program and not plugin and not url and executor is None:
         raise typer.BadParameter("say what to run: `-- PROGRAM ARG...`, --plugin or --url", param_hint="PROGRAM")
@@ -135,6 +143,8 @@ def update(
     retry_on: RetryOn = None,
     fail_on: FailOn = None,
     grace: Grace = None,
+    output_type: OutputType = None,
+    artifacts: KeepArtifacts = None,
     priority: Priority = None,
     new_name: Annotated[str | None, typer.Option("--name", help="Its new name.")] = None,
 ) -> None:
@@ -144,7 +154,7 @@ def update(
         new_name, program, description, executor, cwd, env, label, plugin, entry, config, url, method, header,
         timeout, max_retries,
         retry_interval, retry_backoff, retry_max_interval, retry_jitter, retry_max_elapsed, retry_on, fail_on,
-        grace, priority,
+        grace, output_type, artifacts, priority,
     )  # fmt: skip
     if not mask:
         raise typer.BadParameter("nothing to change: give at least one option")
@@ -162,7 +172,8 @@ def _described(
     url: str | None, method: str | None, header: list[str] | None,
     timeout: float | None, max_retries: int | None, retry_interval: float | None, retry_backoff: str | None,
     retry_max_interval: float | None, retry_jitter: float | None, retry_max_elapsed: float | None,
-    retry_on: list[str] | None, fail_on: list[str] | None, grace: float | None, priority: int | None,
+    retry_on: list[str] | None, fail_on: list[str] | None, grace: float | None,
+    output_type: str | None, artifacts: bool | None, priority: int | None,
 ) -> tuple[Job, list[str]]:  # fmt: skip
     """The job that the options describe, and which of its fields they speak of."""
     from pawl.v1.job_pb2 import Job
@@ -193,6 +204,8 @@ def _described(
         "config.retry.retry_on": retry_on or None,
         "config.retry.fail_on": fail_on or None,
         "config.grace_seconds": grace,
+        "config.output_content_type": output_type,
+        "config.artifacts": artifacts,
         "config.priority": priority,
     }
     mask = [path for path, value in values.items() if value is not None]
@@ -213,7 +226,10 @@ def _put(message: object, path: str, value: object) -> None:
     *parents, field = path.split(".")
     for parent in parents:
         message = getattr(message, parent)
-    if isinstance(value, dict):
+    if isinstance(value, bool):  # a message whose presence says it
+        if value:
+            getattr(message, field).SetInParent()
+    elif isinstance(value, dict):
         getattr(message, field).update(value)
     elif isinstance(value, list):
         getattr(message, field).extend(value)

@@ -304,22 +304,25 @@ def logs(
     task_id: TaskId,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the task ends.")] = False,
     instance: Annotated[str, typer.Option(metavar="ID", help="Of this placement only.")] = "",
+    after: Annotated[
+        str, typer.Option(metavar="CURSOR", help="Only what comes after this entry: its `cursor` in JSON.")
+    ] = "",
     marked: Annotated[bool, typer.Option("--marked", help="Time, attempt and stream before each line.")] = False,
 ) -> None:
     """Print what a task printed: its stdout on stdout, everything else on stderr."""
     session = Session.of(context)
     with session.client() as pawl:
-        _print_logs(session, pawl, task_id, follow=follow, instance=instance, marked=marked)
+        _print_logs(session, pawl, task_id, follow=follow, instance=instance, after=after, marked=marked)
 
 
 def _print_logs(
-    session: Session, pawl: BlockingClient, task_id: str, *, follow: bool, instance: str, marked: bool
+    session: Session, pawl: BlockingClient, task_id: str, *, follow: bool, instance: str, after: str, marked: bool
 ) -> None:
     from pawl.cli import following, show
     from pawl.v1.task_pb2 import LogEntry
 
     found = False
-    for entry in pawl.each(lambda client: client.tasks.logs(task_id, follow=follow, instance_id=instance)):
+    for entry in pawl.each(lambda client: client.tasks.logs(task_id, follow=follow, instance_id=instance, after=after)):
         found = True
         if not session.table:
             show.answer(session, entry, "")
@@ -327,7 +330,7 @@ def _print_logs(
         printed = marked or entry.stream == LogEntry.Stream.STDOUT
         following.write_entry(session, entry, sys.stdout if printed else sys.stderr, marked=marked)
     if not found:
-        session.note("It has printed nothing.")
+        session.note("It has printed nothing more." if after else "It has printed nothing.")
 
 
 @app.command("output", cls=RemoteCommand)
@@ -357,6 +360,18 @@ def output(
         session.note(f"{size:,} bytes written to {to}")
 
 
+@app.command("artifacts", cls=RemoteCommand)
+def artifacts(
+    context: typer.Context,
+    task_id: TaskId,
+    instance: Annotated[str, typer.Option(metavar="ID", help="Of this placement.")] = "",
+) -> None:
+    """List the files that the last attempt left: the same as `pawl artifact list`."""
+    from pawl.cli.artifact import list_artifacts
+
+    list_artifacts(context, task_id, instance)
+
+
 @app.command("explain", cls=RemoteCommand)
 def explain(context: typer.Context, task_id: TaskId) -> None:
     """Say why a task does not move, and who will move it."""
@@ -381,12 +396,11 @@ def explain(context: typer.Context, task_id: TaskId) -> None:
 def _ending(session: Session, one: TaskInstance) -> RenderableType:
     from rich.text import Text
 
-    from pawl.cli import show
+    from pawl.cli import following, show
 
     ended = show.when(session, one, "finished_at")
     if ended is None:
-        percent = f"{one.progress.percent:g}% {one.progress.message}" if one.HasField("progress") else ""
-        return Text(percent)
+        return Text(following.progress(one.progress) if one.HasField("progress") else "")
     if one.HasField("signal"):
         ended.append(f" signal {one.signal}", style="red")
     elif one.HasField("exit_code"):
@@ -397,7 +411,7 @@ def _ending(session: Session, one: TaskInstance) -> RenderableType:
 def _card(session: Session, task: Task) -> RenderableType:
     from rich.text import Text
 
-    from pawl.cli import show
+    from pawl.cli import following, show
 
     error = Text(f"{task.error.code}: {task.error.message}", style="red") if task.HasField("error") else None
     return show.card(
@@ -416,6 +430,7 @@ def _card(session: Session, task: Task) -> RenderableType:
             ("tags", show.words(task.tags)),
             ("environment", show.words(task.environment)),
             ("parameters", show.payload_text(task.parameters) if task.HasField("parameters") else None),
+            ("progress", following.progress(task.progress) if task.HasField("progress") else None),
             ("output", _output(task)),
             ("created", show.when(session, task, "created_at")),
             ("not before", show.when(session, task, "scheduled_at")),
