@@ -13,6 +13,7 @@ import re
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -83,9 +84,15 @@ class Trace:
 NOWHERE: Final = Trace()
 
 
+around_here: Final[ContextVar[Trace | None]] = ContextVar("pawl_trace", default=None)
+"""Where the present run of a worker's function is; unset anywhere else."""
+
+
 def here() -> Trace:
-    """Where this program is: in the current span of its own OpenTelemetry, else where its environment says it is."""
-    around = Trace.of_environment(os.environ)
+    """Where this program is: in the current span of its own OpenTelemetry, else where the run of a function is, else
+    where its environment says it is.
+    """
+    around = around_here.get() or Trace.of_environment(os.environ)
     api = sys.modules.get("opentelemetry.trace")  # who has not imported it has no span
     context = None if api is None else api.get_current_span().get_span_context()
     if context is None or not context.is_valid:
