@@ -167,7 +167,7 @@ class Groups:
         """One page of groups. Raises Invalid."""
 
         def read(connection: Connection) -> tuple[Page, list[GroupView]]:
-            listing = groups.listing(question.namespace_id)
+            listing = groups.listing(connection, question.namespace_id)
             page = lists.ask(connection, GROUPS, listing, question, default_order=("-id",))
             return page, _views(connection, [groups.of_row(row) for row in page.rows])
 

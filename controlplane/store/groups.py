@@ -18,7 +18,7 @@ from controlplane.domain.group import Group, Mode, Policy, Tally, after
 from controlplane.domain.task import FINAL, ON_AGENT, Status, Step, Task
 from controlplane.store import dialect, ended
 from controlplane.store.lanes import Lanes
-from controlplane.store.namespaces import is_task_of
+from controlplane.store.namespaces import is_task_of, tasks_of
 from controlplane.store.query import Listing
 from controlplane.store.tables import task, task_group
 
@@ -104,9 +104,9 @@ def find(connection: Connection, namespace_id: str, group_id: str, *, lock: bool
     return None if row is None else of_row(row)
 
 
-def listing(namespace_id: str) -> Listing:
+def listing(connection: Connection, namespace_id: str) -> Listing:
     """A namespace's groups, to be asked for."""
-    mine = is_task_of(task_group, task_group.c.id, namespace_id)
+    mine = tasks_of(connection, namespace_id)(task_group, task_group.c.id)
     lanes = Lanes("status", tuple(map(int, STATUSES)), within="job_id")
     return Listing(sa.select(task_group).where(mine), task_group.c, lanes=lanes)
 

@@ -110,7 +110,7 @@ NOUNS = (
     Noun(
         GROUPS,
         tables.task_group,
-        lambda: groups.listing(MINE),
+        lambda it: groups.listing(it, MINE),
         ("-id",),
         _settle_group,
         foreign={"namespace_id": THEIRS},
