@@ -33,11 +33,12 @@ from pawl.v1 import agent_pb2, agent_pb2_grpc, task_pb2
 
 from agent import machine
 from agent.artifacts import ArtifactFolder
-from agent.attempt import LOG_BYTES, Attempt, of_record, to_record
+from agent.attempt import Attempt, of_record, to_record
 from agent.config import Settings
 from agent.executors.base import Executor
 from agent.executors.host_calls import HostCalls
 from agent.keeper import Keeper
+from agent.limits import LOG_BYTES
 from agent.logs import CALL_SECONDS, LogShipper
 from agent.outputs import CALL_SECONDS as PUT_SECONDS
 from agent.outputs import INLINE_BYTES, Outputs, has_cargo, name_of

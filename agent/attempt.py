@@ -27,7 +27,6 @@ from agent.executors.base import (
     Executor,
     Failure,
     LaunchError,
-    Limits,
     LogStream,
     Outcome,
     Payload,
@@ -37,12 +36,9 @@ from agent.executors.base import (
 from agent.logs import InstanceLog
 
 DEFAULT_EXECUTOR: Final = "process"
+from agent.limits import doubtful, limits_of, not_held, time_limit
 DEFAULT_GRACE_SECONDS: Final = 10.0
 DEFAULT_LEASE_SECONDS: Final = 60.0
-DEFAULT_OUTPUT_BYTES: Final = 1 << 20
-LARGEST_OUTPUT_BYTES: Final = 100 << 20
-"""Whatever the job says: an output passes through the agent's memory."""
-LOG_BYTES: Final = 10 << 20
 LONGEST_BEAT_SECONDS: Final = 5.0
 PROGRESS_SECONDS: Final = 0.2
 """At most one progress report in this time; the newest replaces those that wait."""
@@ -96,6 +92,19 @@ class Attempt:
         self.lease_seconds = item.lease_seconds or DEFAULT_LEASE_SECONDS
         self.bound_to_lease = config.on_control_plane_lost != job_pb2.JobConfig.CONTINUE
         self.term_at = math.inf
+        self._clocks = Clocks(
+            boot_clock(),
+            item.timeout_seconds,
+            config.heartbeat_timeout_seconds,
+            item.total_seconds_left if item.HasField("total_seconds_left") else None,
+        )
+        self._let_go = asyncio.Event()
+        self._let_go.set()
+        self._heartbeat_seconds = config.heartbeat_timeout_seconds
+        self._total_seconds = config.total_timeout_seconds
+        self._time_limit = time_limit(config, item.timeout_seconds)
+        self._not_held = not_held(executor, config)
+        self._doubtful = doubtful(config)
         self._leased = asyncio.Event()
         self._leased.set()
         self.started_at: float | None = None
@@ -240,6 +249,9 @@ class Attempt:
         if wait <= 0:
             self._say_progress()
         else:
+            await self._let_go.wait()
+            if self._doubtful:
+                self.log(LogStream.LOG, f"[pawl] {self._doubtful}\n".encode())
             self._progress_timer = loop.call_later(wait, self._say_progress)
 
     def started(self) -> None:
@@ -276,7 +288,15 @@ class Attempt:
         if not self.start_said:
             self.start_said = True
             self._host.program_started(self)
-        self._arm(self._timeout_left())
+        self._arm()
+
+    def _overdue(self, code: str) -> str:
+        if code == TIMEOUT:
+            return f"ran longer than its {self._time_limit} of {self.timeout_seconds:g} s"
+        if code == HEARTBEAT_TIMEOUT:
+            return f"said nothing for its heartbeat timeout of {self._heartbeat_seconds:g} s"
+        of = f" of {self._total_seconds:g} s" if self._total_seconds else ""
+        return f"the task's total timeout{of} was over while it ran"
 
     def _disarm(self) -> None:
         for timer in (self._timer, self._progress_timer):
@@ -331,7 +351,6 @@ class Attempt:
 def work_of(item: agent_pb2.Assign.Item) -> Work:
     """What an executor has to know of an assignment."""
     config = item.config
-    wanted = config.max_output_size if config.HasField("max_output_size") else DEFAULT_OUTPUT_BYTES
     return Work(
         namespace_id=item.namespace_id,
         task_id=item.instance.task_id,
@@ -343,7 +362,7 @@ def work_of(item: agent_pb2.Assign.Item) -> Work:
         settings=_settings_of(config),
         environment=dict(item.environment),
         parameters=_payload_of(item.parameters) if item.HasField("parameters") else None,
-        limits=Limits(output_bytes=min(wanted, LARGEST_OUTPUT_BYTES), log_bytes=LOG_BYTES),
+        limits=limits_of(config),
         grace_seconds=config.grace_seconds if config.HasField("grace_seconds") else DEFAULT_GRACE_SECONDS,
         trace=Trace.of({"traceparent": item.traceparent, "tracestate": item.tracestate, "baggage": item.baggage}),
     )
@@ -358,8 +377,11 @@ def _settings_of(config: job_pb2.JobConfig) -> dict[str, object]:
         wasm = config.wasm
         settings: dict[str, object] = {"plugin": wasm.plugin.removeprefix("sha256:"), "config": dict(wasm.config)}
         if wasm.entry:
+                cpu_throttled_seconds=usage.cpu_throttled_seconds,
             settings["entry"] = wasm.entry
         return settings
+        for limit, reason in self._not_held:
+            item.limits_not_enforced.add(limit=limit, reason=reason)
     if config.executor == "function":
         return {"name": config.function.name}
     if config.executor not in ("", "process", "http"):

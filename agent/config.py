@@ -26,6 +26,7 @@ from pawl.settings import Loaded, Scheme, SettingsError
 from agent.executors.http import HttpLimits
 from agent.executors.process import DEFAULT_PATH
 from agent.executors.wasm_budget import Ceiling
+from agent.taskuser import TaskUserError, task_user
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 OURS: Final = frozenset({"process", "wasm", "http", "function"})
@@ -54,6 +55,8 @@ class AgentSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drain_timeout: Annotated[float, Meta(ge=0, le=86_400 * 366)] = 10.0
     # Identity, spool and caches. Empty: $XDG_STATE_HOME/pawl/agent/<name>.
     data_dir: str = ""
+    # Whom programs run as when root started the agent: name, uid or uid:gid. Empty: as the agent itself.
+    task_user: str = ""
 
 
 class ExecutorSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,6 +72,10 @@ class ExecutorSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     enabled: tuple[Literal["process", "wasm", "http"], ...] = ("process", "wasm", "http")
     # PATH of processes that bring none.
     path: str = DEFAULT_PATH
+    # Whether control groups may hold the limits of runs. Without them they are held by looking.
+    cgroups: bool = True
+    # Processes, with their threads, of a run whose job does not say how many. 0: any number.
+    max_processes: Annotated[int, Meta(ge=0, le=4_194_304)] = 4096
 
 
 class PluginsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -281,6 +288,10 @@ def _check(loaded: Loaded[Settings]) -> None:
         refuse("logging.level", f"{settings.logging.level!r} is none of debug, info, warn, error")
     if settings.logging.format not in {"text", "json"}:
         refuse("logging.format", f"{settings.logging.format!r} is neither text nor json")
+    try:
+        task_user(settings.agent.task_user)
+    except TaskUserError as error:
+        refuse("agent.task_user", str(error))
     _check_each(settings, refuse)
     try:
         parse(settings.server.url)

@@ -8,13 +8,20 @@ where it may use them and else by looking (`agent.watch`).
 from __future__ import annotations
 
 import resource
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-from agent.executors.base import Limits
+from agent.executors.base import Executor, Limits
 from agent.watch import CPU, MEMORY, PROCESSES
 
-FIELDS = {MEMORY: "max_memory_mb", CPU: "max_cpu_percent", PROCESSES: "max_processes"}
-"""What the keeper bounds, and what a job calls it."""
+if TYPE_CHECKING:
+    from pawl.v1 import job_pb2
+
+DEFAULT_OUTPUT_BYTES: Final = 1 << 20
+LARGEST_OUTPUT_BYTES: Final = 100 << 20
+"""Whatever the job says: an output passes through the agent's memory."""
+LOG_BYTES: Final = 10 << 20
 
 _LEAST_OPEN_FILES = 16
 _LEAST_MEMORY = 1 << 20
@@ -70,3 +77,49 @@ def process_limits(limits: Limits, cgroups: bool = True, ceiling: int | None = N
         cgroups,
         ceiling if limits.processes is None else None,
     )
+
+
+def limits_of(config: job_pb2.JobConfig) -> Limits:
+    """What a job's configuration says. Of two fields for the same thing the smaller counts."""
+    limits = config.resource_limits
+    output = config.max_output_size if config.HasField("max_output_size") else DEFAULT_OUTPUT_BYTES
+    if limits.HasField("max_output_size_bytes"):
+        output = min(output, limits.max_output_size_bytes)
+    return Limits(
+        memory_bytes=limits.max_memory_mb << 20 if limits.HasField("max_memory_mb") else None,
+        cpu_cores=cores_of(limits.max_cpu_percent) if limits.HasField("max_cpu_percent") else None,
+        output_bytes=min(output, LARGEST_OUTPUT_BYTES),
+        log_bytes=LOG_BYTES,
+        open_files=limits.max_open_files if limits.HasField("max_open_files") else None,
+        processes=limits.max_processes if limits.HasField("max_processes") else None,
+    )
+
+
+def cores_of(percent: float) -> float:
+    """`max_cpu_percent` in cores: up to 1 it is a part of one core, above it is percent of one."""
+    return percent if percent <= 1 else percent / 100
+
+
+def doubtful(config: job_pb2.JobConfig) -> str:
+    """A word about a `max_cpu_percent` that may have been meant otherwise; mostly empty."""
+    percent = config.resource_limits.max_cpu_percent
+    if not 1 < percent < 5:
+        return ""
+    return (
+        f"resource_limits.max_cpu_percent is {percent:g}: taken as {percent:g} percent of one core, not as {percent:g}"
+        f" cores, which is {percent * 100:g}"
+    )
+
+
+def time_limit(config: job_pb2.JobConfig, seconds: float) -> str:
+    """Which of a job's fields these seconds are."""
+    limits = config.resource_limits
+    if limits.HasField("max_execution_time_secs") and seconds >= limits.max_execution_time_secs:
+        return "resource_limits.max_execution_time_secs"
+    return "timeout"
+
+
+def not_held(executor: Executor | None, config: job_pb2.JobConfig) -> list[tuple[str, str]]:
+    """The limits that the job sets and this executor does not hold, each with the reason."""
+    why: Mapping[str, str] = getattr(executor, "not_held", {})
+    return [(name, reason) for name, reason in why.items() if config.resource_limits.HasField(name)]

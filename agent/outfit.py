@@ -31,6 +31,7 @@ from agent.executors.wasm import WasmExecutor
 from agent.keeper import Keeper
 from agent.plugins import Grants, PluginSource, ReportingExecutor, Trust
 from agent.secrets import Secrets
+from agent.taskuser import task_user
 
 _TARGET: Final = re.compile(r"(?P<module>.+):(?P<factory>[A-Za-z_][A-Za-z0-9_]*)")
 
@@ -80,7 +81,12 @@ def process_executor(parts: Parts) -> ProcessExecutor:
         environment=settings.environment,
         cleanup=settings.executor.cleanup_enabled,
         artifacts=parts.artifacts,
+        user=task_user(settings.agent.task_user),
+        cgroups=settings.executor.cgroups,
+        max_processes=settings.executor.max_processes or None,
     )
+    if config.user is not None and config.work_dir.is_relative_to(parts.state.path):
+        parts.state.path.chmod(0o711)  # the way to the task's folder; what else lies there is open to nobody
     return ProcessExecutor(parts.keeper, config)
 
 

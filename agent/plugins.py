@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import grpc
@@ -162,6 +162,7 @@ class ReportingExecutor:
 
     def __init__(self, inner: Executor, source: PluginSource, trust: Trust | None = None) -> None:
         self.name = inner.name
+        self.not_held: Mapping[str, str] = getattr(inner, "not_held", {})
         self._inner = inner
         self._source = source
         self._trust = trust or Trust(source)

@@ -20,6 +20,8 @@ from agent.procfs import Stat, proportional_bytes
 MEMORY, CPU, PROCESSES = "memory", "cpu", "processes"
 CEILING = "ceiling"
 """The kind of a breach of what the agent allows a run whose job does not say how many processes it may have."""
+FIELDS = {MEMORY: "max_memory_mb", CPU: "max_cpu_percent", PROCESSES: "max_processes"}
+"""What a job calls them."""
 CONTROLLER_OF = {MEMORY: "memory", CPU: "cpu", PROCESSES: "pids"}
 
 _LOOK_SECONDS = 0.05  # a limit that nobody else holds

@@ -93,14 +93,6 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class NotEnforced:
-    """A limit that the job set and that nothing held during the run: its field in `resource_limits`, and why."""
-
-    limit: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a run ended. `failure is None` means that it succeeded.
 
@@ -115,7 +107,6 @@ class Outcome:
     output_size: int = 0
     output_truncated: bool = False
     usage: Usage = field(default_factory=Usage)
-    not_enforced: tuple[NotEnforced, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
     left_running: bool = False
 
@@ -157,7 +148,12 @@ class Running(Protocol):
 
 
 class Executor(Protocol):
-    """A way of running work."""
+    """A way of running work.
+
+    One that cannot hold every limit of a job has an attribute `not_held`: fields of `resource_limits` and why it does
+    not hold them. It is reported on each instance whose job sets one. One whose runs are all `Pausable` has an attribute
+    `can_pause` that is true.
+    """
 
     name: str
 

@@ -75,6 +75,10 @@ class HttpExecutor:
     """The Executor named `http`."""
 
     name = "http"
+    not_held: Final = dict.fromkeys(
+        ("max_memory_mb", "max_cpu_percent", "max_processes", "max_open_files"),
+        "a request is made by the agent itself and has no process of its own",
+    )
 
     def __init__(self, limits: HttpLimits, secrets: Secrets) -> None:
         """ValueError says which host of the limits is none."""

@@ -32,8 +32,8 @@ from agent.executors.capture import CappedBytes, PipeReader
 from agent.executors.progress import LOOK_SECONDS, ProgressFile
 from agent.executors.workfolder import WorkFolder, remove_leftovers
 from agent.keeper import Child, Exit, Keeper, KeeperLost, StartFailed, TaskUser
-from agent.limits import FIELDS, LimitError, process_limits
-from agent.watch import CEILING, MEMORY, Breach
+from agent.limits import LimitError, process_limits
+from agent.watch import CEILING, FIELDS, MEMORY, Breach
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _INLINE_BYTES = 1 << 20  # bigger output files are read and judged in a thread
@@ -109,6 +109,22 @@ class ProcessExecutor:
     async def open(self) -> None:
         """Make the work folder ready. Raises OSError if it cannot be used."""
         await asyncio.to_thread(self._prepare)
+        if self._config.user is not None:
+            await self._try_user(self._config.user)
+
+    async def _try_user(self, user: TaskUser) -> None:
+        """Every program would fail where its user may not pass: say so at the start."""
+        try:
+            child = await self._keeper.start(
+                "task-user", ["true"], {"PATH": self._config.path}, str(self._config.work_dir), user=user
+            )
+            await child.wait()
+        except StartFailed as error:
+            if error.stage == "cwd":
+                raise OSError(
+                    f"the user that programs run as (agent.task_user, uid {user.uid}) may not pass to"
+                    f" {self._config.work_dir}: give executor.work_dir a folder whose parents all may pass"
+                ) from error
 
     def _prepare(self) -> None:
         root = self._config.work_dir

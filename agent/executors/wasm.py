@@ -81,6 +81,7 @@ class WasmExecutor:
     """
 
     name = "wasm"
+    not_held: Final = {"max_cpu_percent": "the share of the processor is not limited for plugins, their time is"}
 
     def __init__(
         self,

@@ -98,7 +98,9 @@ class WorkFolder:
             fd = os.open(self.output, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return None
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        found, owner = os.fstat(fd), os.stat(self.path).st_uid
+        others = owner != os.geteuid() and found.st_uid != owner  # a link to what its user may not read
+        if not stat.S_ISREG(found.st_mode) or others:
             os.close(fd)
             return None
         return fd

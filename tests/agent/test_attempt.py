@@ -6,10 +6,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 from pawl.link import Result, boot_clock
-from pawl.v1 import agent_pb2, task_pb2
+from pawl.v1 import agent_pb2, job_pb2, task_pb2
 
-from agent.attempt import LARGEST_OUTPUT_BYTES, Attempt, of_record, to_record, work_of
-from agent.executors.base import Failure, LaunchError, Outcome, Payload, Sink, Work
+from agent.attempt import Attempt, of_record, to_record, work_of
+from agent.executors.base import Failure, LaunchError, Limits, Outcome, Payload, Sink, Work
+from agent.limits import LARGEST_OUTPUT_BYTES, LOG_BYTES, doubtful
 from agent.logs import LogShipper
 from tests.agent.scripted import DEADLINE, ref, until, work
 
@@ -206,6 +207,51 @@ async def test_a_lease_ends_the_work_before_it_is_over(
     stage.outcome.set_result(Outcome(exit_code=0))
     async with attempting(stage, work(1, "x", lease_seconds=lease, grace_seconds=grace)) as (attempt, _):
         assert attempt.renew(1000.0) == (1000.0 + term_in, 1000.0 + kill_in)
+
+
+@pytest.mark.parametrize(("limit", "named"), [(0.05, "max_execution_time_secs of 0.05 s"), (60, "timeout of 0.05 s")])
+async def test_of_two_limits_of_time_the_smaller_is_the_reason(limit: float, named: str) -> None:
+    stage = Stage()
+    limits = job_pb2.ResourceLimits(max_execution_time_secs=limit)
+    async with attempting(stage, work(1, "x", timeout_seconds=0.05, resource_limits=limits)) as (_, life):
+        item = (await life).item
+    assert (item.status, item.error.code) == (Status.TIMED_OUT, "TIMEOUT")
+    assert named in item.error.message
+
+
+def test_of_two_limits_of_output_the_smaller_counts() -> None:
+    limits = job_pb2.ResourceLimits(max_output_size_bytes=2000)
+    assert work_of(work(1, "x", max_output_size=1000, resource_limits=limits)).limits.output_bytes == 1000
+    assert work_of(work(1, "x", max_output_size=3000, resource_limits=limits)).limits.output_bytes == 2000
+
+
+def test_limits_reach_the_executor_in_its_units() -> None:
+    limits = job_pb2.ResourceLimits(max_memory_mb=64, max_cpu_percent=150, max_processes=9, max_open_files=99)
+    found = work_of(work(1, "x", resource_limits=limits)).limits
+    assert (found.memory_bytes, found.cpu_cores, found.processes, found.open_files) == (64 << 20, 1.5, 9, 99)
+    assert work_of(work(1, "x")).limits == Limits(output_bytes=1 << 20, log_bytes=LOG_BYTES)
+
+
+@pytest.mark.parametrize(
+    ("percent", "cores", "doubted"),
+    [(0.8, 0.8, False), (1, 1.0, False), (2, 0.02, True), (4.9, 0.049, True), (5, 0.05, False), (250, 2.5, False)],
+)
+def test_a_share_of_the_processor_is_a_part_of_a_core_or_percent_of_one(
+    percent: float, cores: float, doubted: bool
+) -> None:
+    item = work(1, "x", resource_limits=job_pb2.ResourceLimits(max_cpu_percent=percent))
+    assert work_of(item).limits.cpu_cores == pytest.approx(cores)
+    assert bool(doubtful(item.config)) is doubted
+
+
+async def test_a_limit_that_the_executor_does_not_hold_is_reported_with_the_reason() -> None:
+    stage = Stage()
+    stage.not_held = {"max_cpu_percent": "nobody looks", "max_processes": "nor here"}  # type: ignore[attr-defined]  # what an executor may have
+    limits = job_pb2.ResourceLimits(max_cpu_percent=0.5, max_memory_mb=9)
+    async with attempting(stage, work(1, "x", resource_limits=limits)) as (_, life):
+        stage.outcome.set_result(Outcome(exit_code=0))
+        item = (await life).item
+    assert [(one.limit, one.reason) for one in item.limits_not_enforced] == [("max_cpu_percent", "nobody looks")]
 
 
 def test_output_is_bounded_by_what_a_message_carries() -> None:

@@ -51,6 +51,8 @@ def test_the_configuration_of_the_seed_is_taken_as_it_stands(tmp_path: Path) -> 
         ("[logging]\nlevel = 'loud'", "logging.level"),
         ("[plugins]\ntrusted_keys = ['ed25519:x']", "plugins.trusted_keys"),
         ("[plugins]\nmemory_mb = 0", "plugins.memory_mb"),
+        ("[agent]\ntask_user = 'nobody-has-this-name'", "agent.task_user: 'nobody-has-this-name'"),
+        ("[executor]\nmax_processes = -1", "executor.max_processes"),
         ("agent = 1", "agent must be a section"),
         ("[agent", "agent.toml"),
     ],

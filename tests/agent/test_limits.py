@@ -141,7 +141,6 @@ async def test_within_its_limits_a_run_is_left_alone(bench: Bench) -> None:
     script = "x = b'x' * (20 << 20); import time; time.sleep(0.2)"
     outcome = await bench.python(script, memory_bytes=64 * MIB, cpu_cores=1.0, processes=4, open_files=64)
     assert code(outcome) == ""
-    assert outcome.not_enforced == ()
 
 
 async def test_a_fork_bomb_is_ended_by_its_number_of_processes(bench: Bench) -> None:
