@@ -23,6 +23,7 @@ from pawl.tracing import Trace
 from pawl.v1 import agent_pb2, job_pb2, task_pb2, types_pb2
 
 from agent.artifacts import Rules
+from agent.clocks import HEARTBEAT_TIMEOUT, TIMEOUT, TOTAL_TIMEOUT, Clocks
 from agent.executors.base import (
     Executor,
     Failure,
@@ -32,11 +33,13 @@ from agent.executors.base import (
     Payload,
     Running,
     Work,
+    pause,
+    resume,
 )
+from agent.limits import doubtful, limits_of, not_held, time_limit
 from agent.logs import InstanceLog
 
 DEFAULT_EXECUTOR: Final = "process"
-from agent.limits import doubtful, limits_of, not_held, time_limit
 DEFAULT_GRACE_SECONDS: Final = 10.0
 DEFAULT_LEASE_SECONDS: Final = 60.0
 LONGEST_BEAT_SECONDS: Final = 5.0
@@ -89,9 +92,6 @@ class Attempt:
         self.work = work_of(item)
         self.grace_seconds = self.work.grace_seconds
         self.timeout_seconds = item.timeout_seconds
-        self.lease_seconds = item.lease_seconds or DEFAULT_LEASE_SECONDS
-        self.bound_to_lease = config.on_control_plane_lost != job_pb2.JobConfig.CONTINUE
-        self.term_at = math.inf
         self._clocks = Clocks(
             boot_clock(),
             item.timeout_seconds,
@@ -105,6 +105,9 @@ class Attempt:
         self._time_limit = time_limit(config, item.timeout_seconds)
         self._not_held = not_held(executor, config)
         self._doubtful = doubtful(config)
+        self.lease_seconds = item.lease_seconds or DEFAULT_LEASE_SECONDS
+        self.bound_to_lease = config.on_control_plane_lost != job_pb2.JobConfig.CONTINUE
+        self.term_at = math.inf
         self._leased = asyncio.Event()
         self._leased.set()
         self.started_at: float | None = None
@@ -117,6 +120,7 @@ class Attempt:
         self._task: asyncio.Task[object] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._progress: task_pb2.Progress | None = None
+        self._said: task_pb2.Progress | None = None
         self._progress_timer: asyncio.TimerHandle | None = None
         self._progress_at = -math.inf
         self._over = False
@@ -158,6 +162,35 @@ class Attempt:
         )
         verdict = Verdict(Status.FAILED, Failure("LEASE_EXPIRED", message))
         self.stop(verdict, min(self.grace_seconds, self.lease_seconds / 4))
+
+    # Holding it still.
+
+    @property
+    def paused(self) -> bool:
+        """Whether somebody holds it still."""
+        return self._clocks.paused
+
+    def pause(self) -> None:
+        """Hold it still until it is let go on. What is being launched is held when it runs, what is being stopped is
+        not held any more.
+        """
+        if self._over or self.paused or self._verdict is not None:
+            return
+        self._clocks.pause(boot_clock())
+        self._let_go.clear()
+        if self._running is not None:
+            pause(self._running)
+        self._arm()
+
+    def resume(self) -> None:
+        """Let it go on."""
+        if self._over or not self.paused:
+            return
+        self._clocks.resume(boot_clock())
+        self._let_go.set()
+        if self._running is not None and self._verdict is None:
+            resume(self._running)
+        self._arm()
 
     # Ending it.
 
@@ -214,7 +247,11 @@ class Attempt:
             message = f"this agent has no executor {self.executor_name!r}"
             return Outcome(failure=Failure("EXECUTOR_NOT_FOUND", message))
         try:
+            self._arm()
             await self._leased.wait()
+            await self._let_go.wait()
+            if self._doubtful:
+                self.log(LogStream.LOG, f"[pawl] {self._doubtful}\n".encode())
             self._running = await self._executor.launch(self.work, self)
         except LaunchError as error:
             return Outcome(failure=error.failure)
@@ -225,6 +262,8 @@ class Attempt:
         except Exception as error:
             log.exception("executor %s broke at the launch of %s", self.executor_name, self.ref.instance_id)
             return Outcome(failure=Failure("EXECUTOR_BROKEN", f"executor {self.executor_name}: {error}"))
+        if self.paused:  # since it was begun to be launched
+            pause(self._running)
         try:
             return await self._running.wait()
         except Exception as error:
@@ -239,9 +278,10 @@ class Attempt:
 
     def progress(self, percent: float, message: str) -> None:
         """Take a progress report; what comes too fast is replaced by the newest."""
+        self.heartbeat()
         if self._over or math.isnan(percent):
             return
-        self._progress = task_pb2.Progress(percent=min(100.0, max(0.0, percent)), message=message)
+        self._progress = self._said = task_pb2.Progress(percent=min(100.0, max(0.0, percent)), message=message)
         if self._progress_timer is not None:
             return
         loop = asyncio.get_running_loop()
@@ -249,17 +289,19 @@ class Attempt:
         if wait <= 0:
             self._say_progress()
         else:
-            await self._let_go.wait()
-            if self._doubtful:
-                self.log(LogStream.LOG, f"[pawl] {self._doubtful}\n".encode())
             self._progress_timer = loop.call_later(wait, self._say_progress)
+
+    def heartbeat(self) -> None:
+        """It is alive."""
+        self._clocks.hear(boot_clock())
 
     def started(self) -> None:
         """The program runs: its time counts from here."""
         if self.started_at is not None or self._over:
             return
         self.started_at = boot_clock()
-        self._arm(min(self._host.started_after_seconds, self._timeout_left()))
+        self._clocks.start(self.started_at)
+        self._arm()
 
     def _say_progress(self) -> None:
         self._progress_timer = None
@@ -268,24 +310,28 @@ class Attempt:
             self._host.progressed(self, self._progress)
             self._progress = None
 
-    # One timer for both: first for the word that it runs, then for the timeout.
+    # One timer for all: first for the word that it runs, then for what is over first.
 
-    def _timeout_left(self) -> float:
-        if self.timeout_seconds <= 0 or self.started_at is None:
-            return math.inf
-        return self.started_at + self.timeout_seconds - boot_clock()
-
-    def _arm(self, seconds: float) -> None:
-        if seconds < math.inf:
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        at = self._clocks.next_at()
+        if self.started_at is not None and not self.start_said:
+            at = min(at, self.started_at + self._host.started_after_seconds)
+        if at < math.inf and not self._over and self._verdict is None:
             # An hour at most: the loop's clock stands still while the machine sleeps.
-            self._timer = asyncio.get_running_loop().call_later(min(max(0.0, seconds), 3600.0), self._time)
+            seconds = min(max(0.0, at - boot_clock()), 3600.0)
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._time)
 
     def _time(self) -> None:
-        if self._timeout_left() <= 0:
-            message = f"ran longer than its timeout of {self.timeout_seconds:g} s"
-            self.stop(Verdict(Status.TIMED_OUT, Failure("TIMEOUT", message)), self.grace_seconds)
+        now = boot_clock()
+        if (code := self._clocks.over(now)) is not None:
+            failure = Failure(code, self._overdue(code), retryable=code != TOTAL_TIMEOUT)
+            self.stop(Verdict(Status.TIMED_OUT, failure), self.grace_seconds)
             return
-        if not self.start_said:
+        said_at = math.inf if self.started_at is None else self.started_at + self._host.started_after_seconds
+        if not self.start_said and now >= said_at:
             self.start_said = True
             self._host.program_started(self)
         self._arm()
@@ -332,15 +378,20 @@ class Attempt:
                 peak_memory_bytes=usage.peak_memory_bytes,
                 read_bytes=usage.read_bytes,
                 written_bytes=usage.written_bytes,
+                cpu_throttled_seconds=usage.cpu_throttled_seconds,
             ),
         )
+        for limit, reason in self._not_held:
+            item.limits_not_enforced.add(limit=limit, reason=reason)
         if outcome.output is not None:
             item.output.data = outcome.output.data
             item.output.content_type = outcome.output.content_type
         for one in outcome.artifacts:
             item.artifacts.add(name=one.name, size=one.size, digest=one.digest, content_type=one.content_type)
-        if self._progress is not None:  # the last word, which may have come too soon after another to be sent
-            item.progress.CopyFrom(self._progress)
+        if (
+            self._said is not None
+        ):  # the last word: it may not have been sent, and what is sent after an end is not heard
+            item.progress.CopyFrom(self._said)
         if failure is not None:
             item.error.code, item.error.message, item.error.retryable = failure.code, failure.message, failure.retryable
             if failure.retry_after_seconds is not None:
@@ -377,11 +428,8 @@ def _settings_of(config: job_pb2.JobConfig) -> dict[str, object]:
         wasm = config.wasm
         settings: dict[str, object] = {"plugin": wasm.plugin.removeprefix("sha256:"), "config": dict(wasm.config)}
         if wasm.entry:
-                cpu_throttled_seconds=usage.cpu_throttled_seconds,
             settings["entry"] = wasm.entry
         return settings
-        for limit, reason in self._not_held:
-            item.limits_not_enforced.add(limit=limit, reason=reason)
     if config.executor == "function":
         return {"name": config.function.name}
     if config.executor not in ("", "process", "http"):
