@@ -172,15 +172,20 @@ def _long_payloads(message: Message, tree: Any) -> Any:
         inner: Any = field.message_type
         if inner is None or inner.GetOptions().map_entry:
             continue
-        if inner.full_name == "pawl.v1.Payload":
-            data = tree[field.name].get("data", "")
-            tree[field.name] = {"@content_type": value.content_type or "application/json", "@data": data}
+        if inner.full_name == "pawl.v1.Payload" and field.is_repeated:
+            tree[field.name] = [_long(*pair) for pair in zip(value, tree[field.name], strict=True)]
+        elif inner.full_name == "pawl.v1.Payload":
+            tree[field.name] = _long(value, tree[field.name])
         elif inner.full_name.startswith("pawl.v1."):
             items = value if field.is_repeated else [value]
             trees = tree[field.name] if field.is_repeated else [tree[field.name]]
             for item, one in zip(items, trees, strict=True):
                 _long_payloads(item, one)
     return tree
+
+
+def _long(value: Any, tree: Mapping[str, str]) -> Mapping[str, str]:
+    return {"@content_type": value.content_type or "application/json", "@data": tree.get("data", "")}
 
 
 def _reason(status: Status) -> str:
