@@ -57,6 +57,40 @@ async def test_a_job_is_made_read_changed_and_sent_back(nouns: Nouns) -> None:
         await nouns("Job/GetJob", {"id": made["id"]})
 
 
+async def test_the_limits_of_the_users_guide_come_back_as_they_were_sent(nouns: Nouns) -> None:
+    limits = {
+        "max_memory_mb": 1024,
+        "max_cpu_percent": 0.8,
+        "max_execution_time_secs": 1800,
+        "max_output_size_bytes": 10485760,
+    }
+    config = {"cmd": "true", "timeout": 3600, "resource_limits": limits}
+    made = await nouns("Job/CreateJob", {"job": {"name": "limited", "config": config}})
+    assert made["config"]["resource_limits"] == limits
+    assert (made["config"]["timeout"], made["config"]["max_output_size"]) == (3600, 10485760)
+    assert await nouns("Job/UpdateJob", {"job": made}) == made
+    change = {"name": "limited", "config": {"resource_limits": {"max_processes": 9}}}
+    changed = await nouns("Job/UpdateJob", {"job": change})
+    assert changed["config"]["resource_limits"] == limits | {"max_processes": 9}
+    assert "resource_limits" not in (await nouns("Job/CreateJob", {"job": JOB}))["config"]
+
+
+async def test_a_default_gives_way_to_a_larger_limit_and_what_was_given_does_not(nouns: Nouns) -> None:
+    limits = {"max_execution_time_secs": 7200, "max_output_size_bytes": 2_000_000}
+    shown = await nouns("Job/CreateJob", {"job": {"name": "a", "config": {"cmd": "x", "resource_limits": limits}}})
+    assert (shown["config"]["timeout"], shown["config"]["max_output_size"]) == (7200, 2_000_000)
+    config = {"cmd": "x", "timeout": 60, "max_output_size": 9, "resource_limits": limits}
+    shown = await nouns("Job/CreateJob", {"job": {"name": "b", "config": config}})
+    assert (shown["config"]["timeout"], shown["config"]["max_output_size"]) == (60, 9)
+
+
+async def test_a_limit_out_of_bounds_is_named_by_its_field(nouns: Nouns) -> None:
+    limits = {"max_memory_mb": 0, "max_cpu_percent": -1, "max_execution_time_secs": 1e18, "max_open_files": 3}
+    with pytest.raises(Invalid) as refused:
+        await nouns("Job/CreateJob", {"job": {"name": "a", "config": {"cmd": "x", "resource_limits": limits}}})
+    assert {one.field for one in refused.value.violations} == {f"job.config.resource_limits.{name}" for name in limits}
+
+
 async def test_every_problem_of_a_job_is_named_at_once(nouns: Nouns) -> None:
     body = {"name": "-", "config": {"cmd": "", "timeout": -1, "environment": {"PAWL_X": "1"}}}
     with pytest.raises(Invalid) as refused:

@@ -247,6 +247,21 @@ def test_how_failures_are_tried_again_is_said_at_creation_and_shown(pawl: Pawl, 
     assert pawl("job", "update", name, "--retry-backoff", "wild").code == 2
 
 
+def test_what_a_run_may_use_is_said_at_creation_and_shown(pawl: Pawl, name: str) -> None:
+    limits = ("--max-memory-mb", "64", "--max-cpu-percent", "2", "--max-processes", "9", "--max-output-size", "99")
+    created = pawl("job", "create", name, *limits, "--", "true")
+    assert created.code == 0
+    assert "2 % of one core; 2 cores are 200" in created.err
+    assert "64 MiB, 0.02 cores, 99 bytes of output, 9 processes" in " ".join(pawl("job", "get", name).out.split())
+    more = ("--max-execution-time", "7", "--max-open-files", "99", "--max-cpu-percent", "50")
+    assert pawl("job", "update", name, *more).code == 0
+    shown = " ".join(pawl("job", "get", name).out.split())
+    assert "64 MiB, 0.5 cores, 7 s, 99 bytes of output, 9 processes, 99 open files" in shown
+    refused = pawl("job", "update", name, "--max-open-files", "3")
+    assert refused.code != 0
+    assert "job.config.resource_limits.max_open_files" in refused.err
+
+
 def test_a_wrong_document_is_named_and_nothing_is_applied(pawl: Pawl, name: str, tmp_path: Path) -> None:
     file = tmp_path / "all.yaml"
     file.write_text(MANIFEST.format(name=name).replace("timeout", "timeuot"))

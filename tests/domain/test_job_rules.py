@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.domain.job import FunctionSpec, HttpSpec, JobConfig, JobSpec, WasmSpec
+from controlplane.domain.job import FunctionSpec, HttpSpec, JobConfig, JobSpec, ResourceLimits, WasmSpec
 from controlplane.domain.job_rules import MAX_OPTIONS_BYTES, MAX_TEXT_BYTES, digest_of_reference, job_problems
 from controlplane.domain.retry import Backoff, RetryRules
 
@@ -69,6 +69,36 @@ def test_the_numbers_of_retries_have_bounds(field: str, fine: tuple[float, ...],
 
     assert [found(value) for value in fine] == [[]] * len(fine)
     assert [found(value) for value in wrong] == [[f"job.config.retry.{field}"]] * len(wrong)
+
+
+@pytest.mark.parametrize(
+    ("field", "least", "most"),
+    [
+        ("max_memory_mb", 1, 16_777_216),
+        ("max_cpu_percent", 0.01, 102_400),
+        ("max_execution_time_secs", 0.001, 366 * 86_400),
+        ("max_output_size_bytes", 1, 104_857_600),
+        ("max_processes", 1, 4_194_304),
+        ("max_open_files", 16, 1_048_576),
+    ],
+)
+def test_what_an_attempt_may_use_has_bounds_and_both_are_allowed(field: str, least: float, most: float) -> None:
+    def found(value: float) -> list[str]:
+        limits: dict[str, Any] = {field: value}
+        return problems(resource_limits=ResourceLimits(**limits))
+
+    assert found(least) == found(most) == []
+    for wrong in (least - 1, most + 1, math.nan, math.inf):
+        assert found(wrong) == [f"job.config.resource_limits.{field}"]
+
+
+def test_of_timeout_and_execution_time_the_smaller_counts() -> None:
+    def longest(timeout: float, most: float | None, of_task: float | None = None) -> float:
+        limits = ResourceLimits(max_execution_time_secs=most)
+        return JobConfig(timeout=timeout, resource_limits=limits).longest_run(of_task)
+
+    assert (longest(3600, 1800), longest(60, 1800), longest(60, None)) == (1800, 60, 60)
+    assert (longest(60, 1800, 5), longest(60, 1800, 7200), longest(60, None, 7200)) == (5, 1800, 7200)
 
 
 def test_waits_that_grow_must_have_room_to_grow() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pawl.cli import options
+from pawl.cli import limits, options
 from pawl.cli.session import RemoteCommand, Session
 from pawl.cli.values import json_payload, moment, pairs
 
@@ -99,6 +99,12 @@ def create(
     output_type: OutputType = None,
     artifacts: KeepArtifacts = None,
     priority: Priority = None,
+    max_memory_mb: limits.Memory = None,
+    max_cpu_percent: limits.Cpu = None,
+    max_execution_time: limits.ExecutionTime = None,
+    max_output_size: limits.OutputSize = None,
+    max_processes: limits.Processes = None,
+    max_open_files: limits.OpenFiles = None,
     disabled: Annotated[bool, typer.Option("--disabled", help="Make no tasks yet.")] = False,
 ) -> None:
     """Create a job: pawl job create hello -- echo hello"""
@@ -108,7 +114,12 @@ def create(
         timeout, max_retries,
         retry_interval, retry_backoff, retry_max_interval, retry_jitter, retry_max_elapsed, retry_on, fail_on,
         grace, output_type, artifacts, priority,
+        limits.values(
+            max_memory_mb, max_cpu_percent, max_execution_time, max_output_size, max_processes, max_open_files
+        ),
     )  # fmt: skip
+    if doubt := limits.doubt(max_cpu_percent):
+        session.note(doubt)
     if not program and not plugin and not url and executor is None:
         raise typer.BadParameter("say what to run: `-- PROGRAM ARG...`, --plugin or --url", param_hint="PROGRAM")
     if disabled:
@@ -146,6 +157,12 @@ def update(
     output_type: OutputType = None,
     artifacts: KeepArtifacts = None,
     priority: Priority = None,
+    max_memory_mb: limits.Memory = None,
+    max_cpu_percent: limits.Cpu = None,
+    max_execution_time: limits.ExecutionTime = None,
+    max_output_size: limits.OutputSize = None,
+    max_processes: limits.Processes = None,
+    max_open_files: limits.OpenFiles = None,
     new_name: Annotated[str | None, typer.Option("--name", help="Its new name.")] = None,
 ) -> None:
     """Change what is given, leave the rest. --env, --label and --config replace all that was there."""
@@ -155,7 +172,12 @@ def update(
         timeout, max_retries,
         retry_interval, retry_backoff, retry_max_interval, retry_jitter, retry_max_elapsed, retry_on, fail_on,
         grace, output_type, artifacts, priority,
+        limits.values(
+            max_memory_mb, max_cpu_percent, max_execution_time, max_output_size, max_processes, max_open_files
+        ),
     )  # fmt: skip
+    if doubt := limits.doubt(max_cpu_percent):
+        session.note(doubt)
     if not mask:
         raise typer.BadParameter("nothing to change: give at least one option")
     with session.client() as pawl:
@@ -173,7 +195,7 @@ def _described(
     timeout: float | None, max_retries: int | None, retry_interval: float | None, retry_backoff: str | None,
     retry_max_interval: float | None, retry_jitter: float | None, retry_max_elapsed: float | None,
     retry_on: list[str] | None, fail_on: list[str] | None, grace: float | None,
-    output_type: str | None, artifacts: bool | None, priority: int | None,
+    output_type: str | None, artifacts: bool | None, priority: int | None, more: dict[str, object],
 ) -> tuple[Job, list[str]]:  # fmt: skip
     """The job that the options describe, and which of its fields they speak of."""
     from pawl.v1.job_pb2 import Job
@@ -207,6 +229,7 @@ def _described(
         "config.output_content_type": output_type,
         "config.artifacts": artifacts,
         "config.priority": priority,
+        **more,
     }
     mask = [path for path, value in values.items() if value is not None]
     for path in mask:
@@ -403,6 +426,7 @@ def _card(session: Session, job: Job) -> RenderableType:
             ("environment", show.words({**job.environment, **config.environment})),
             ("labels", show.words(config.labels)),
             ("timeout", f"{config.timeout:g} s" if config.HasField("timeout") else None),
+            ("limits", limits.shown(config)),
             ("retries", _retries(config)),
             ("priority", str(config.priority) if config.HasField("priority") else None),
             ("revision", str(job.revision)),

@@ -126,12 +126,15 @@ def instances(
 
 
 def _used(one: TaskInstance) -> str:
-    """What its agent has measured: time, CPU, memory; empty while it runs."""
+    """What its agent has measured: time, CPU, memory, and which limits it did not hold; empty while it runs."""
     if not one.HasField("metrics"):
         return ""
     used = one.metrics
     cpu = used.user_cpu_seconds + used.system_cpu_seconds
-    return f"{used.wall_seconds:.1f}s, CPU {cpu:.1f}s, {used.peak_memory_bytes / 2**20:.0f} MiB"
+    slowed = f", slowed {used.cpu_throttled_seconds:.1f}s" if used.cpu_throttled_seconds >= 0.05 else ""
+    loose = ", ".join(limit.limit for limit in one.limits_not_enforced)
+    not_held = f"; not held: {loose}" if loose else ""
+    return f"{used.wall_seconds:.1f}s, CPU {cpu:.1f}s{slowed}, {used.peak_memory_bytes / 2**20:.0f} MiB{not_held}"
 
 
 @app.command("cancel", cls=RemoteCommand)
