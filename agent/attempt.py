@@ -32,6 +32,7 @@ from agent.executors.base import (
     Outcome,
     Payload,
     Running,
+    Shard,
     Work,
     pause,
     resume,
@@ -416,6 +417,7 @@ def work_of(item: agent_pb2.Assign.Item) -> Work:
         limits=limits_of(config),
         grace_seconds=config.grace_seconds if config.HasField("grace_seconds") else DEFAULT_GRACE_SECONDS,
         trace=Trace.of({"traceparent": item.traceparent, "tracestate": item.tracestate, "baggage": item.baggage}),
+        shard=Shard(item.group_id, item.shard_index, item.shard_total) if item.shard_total else None,
     )
 
 

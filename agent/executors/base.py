@@ -40,6 +40,15 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Shard:
+    """Which part of a group's work a task is, from 0. A program has it in its environment as well."""
+
+    group_id: str
+    index: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """One placement of one attempt, as an executor sees it.
 
@@ -62,6 +71,7 @@ class Work:
     limits: Limits = field(default_factory=Limits)
     grace_seconds: float = 10.0
     trace: Trace = NOWHERE
+    shard: Shard | None = None
 
     @property
     def key(self) -> str:

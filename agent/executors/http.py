@@ -222,6 +222,9 @@ def _headers(work: Work, wanted: Mapping[str, str], *, with_body: bool) -> dict[
         "Pawl-Namespace": work.namespace_id,
         **dict(work.trace.headers()),
     }
+    if work.shard is not None:
+        ours |= {"Pawl-Group-Id": work.shard.group_id, "Pawl-Shard-Index": str(work.shard.index)}
+        ours["Pawl-Shard-Total"] = str(work.shard.total)
     if with_body and work.parameters is not None:
         ours["Content-Type"] = work.parameters.content_type
     return {name: value for name, value in ours.items() if name.lower() not in given} | dict(wanted)

@@ -259,6 +259,7 @@ def _begin(work: Work, settings: WasmSettings, budget: Budget) -> wire.Begin:
             "task.tracestate": work.trace.tracestate,
             "task.baggage": work.trace.baggage,
             "task.content_type": parameters.content_type if parameters is not None else "",
+            **_shard(work),
         },
         parameters=parameters.data if parameters is not None else b"",
         output_bytes=budget.output_bytes,
@@ -266,6 +267,16 @@ def _begin(work: Work, settings: WasmSettings, budget: Budget) -> wire.Begin:
         log_lines=budget.log_lines,
         host_calls=budget.host_calls,
     )
+
+
+def _shard(work: Work) -> dict[str, str]:
+    if work.shard is None:
+        return {}
+    return {
+        "task.group_id": work.shard.group_id,
+        "task.shard_index": str(work.shard.index),
+        "task.shard_total": str(work.shard.total),
+    }
 
 
 def _toml(text: str) -> str:
