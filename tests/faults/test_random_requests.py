@@ -28,6 +28,7 @@ from tests.spec.two_fronts import GrpcFront, Outcome, RestFront, as_http, refusa
 
 REQUESTS = int(os.environ.get("PAWL_RANDOM_REQUESTS", "5000"))
 TOGETHER = 25  # requests of one sequence, which share a namespace
+WARM_UP = 60  # sequences: then each kind of statement, of metric and of thread has been there
 MEGABYTES = 10
 STREAM_SECONDS = 0.3
 NOISES = REQUESTS // 5  # of each kind, on one kind of database: they hardly reach it
@@ -118,7 +119,7 @@ def examples(count: float) -> settings:
 @pytest.mark.timeout(7200)
 async def test_random_requests_end_alike_on_both_fronts_and_leave_no_memory_behind(fronts: Fronts) -> None:
     half = REQUESTS // 2  # the other half goes to the other kind of database
-    converse(fronts, 20)
+    converse(fronts, WARM_UP)
     before = fronts.memory()
     converse(fronts, half / TOGETHER)
     gc.collect()
