@@ -24,8 +24,8 @@ from typing import Any, Final
 
 from pawl import calling, function_process
 from pawl.context import Context, Identity
-from pawl.failures import Failed, TaskCancelled
-from pawl.v1 import types_pb2
+from pawl.failures import Failed, TaskCancelled, failed_by
+from pawl.v1 import job_pb2, types_pb2
 from pawl.workflow import TaskFunction
 
 from agent.executors.base import (
@@ -47,6 +47,10 @@ INSIST_SECONDS: Final = 2.0
 INSIST_EVERY: Final = 0.05
 WAITING_BYTES: Final = 1 << 20
 """Of a run's words that its loop has not taken yet; of more, the rest is counted and left out."""
+NOT_HELD: Final = dict.fromkeys(
+    ("max_memory_mb", "max_cpu_percent", "max_processes", "max_open_files"),
+    "the function runs inline, in the worker's own process",
+)
 HEAD_BYTES: Final = 8_192
 """Room for the head of a result beside its output."""
 
@@ -73,6 +77,10 @@ class FunctionExecutor:
     def lingering(self) -> int:
         """Runs that could not be ended: they go on though nobody waits for them."""
         return len(self._left)
+
+    def not_held(self, config: job_pb2.JobConfig) -> Mapping[str, str]:
+        """Limits that are not held for this function: a process of its own holds all of them."""
+        return {} if config.function.name in self._specs else NOT_HELD
 
     async def open(self) -> None:
         """ValueError for a function that no other process could find."""
@@ -145,7 +153,7 @@ class Mouth:
         self._log = bytearray()
         self._left_out = 0
         self._progress: tuple[float, str] | None = None
-        self._said = (0.0, "")
+        self._alive = False
         self._due = False
         self._shut = False
 
@@ -161,13 +169,13 @@ class Mouth:
     def progress(self, percent: float, message: str) -> None:
         """How far it is."""
         with self._lock:
-            self._progress = self._said = (float(percent), str(message))
+            self._progress = (float(percent), str(message))
             self._wake()
 
     def heartbeat(self) -> None:
-        """It is alive: what was said last, once more."""
+        """It is alive."""
         with self._lock:
-            self._progress = self._said
+            self._alive = True
             self._wake()
 
     def shut(self) -> None:
@@ -189,6 +197,7 @@ class Mouth:
             log, self._log = bytes(self._log), bytearray()
             left_out, self._left_out = self._left_out, 0
             progress, self._progress = self._progress, None
+            alive, self._alive = self._alive, False
             self._due = False
         if self._shut:
             return
@@ -198,6 +207,8 @@ class Mouth:
             self._sink.log(LogStream.LOG, b"[pawl: %d bytes left out]\n" % left_out)
         if progress is not None:
             self._sink.progress(*progress)
+        elif alive:
+            self._sink.heartbeat()
 
 
 class InlineRun:
@@ -226,7 +237,7 @@ class InlineRun:
         self._began = time.monotonic()
         self._cpu = 0.0
         self._thread: threading.Thread | None = None
-        self._running: asyncio.Task[None] | None = None
+        self._running: asyncio.Task[calling.Called] | None = None
 
     def begin(self) -> None:
         """Call it."""
@@ -260,12 +271,19 @@ class InlineRun:
 
     def _begin_async(self) -> None:
         # Its parent is whoever waits for the outcome, on another loop; its end is always told.
-        self._running = self._theirs.create_task(self._on_loop(), name=self._task.name)
+        call = calling.call_async(self._task, self._context, self._parameters)
+        self._running = self._theirs.create_task(call, name=self._task.name)
+        self._running.add_done_callback(self._called_on_loop)
         if self._context.cancelled:
             self._running.cancel()
 
-    async def _on_loop(self) -> None:
-        self._tell(await calling.call_async(self._task, self._context, self._parameters))
+    def _called_on_loop(self, done: asyncio.Task[calling.Called]) -> None:
+        """A call that was cancelled before its first line has no result, and nothing of it ever ran."""
+        if not done.cancelled():
+            self._tell(done.result())
+            return
+        error = asyncio.CancelledError()
+        self._tell(calling.Called(failed=failed_by(error), error=error))
 
     def _in_thread(self) -> None:
         called = calling.call_blocking(self._task, self._context, self._parameters)
@@ -385,7 +403,6 @@ class MarkedWords:
     sink: Sink
     secret: str
     _held: bytes = field(default=b"", init=False)
-    _said: tuple[float, str] = field(default=(0.0, ""), init=False)
 
     @property
     def _mark(self) -> bytes:
@@ -398,6 +415,10 @@ class MarkedWords:
     def progress(self, percent: float, message: str) -> None:
         """Handed on."""
         self.sink.progress(percent, message)
+
+    def heartbeat(self) -> None:
+        """Handed on."""
+        self.sink.heartbeat()
 
     def log(self, stream: LogStream, data: bytes) -> None:
         """Handed on, without the words of the function's process."""
@@ -437,10 +458,9 @@ class MarkedWords:
             case {"log": str(text)}:
                 self.sink.log(LogStream.LOG, text.encode())
             case {"progress": [int() | float() as percent, str(message)]}:
-                self._said = (float(percent), message)
-                self.sink.progress(*self._said)
+                self.sink.progress(float(percent), message)
             case {"alive": True}:
-                self.sink.progress(*self._said)
+                self.sink.heartbeat()
 
 
 def _possible_start(data: bytes, mark: bytes) -> bytes:
