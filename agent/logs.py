@@ -2,8 +2,9 @@
 
 A run writes into its `InstanceLog` and never waits. One shipper for the whole agent gathers what is there into calls of
 at most 1 MiB and repeats a call until it is taken; the numbers make a repeat harmless. What does not fit into memory,
-or exceeds the log limit of the instance, is dropped, counted, and said in the log itself at the place where it is
-missing. Chunks live in memory: an agent that is killed loses the last ones, never a result.
+comes faster than a run may fill a log, or exceeds the log limit of the instance, is dropped, counted, and said in the
+log itself at the place where it is missing. Of a log that is full its end is kept too: how a run ended is what people
+look for. Chunks live in memory: an agent that is killed loses the last ones, never a result.
 """
 
 from __future__ import annotations
@@ -30,6 +31,14 @@ PART_BYTES: Final = 32 << 10
 """A line longer than this is shipped in parts."""
 BUFFER_BYTES: Final = 1 << 20
 TOTAL_BYTES: Final = 32 << 20
+RATE_BYTES: Final = 1 << 20
+"""A second: so much of a run's output is kept for longer than a burst, whatever comes."""
+BURST_BYTES: Final = 4 << 20
+RESUME_BYTES: Final = 128 << 10
+"""After a gap nothing is taken before there is room for so much: few gaps with long pieces between them."""
+LONG_LINE: Final = 1024
+END_BYTES: Final = 64 << 10
+"""Of its limit so much is for the end of a log that would be longer."""
 GATHER_SECONDS: Final = 0.2
 """How long lines are gathered before they leave, while nobody waits for them."""
 CALL_SECONDS: Final = 10.0
@@ -50,6 +59,8 @@ _STREAMS: Final = {
     LogStream.LOG: task_pb2.LogEntry.LOG,
 }
 
+_TOO_FAST: Final = f"a run may print {RATE_BYTES >> 20} MiB a second, and {BURST_BYTES >> 20} MiB at once"
+
 Append = Callable[[agent_pb2.AppendLogsRequest], Awaitable[object]]
 
 log = logging.getLogger("pawl.agent.logs")
@@ -59,14 +70,18 @@ class InstanceLog:
     """The log of one instance, from its first line until its last chunk is stored or given up."""
 
     __slots__ = (
-        "_dropped_bytes", "_dropped_over_limit", "_gone", "_lines", "_number", "_open_line", "_ref", "_room",
-        "_shipper", "_size", "_stored", "_tails", "_waiter", "closed",
+        "_dropped_bytes", "_dropped_lines", "_end", "_end_room", "_end_size", "_gone", "_lines", "_number",
+        "_open_line", "_rate_at", "_rate_left", "_ref", "_room", "_shipper", "_size", "_stored", "_tails", "_waiter",
+        "_why_dropped", "closed",
     )  # fmt: skip
 
     def __init__(self, shipper: LogShipper, ref: agent_pb2.InstanceRef, limit_bytes: int) -> None:
         self._shipper = shipper
         self._ref = ref
-        self._room = limit_bytes
+        self._end_room = min(END_BYTES, limit_bytes // 4)
+        self._room = limit_bytes - self._end_room
+        self._end: deque[tuple[LogStream, bytes]] = deque()
+        self._end_size = 0
         self._lines: deque[tuple[LogStream, int, bytes]] = deque()
         self._tails: dict[LogStream, bytes] = {}
         self._size = 0
@@ -74,26 +89,70 @@ class InstanceLog:
         self._open_line = False
         self._stored = 0
         self._dropped_bytes = 0
-        self._dropped_over_limit = False
+        self._dropped_lines = 0
+        self._why_dropped = ""
+        self._rate_left = float(BURST_BYTES)
+        self._rate_at = time.monotonic()
         self._waiter: asyncio.Future[None] | None = None
         self._gone = False
         self.closed = False
 
     def write(self, stream: LogStream, data: bytes) -> None:
         """Take some output, whole lines or not."""
-        if self.closed or not data:
+        if self.closed or not data or self._gone:
             return
-        buffer = min(BUFFER_BYTES - self._size, self._shipper.room)
-        kept = max(0, min(len(data), self._room, buffer))
-        if kept and self._dropped_bytes:
-            self._say_dropped()
+        flow, why = self._flow()
+        kept = _fitting(data, min(flow, self._room))
+        is_full = self._room <= flow
         if kept:
+            if self._dropped_bytes:
+                self._say_dropped()
             self._room -= kept
+            self._rate_left -= kept
             self._take(stream, data[:kept] if kept < len(data) else data)
         if kept < len(data):
-            self._dropped_bytes += len(data) - kept
-            self._dropped_over_limit = self._dropped_over_limit or self._room == 0
+            rest = data[kept:]
+            if is_full:
+                self._keep_end(stream, rest)
+            else:
+                self._dropped_bytes += len(rest)
+                self._dropped_lines += rest.count(b"\n")
+                self._why_dropped = why
         self._shipper.wake()
+
+    def _flow(self) -> tuple[int, str]:
+        """How many bytes may be taken now, and why no more: what memory and its rate have room for. Nothing where that
+        is little and there is a gap already.
+        """
+        now = time.monotonic()
+        self._rate_left = min(float(BURST_BYTES), self._rate_left + (now - self._rate_at) * RATE_BYTES)
+        self._rate_at = now
+        buffer, rate = min(BUFFER_BYTES - self._size, self._shipper.room), int(self._rate_left)
+        flow = max(0, min(buffer, rate))
+        if self._dropped_bytes and flow < RESUME_BYTES:
+            flow = 0
+        return flow, _TOO_FAST if rate < buffer else "it came faster than it left"
+
+    def _keep_end(self, stream: LogStream, data: bytes) -> None:
+        """The log is full; what comes now is its end, until more comes."""
+        if not self._end:
+            if self._dropped_bytes:
+                self._say_dropped()
+            self._room = 0
+            self._begin_line(f"[pawl] this log is full; its last {self._end_room:,} bytes come when the run has ended")
+            self._why_dropped = "the log limit of this instance is reached"
+        self._end.append((stream, data))
+        self._end_size += len(data)
+        while self._end_size > self._end_room:
+            stream, first = self._end.popleft()
+            over = min(self._end_size - self._end_room, len(first))
+            # A line that is cut in two is of no use; but half of a very long one is better than nothing.
+            cut = first.find(b"\n", over - 1) + 1 or over
+            if cut < len(first):
+                self._end.appendleft((stream, first[cut:]))
+            self._end_size -= cut
+            self._dropped_bytes += cut
+            self._dropped_lines += first.count(b"\n", 0, cut)
 
     def say(self, text: str) -> None:
         """A line of Pawl's own; it counts against no limit."""
@@ -106,6 +165,9 @@ class InstanceLog:
         self._close_tails()
         if self._dropped_bytes:
             self._say_dropped()
+        while self._end:
+            self._take(*self._end.popleft())
+        self._close_tails()
         if self._gone or (self._stored == self._number and not self._lines):
             self._release()
             return
@@ -165,12 +227,15 @@ class InstanceLog:
                 self._resize(len(tail) - cut)
 
     def _say_dropped(self) -> None:
-        # What came before the gap first, and the word about it in a line of its own.
+        lines = f" ({self._dropped_lines:,} lines)" if self._dropped_lines else ""
+        self._begin_line(f"[pawl] {self._dropped_bytes:,} bytes{lines} of output are missing here: {self._why_dropped}")
+        self._dropped_bytes = self._dropped_lines = 0
+
+    def _begin_line(self, text: str) -> None:
+        """A word about a gap, after all that came before it and in a line of its own."""
         self._close_tails()
         begin = "\n" if self._open_line else ""
-        why = "the log limit of this instance is reached" if self._dropped_over_limit else "it came faster than it left"
-        self.say(f"{begin}[pawl] {self._dropped_bytes} bytes of output are missing here: {why}")
-        self._dropped_bytes = 0
+        self.say(f"{begin}{text}")
 
     # The shipper's side.
 
@@ -212,6 +277,7 @@ class InstanceLog:
         self._gone = True
         self._lines.clear()
         self._tails.clear()
+        self._end.clear()
         self._shipper.room += self._size
         self._size = 0
         self._room = 0
@@ -331,6 +397,13 @@ class LogShipper:
             alone = agent_pb2.AppendLogsRequest(agent_id=self._agent_id, namespace_id=self._namespace_id)
             alone.chunks.extend(chunk for chunk in request.chunks if chunk.instance == instance_log._ref)
             await self._deliver(alone, [instance_log])
+
+
+def _fitting(data: bytes, room: int) -> int:
+    """How much of it fits: all, or as much as ends with a line, or a long part of a long one."""
+    if len(data) <= room:
+        return len(data)
+    return data.rfind(b"\n", 0, room) + 1 or (room if room >= LONG_LINE else 0)
 
 
 def _whole_characters(data: bytes) -> int:
