@@ -20,6 +20,7 @@ from typing import Self, TypeVar
 from pawl.address import DEFAULT_SERVER
 from pawl.connection import Connection, Patience
 from pawl.credential import Credential
+from pawl.groups import TaskGroups
 from pawl.services import Agents, Jobs, Keys, Namespaces, Plugins, Schedules, System, TaskInstances, Tasks
 
 T = TypeVar("T")
@@ -52,6 +53,7 @@ class Client:
         self.jobs = Jobs(self.connection)
         self.tasks = Tasks(self.connection)
         self.task_instances = TaskInstances(self.connection)
+        self.groups = TaskGroups(self.connection)
         self.schedules = Schedules(self.connection)
         self.agents = Agents(self.connection)
         self.plugins = Plugins(self.connection)

@@ -48,6 +48,7 @@ class Entry:
 COMMANDS: Final = {
     "job": Entry("job", "Define what can be run, and run it.", WORK),
     "task": Entry("task", "Follow, explain, cancel and repeat runs.", WORK),
+    "group": Entry("group", "Run a job on every agent, or in shards.", WORK),
     "artifact": Entry("artifact", "List and get the files that tasks left.", WORK),
     "dead-letter": Entry("dead_letter", "List, replay and purge what failed for good.", WORK),
     "schedule": Entry("schedule", "Run jobs at their times.", WORK),

@@ -72,6 +72,7 @@ def list_tasks(
     job: Annotated[str | None, typer.Option(help="Of this job, by name or id.")] = None,
     status: Annotated[str | None, typer.Option(metavar="STATUS", help="Such as RUNNING or FAILED.")] = None,
     agent: Annotated[str | None, typer.Option(help="On this agent.")] = None,
+    group: Annotated[str | None, typer.Option(metavar="ID", help="Of this group.")] = None,
     tag: options.TagOption = None,
     filter: options.FilterOption = None,
     order_by: options.OrderOption = None,
@@ -86,7 +87,7 @@ def list_tasks(
     with session.client() as pawl:
         job_id = pawl.call(lambda client: client.jobs.get(job)).id if job is not None else None
         asked = options.question(
-            {"job_id": job_id, "status": status and status.upper(), "agent_id": agent, **conditions},
+            {"job_id": job_id, "status": status and status.upper(), "agent_id": agent, "group_id": group, **conditions},
             filter, order_by, limit, page_token,
         )  # fmt: skip
         page = pawl.call(lambda client: client.tasks.list(**asked))
