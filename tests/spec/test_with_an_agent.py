@@ -1,5 +1,6 @@
 """What only shows when real work has been done: figures that count it, a Python program as the users' guide has it."""
 
+import hashlib
 import os
 import sys
 import threading
@@ -9,13 +10,14 @@ from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
 
 from agent.executors.process import DEFAULT_PATH
 from tests.spec import exposition
-from tests.spec.conftest import end, serving, start_agent
+from tests.spec.conftest import Plane, end, serving, start_agent
 
 DEADLINE = 30.0
 SLOTS = 5  # an agent's default
@@ -210,3 +212,61 @@ def test_an_endpoint_that_is_busy_is_called_again_and_its_answer_is_the_output(r
         server.shutdown()
     assert (done["attempt"], done["output"]) == (2, {"got": {"n": 1}})
     assert keys == [task, task]
+
+
+def test_an_artifact_is_a_file_to_save_and_never_a_page_of_this_server(rest: Rest) -> None:
+    names = ["site/über;x=1.html", "plain.txt", "empty"]
+    script = 'cd "$PAWL_ARTIFACTS_DIR"; mkdir site; for name in "$@"; do echo "<script>" > "$name"; done; : > empty'
+    config = {"cmd": "sh", "args": ["-c", script, "sh", *names[:2]], "artifacts": {"max_files": 3}}
+    job = rest.post("/jobs", {"name": "leaves", "config": config})
+    assert job["config"]["artifacts"] == {
+        "max_files": 3, "max_file_size": 104_857_600, "max_total_size": 268_435_456,
+    }  # fmt: skip
+    task = rest.run("leaves")
+    rest.reaches(task, "SUCCEEDED")
+    listed = rest.get(f"/tasks/{task}/artifacts")
+    assert [one["name"] for one in listed["data"]] == sorted(names)
+    assert listed["attempt"] == 1
+    for one in listed["data"]:
+        path = f"/tasks/{task}/artifacts/{quote(one['name'])}"
+        got = rest.client.get(path)
+        assert (got.status_code, str(len(got.content))) == (200, one["size"])
+        assert hashlib.sha256(got.content).hexdigest() == one["digest"]
+        assert got.headers["content-type"] == one["content_type"]
+        assert got.headers["etag"] == f'"{one["digest"]}"'
+        assert got.headers["x-content-type-options"] == "nosniff"
+        assert got.headers["content-security-policy"] == "sandbox"
+        said = got.headers["content-disposition"]
+        assert said.startswith("attachment; filename=")
+        assert said.endswith(f"filename*=UTF-8''{quote(one['name'].rpartition('/')[2], safe='')}")
+        assert said.count(";") == 2
+        again = rest.client.get(path, headers={"if-none-match": got.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        head = rest.client.head(path)
+        assert (head.status_code, head.headers["etag"], head.content) == (200, got.headers["etag"], b"")
+    for missing in ("nothing", "site", "plain.txt/", "%2e%2e/x"):
+        assert rest.client.get(f"/tasks/{task}/artifacts/{quote(missing)}").status_code in (400, 404)
+    instance = listed["instance_id"]
+    part = rest.client.get(f"/tasks/{task}/artifacts/plain.txt?instance_id={instance}&offset=3")
+    assert part.text == "ript>\n"
+    assert rest.client.get(f"/tasks/{task}/artifacts/plain.txt?offset=99").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("config", "field"),
+    [
+        ({"cmd": "true", "artifacts": {"max_files": 0}}, "job.config.artifacts.max_files"),
+        ({"cmd": "true", "artifacts": {"max_file_size": 1 << 30}}, "job.config.artifacts.max_file_size"),
+        ({"cmd": "true", "output_content_type": "json"}, "job.config.output_content_type"),
+        ({"cmd": "true", "output_content_type": "text/html\r\nx: y"}, "job.config.output_content_type"),
+        ({"executor": "http", "http": {"url": "http://x/"}, "artifacts": {}}, "job.config.artifacts"),
+        (
+            {"executor": "http", "http": {"url": "http://x/"}, "output_content_type": "text/csv"},
+            "job.config.output_content_type",
+        ),
+    ],
+)
+def test_what_a_job_says_of_its_files_and_its_output_is_checked(plane: Plane, config: Any, field: str) -> None:
+    answer = plane.rest.client.post("/api/v1/jobs", json={"name": "bad", "config": config})
+    assert answer.status_code == 400
+    assert field in answer.text
