@@ -33,7 +33,7 @@ def test_a_function_is_the_job_of_its_workflow_and_its_name() -> None:
     assert list(job.config.retry.retry_on) == ["ConnectionError"]
     assert pack.code_version == "3"
     assert pack({"count": 2}) == 2
-    assert pack.__name__ == "pack"
+    assert repr(pack) == "<task function shop.pack>"
 
 
 def test_a_name_of_its_own_and_a_config_of_several_settings() -> None:
@@ -65,7 +65,7 @@ def test_names_follow_the_rule_of_jobs(name: str) -> None:
 
 def test_the_whole_name_of_a_task_is_bounded() -> None:
     with pytest.raises(ValueError, match="is no name"):
-        pawl.Workflow("x" * 60).task("y" * 5)(lambda: None)
+        pawl.Workflow("x" * 60).task("y" * 5)(_counts)
 
 
 def test_two_tasks_of_one_name_are_refused() -> None:
@@ -74,7 +74,7 @@ def test_two_tasks_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match=r"two tasks 'shop\.pack'"):
         shop.task("pack")(lambda: None)
     with pytest.raises(ValueError, match="two functions"):
-        Worker(shop, pawl.Workflow("shop").task("pack")(lambda: None))
+        Worker(shop, pawl.Workflow("shop").task("pack")(_counts))
 
 
 def test_a_worker_without_functions_is_refused() -> None:
