@@ -19,8 +19,8 @@ import os
 import re
 import shutil
 import socket
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -33,7 +33,7 @@ from pawl.v1 import agent_pb2, agent_pb2_grpc, task_pb2
 
 from agent import machine
 from agent.artifacts import ArtifactFolder
-from agent.attempt import Attempt, of_record, to_record
+from agent.attempt import Attempt, fits, of_record, to_record, units_of
 from agent.config import Settings
 from agent.executors.base import Executor
 from agent.executors.host_calls import HostCalls
@@ -48,6 +48,7 @@ from agent.spool import Spool
 from agent.statedir import StateDir, open_state_dir
 
 WASM_ABI: Final = 1
+FEATURES: Final = ("units",)  # it counts the slots and resources that each attempt takes up
 LOG_WAIT_SECONDS: Final = 1.0
 """How long a result may wait for its log while the control plane is in reach."""
 LEAVE_SECONDS: Final = 5.0
@@ -113,7 +114,9 @@ class Agent:
         self._gauge = machine.Gauge()
         self._labels = {**settings.labels, **machine.labels()}
         self._slots = settings.agent.max_concurrent_tasks
+        self._units = {**settings.resources, "slots": self._slots}
         self._attempts: dict[Key, Attempt] = {}
+        self._used: Counter[str] = Counter()  # units that they take up
         self._tasks: dict[str, tuple[Attempt, asyncio.Task[None]]] = {}
         self._results: dict[Key, Result] = {}
         self._beats: dict[Key, float] = {}  # of ended attempts whose outputs are on their way: their leases run on
@@ -228,7 +231,7 @@ class Agent:
                 taken.append(item.instance)
             elif key in self._recent:
                 continue
-            elif self._free() <= 0 or self._is_stale(item.instance):
+            elif not fits(self._free(), units_of(item.config)) or self._is_stale(item.instance):
                 refused.append(item.instance)
             else:
                 taken.append(item.instance)
@@ -250,6 +253,7 @@ class Agent:
         if before is not None:
             before[0].supersede()
         self._attempts[key] = attempt
+        self._used.update(attempt.units)
         told = attempt_ids.set(ids_of(item))  # the new task begins with them, whoever called us goes on without
         task = self._group.create_task(self._serve(attempt, None if before is None else before[1], span))
         attempt_ids.reset(told)
@@ -277,7 +281,7 @@ class Agent:
             self._parts.ended(attempt, result)
             if has_cargo(result):
                 self._beats[result.key] = attempt.beat_seconds
-            del self._attempts[attempt.key]
+            self._over(attempt)
             self._say_credits()
             await attempt.output.close(LOG_WAIT_SECONDS if self._link.connected else 0.0)
             if attempt.key in self._results:  # else the control plane said meanwhile that nobody waits for it
@@ -285,11 +289,16 @@ class Agent:
         finally:
             if span is not None:
                 span.end(None)
-            self._attempts.pop(attempt.key, None)
+            self._over(attempt)
             known = self._tasks.get(attempt.work.task_id)
             if known is not None and known[0] is attempt:
                 del self._tasks[attempt.work.task_id]
             self._changed.set()
+
+    def _over(self, attempt: Attempt) -> None:
+        """What it took up is free again, once."""
+        if self._attempts.pop(attempt.key, None) is not None:
+            self._used.subtract(attempt.units)
 
     async def _keep(self, result: Result) -> None:
         """On disk before anybody is told. A disk that fails costs the safety, not the result."""
@@ -327,13 +336,17 @@ class Agent:
         """How far it is."""
         self._link.progress(agent_pb2.ProgressReports.Item(instance=attempt.ref, progress=progress))
 
-    def _free(self) -> int:
+    def _free(self) -> dict[str, int]:
+        """The slots that are free, and what is of its resources."""
         if self._draining or self._spool.full or self._outputs.full:
-            return 0
-        return max(0, self._slots - len(self._attempts) - self._parts.lingering())
+            return dict.fromkeys(self._units, 0)
+        free = {name: max(0, count - self._used[name]) for name, count in self._units.items()}
+        free["slots"] = max(0, free["slots"] - self._parts.lingering())
+        return free
 
     def _say_credits(self) -> None:
-        self._link.credits(self._free())
+        free = self._free()
+        self._link.credits(free.pop("slots"), free)
 
     # The link's words.
 
@@ -343,6 +356,7 @@ class Agent:
         settings, state = self._settings, self._parts.state
         return agent_pb2.Hello(
             protocol_version=PROTOCOL_VERSION,
+            features=FEATURES,
             agent_id=settings.name,
             namespace_id=settings.agent.namespace,
             serves=settings.agent.serves,
@@ -352,6 +366,7 @@ class Agent:
             executors=[_info(executor) for executor in self._parts.executors.values()],
             functions=self._parts.functions,
             slots=self._slots,
+            resources=settings.resources,
             hostname=socket.gethostname(),
             agent_version=machine.version(),
             running=[attempt.ref for key, attempt in self._attempts.items() if key not in self._results],
@@ -371,6 +386,9 @@ class Agent:
             if attempt is not None:
                 attempt.supersede()
         self._drop((ref.instance_id, ref.token) for ref in reconcile.forget)
+        self.paused(reconcile.paused)
+        held = {(ref.instance_id, ref.token) for ref in reconcile.paused}
+        self.resumed([ref for ref in reconcile.keep if (ref.instance_id, ref.token) not in held])
         self.renewed(self._hello_at)
         for attempt in self._attempts.values():
             if attempt.start_said:
@@ -383,6 +401,22 @@ class Agent:
             attempt = self._attempts.get((item.instance.instance_id, item.instance.token))
             if attempt is not None:
                 attempt.cancel(item.reason)
+
+    def paused(self, refs: Sequence[agent_pb2.InstanceRef]) -> None:
+        """Hold them still."""
+        for attempt in self._named(refs):
+            attempt.pause()
+
+    def resumed(self, refs: Sequence[agent_pb2.InstanceRef]) -> None:
+        """Let them go on."""
+        for attempt in self._named(refs):
+            attempt.resume()
+
+    def _named(self, refs: Iterable[agent_pb2.InstanceRef]) -> Iterator[Attempt]:
+        for ref in refs:
+            attempt = self._attempts.get((ref.instance_id, ref.token))
+            if attempt is not None:
+                yield attempt
 
     def drained(self, reason: str) -> None:
         """Take nothing new."""
@@ -550,7 +584,12 @@ async def add_executor(parts: Parts, stack: contextlib.AsyncExitStack, executor:
 def _info(executor: Executor) -> agent_pb2.ExecutorInfo:
     """What is told of an executor. One that is none of ours may have a schema of its jobs' options."""
     abi = WASM_ABI if executor.name == "wasm" else 0
-    return agent_pb2.ExecutorInfo(name=executor.name, abi=abi, options_schema=getattr(executor, "options_schema", ""))
+    return agent_pb2.ExecutorInfo(
+        name=executor.name,
+        abi=abi,
+        options_schema=getattr(executor, "options_schema", ""),
+        can_pause=getattr(executor, "can_pause", False),
+    )
 
 
 def _started(attempt: Attempt) -> agent_pb2.Started.Item:

@@ -15,6 +15,7 @@ import math
 import struct
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -81,6 +82,17 @@ class Host(Protocol):
         ...
 
 
+def units_of(config: job_pb2.JobConfig) -> dict[str, int]:
+    """What an attempt with this configuration takes up: slots, and the agent's own resources."""
+    rules = config.placement
+    return {**rules.resources, "slots": rules.slots if rules.HasField("slots") else 1}
+
+
+def fits(free: Mapping[str, int], need: Mapping[str, int]) -> bool:
+    """Whether there is as much of everything as is needed."""
+    return all(free.get(unit, 0) >= count for unit, count in need.items())
+
+
 class Attempt:
     """One placement of one attempt. `run` is called once; the rest may be called at any time."""
 
@@ -91,6 +103,7 @@ class Attempt:
         self.executor_name = config.executor or DEFAULT_EXECUTOR
         self.output = output
         self.work = work_of(item)
+        self.units = units_of(config)
         self.grace_seconds = self.work.grace_seconds
         self.timeout_seconds = item.timeout_seconds
         self._clocks = Clocks(
@@ -102,7 +115,6 @@ class Attempt:
         self._let_go = asyncio.Event()
         self._let_go.set()
         self._heartbeat_seconds = config.heartbeat_timeout_seconds
-        self._total_seconds = config.total_timeout_seconds
         self._time_limit = time_limit(config, item.timeout_seconds)
         self._not_held = not_held(executor, config)
         self._doubtful = doubtful(config)
@@ -342,8 +354,7 @@ class Attempt:
             return f"ran longer than its {self._time_limit} of {self.timeout_seconds:g} s"
         if code == HEARTBEAT_TIMEOUT:
             return f"said nothing for its heartbeat timeout of {self._heartbeat_seconds:g} s"
-        of = f" of {self._total_seconds:g} s" if self._total_seconds else ""
-        return f"the task's total timeout{of} was over while it ran"
+        return "the total timeout of its task was over"
 
     def _disarm(self) -> None:
         for timer in (self._timer, self._progress_timer):

@@ -44,6 +44,9 @@ def agent(
     serves: Annotated[list[str] | None, typer.Option(help="Namespaces to take work from; repeat it.")] = None,
     slots: Annotated[int | None, typer.Option(help="Instances at once. Default 5.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="Label as name=value; repeat it.")] = None,
+    resource: Annotated[
+        list[str] | None, typer.Option(help="Units of something jobs can ask for, as gpu=2; repeat it.")
+    ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Identity, spool, caches.")] = None,
     work_dir: Annotated[Path | None, typer.Option(help="Where the tasks' own folders are made.")] = None,
     drain_timeout: Annotated[
@@ -80,7 +83,7 @@ def agent(
         "logging.format": log_format,
     }
     try:
-        flags |= _labels(label or [])
+        flags |= _pairs("label", label) | _pairs("resource", resource)
         loaded = load_settings(config, os.environ, flags)
         loaded.settings.credential()
         check_key_place(loaded)
@@ -170,17 +173,17 @@ async def serve(settings: Settings, reload: Callable[[], None]) -> None:
     log.info("stopped")
 
 
-def _labels(pairs: list[str]) -> dict[str, object]:
-
+def _pairs(option: str, given: list[str] | None) -> dict[str, object]:
+    """Settings of a section with free keys: `--label gpu=yes` is `labels.gpu`."""
     from pawl.settings import SettingsError
 
-    labels: dict[str, object] = {}
-    for pair in pairs:
+    settings: dict[str, object] = {}
+    for pair in given or ():
         name, equals, value = pair.partition("=")
         if not name or not equals:
-            raise SettingsError(f"--label {pair}: write it as name=value")
-        labels[f"labels.{name}"] = value
-    return labels
+            raise SettingsError(f"--{option} {pair}: write it as name=value")
+        settings[f"{option}s.{name}"] = value
+    return settings
 
 
 def _fail(message: str, code: int) -> typer.Exit:

@@ -33,6 +33,8 @@ OURS: Final = frozenset({"process", "wasm", "http", "function"})
 """Executors that Pawl has; others are named beside them."""
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
+MAX_RESOURCES: Final = 64
+
 Seconds = Annotated[float, Meta(gt=0, le=86_400 * 366)]
 
 
@@ -166,6 +168,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     executors: dict[str, str] = {}
     # What the agent can be chosen by, beside the `sys_*` that it sets itself.
     labels: dict[str, str] = {}
+    # Units of what it has beside slots, such as gpu = 2: jobs that ask for some take them up.
+    resources: dict[str, Annotated[int, Meta(ge=0, le=1_000_000)]] = {}
     # The lowest layer of every process's environment.
     environment: dict[str, str] = {}
 
@@ -209,7 +213,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 SCHEME: Final = Scheme(
     Settings,
-    maps=frozenset({"labels", "environment", "executors"}),
+    maps=frozenset({"labels", "resources", "environment", "executors"}),
     lists=frozenset({"agent.serves", "executor.enabled", "plugins.trusted_keys", "http.private_hosts"}),
     aliases={"agent.slots": "agent.max_concurrent_tasks"},
     variables=(
@@ -218,7 +222,9 @@ SCHEME: Final = Scheme(
         (FILE_VARIABLE, "server.key_file"),
         (KEY_VARIABLE, "server.key"),
     ),
-    own_sections=frozenset({"agent", "executor", "plugins", "http", "logging", "labels", "environment", "executors"}),
+    own_sections=frozenset(
+        {"agent", "executor", "plugins", "http", "logging", "labels", "resources", "environment", "executors"}
+    ),
     not_settings=frozenset({"PAWL_AGENT_CONFIG"}),
 )
 
@@ -299,11 +305,22 @@ def _check(loaded: Loaded[Settings]) -> None:
         refuse("server.url", str(error))
 
 
+def _check_resources(settings: Settings, refuse: Callable[[str, str], None]) -> None:
+    if len(settings.resources) > MAX_RESOURCES:
+        refuse("resources", f"has {len(settings.resources)} entries, at most {MAX_RESOURCES} are allowed")
+    for name in settings.resources:
+        if name == "slots":
+            refuse("resources.slots", "slots are no resource; set agent.max_concurrent_tasks")
+        if not NAME.fullmatch(name) or _UUID.fullmatch(name):
+            refuse(f"resources.{name}", "must be named with 1 to 63 letters, digits, '.', '_' or '-', as agents are")
+
+
 def _check_each(settings: Settings, refuse: Callable[[str, str], None]) -> None:
     """The members of lists and maps."""
     for label in settings.labels:
         if label.startswith("sys_"):
             refuse(f"labels.{label}", "labels that begin with sys_ are set by the agent itself")
+    _check_resources(settings, refuse)
     for name in settings.environment:
         if not name or "=" in name or "\0" in name:
             refuse(f"environment.{name}", "is no name of an environment variable")

@@ -79,6 +79,10 @@ class SchedulerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tick_interval: Annotated[float, Meta(ge=0.01, le=60)] = 1.0
     # Most placements that this replica has out at once. 0: no cap.
     max_concurrent_tasks: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
+    # Waiting for so many seconds is worth one step of priority. 0: nothing ages.
+    ageing_seconds: Annotated[float, Meta(ge=0, le=86_400 * 30)] = 60.0
+    # How much priority one step is.
+    ageing_step: Annotated[int, Meta(ge=0, le=1_000)] = 50
 
 
 class LoggingSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -40,6 +40,7 @@ from controlplane.config import RELOADABLE, GrpcSection, Settings
 from controlplane.domain.errors import Unavailable
 from controlplane.domain.task import Task
 from controlplane.engine.actions import Actions
+from controlplane.engine.ageing import Aged
 from controlplane.engine.agents import Agents
 from controlplane.engine.artifacts import Artifacts
 from controlplane.engine.context import Clock, Engine, Ids
@@ -144,6 +145,7 @@ class ControlPlane:
         self._namespaces = namespaces = Namespaces(engine, tasks)
         self._pulses = [Pulse(name) for name in ("dispatcher", "timers", "scheduler", "reaper", "groups")]
         self._pulses += [Pulse("upkeep", PERIOD_SECONDS), Pulse("clock", CLOCK_PERIOD_SECONDS)]
+        self._pulses.append(Pulse("ageing", self._ageing_sweep))
         if not self._store.is_sqlite:
             self._pulses.append(Pulse("partitions", CLOCK_PERIOD_SECONDS))
         self._credentials = credentials = Credentials(engine)
@@ -313,6 +315,11 @@ class ControlPlane:
             await asyncio.gather(front.stop(patience), rest.stop(patience))
             await serving
 
+    @property
+    def _ageing_sweep(self) -> float:
+        """How often the ageing loop looks; it says that it lives also where nothing ages."""
+        return min(self.settings.scheduler.ageing_seconds or PERIOD_SECONDS, PERIOD_SECONDS)
+
     def _loops(self) -> list[Any]:
         engine, identity = self._engine, self._engine.replica_id
         pulses = {pulse.name: pulse for pulse in self._pulses}
@@ -323,6 +330,7 @@ class ControlPlane:
             engine, self._tasks, Holder(engine, "scheduler", identity), pulse=pulses["scheduler"], tick_seconds=tick
         )
         dispatcher = Dispatcher(self._placing, self._agents)
+        ageing = Aged(engine, self.settings.scheduler.ageing_seconds, self.settings.scheduler.ageing_step)
         return [
             go_round(engine, pulses["dispatcher"], dispatcher.turn, hints=READY_HINT, sweep=tick),
             go_round(
@@ -340,6 +348,12 @@ class ControlPlane:
                 pulses["upkeep"],
                 held(Holder(engine, "upkeep", identity), upkeep.turn),
                 sweep=PERIOD_SECONDS,
+            ),
+            go_round(
+                engine,
+                pulses["ageing"],
+                held(Holder(engine, "ageing", identity), ageing.turn),
+                sweep=self._ageing_sweep,
             ),
             go_round(engine, pulses["clock"], self._clock(pulses.get("partitions")), sweep=CLOCK_PERIOD_SECONDS),
             *(go_round(engine, pulse, self._credentials.look, sweep=LOOK_SECONDS) for pulse in self._keys_pulse),

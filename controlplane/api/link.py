@@ -19,8 +19,8 @@ import asyncio
 import math
 import random
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -38,7 +38,8 @@ from controlplane.domain.errors import (
     Unavailable,
     Violation,
 )
-from controlplane.domain.job_rules import label_problems, name_violations, text_problems
+from controlplane.domain.job_rules import label_problems, name_violations, resource_problems, text_problems
+from controlplane.domain.placement import PlacementRules
 from controlplane.engine.agents import Agents, Arrival, Beat, Reconciliation
 from controlplane.engine.context import Engine
 from controlplane.engine.options import schema_problem
@@ -53,6 +54,7 @@ from controlplane.engine.sessions import (
     Sessions,
     StopWork,
     ToAgent,
+    add_units,
 )
 from controlplane.engine.tasks import READY_HINT
 from controlplane.store.committer import Committer
@@ -95,7 +97,8 @@ class _Stream:
     items: int = 0  # in commits
     moved: asyncio.Event = field(default_factory=asyncio.Event)
     heard_at: float = field(default_factory=time.monotonic)  # the last acknowledgement that was news
-    assigned: deque[tuple[int, int]] = field(default_factory=deque)  # (seq, placements) not acknowledged yet
+    # (seq, what the placements in it take up) of what is not acknowledged yet
+    assigned: deque[tuple[int, Mapping[str, int]]] = field(default_factory=deque)
     left: bool = False
     failure: Exception | None = None
 
@@ -140,10 +143,15 @@ class _Stream:
         """When the agent will have acknowledged nothing for too long (time.monotonic); None when it owes nothing."""
         return self.heard_at + patience if self.sent > self.acknowledged else None
 
-    def in_flight(self) -> int:
-        """Placements that the agent's last word about its slots did not know of."""
-        waiting = sum(len(one.placements) for one in self.session.outbox if isinstance(one, AssignWork))
-        return waiting + sum(count for _, count in self.assigned)
+    def in_flight(self) -> Counter[str]:
+        """What placements take up that the agent's last word about its free units did not know of."""
+        total: Counter[str] = Counter()
+        for one in self.session.outbox:
+            if isinstance(one, AssignWork):
+                total.update(one.units)
+        for _, units in self.assigned:
+            total.update(units)
+        return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,8 +338,12 @@ class Link:
             raise Invalid.field("credits.free", "must have the key 'slots'")
         free = min(max(credits.free["slots"], 0), session.slots)
         in_flight = stream.in_flight()
-        session.free = max(0, free - in_flight)
-        session.running = session.slots - free + in_flight
+        session.free = max(0, free - in_flight["slots"])
+        session.running = session.slots - free + in_flight["slots"]
+        session.free_resources = {
+            name: max(0, min(credits.free.get(name, 0), most) - in_flight[name])
+            for name, most in session.resources.items()
+        }
         if session.free:
             self._engine.wakeups.hint(READY_HINT)
 
@@ -346,10 +358,10 @@ class Link:
                 if session.backed_up:
                     self._engine.wakeups.hint(READY_HINT)  # there is room for work again, or soon
                 message = session.outbox.popleft()
-                for fields, count in _bodies(message):
+                for fields, units in _bodies(message):
                     response = self._number(stream, **fields)
-                    if count:
-                        stream.assigned.append((response.seq, count))
+                    if units:
+                        stream.assigned.append((response.seq, units))
                     yield response
             if session.farewell is not None:
                 yield self._number(stream, goodbye=_goodbye(session.farewell))
@@ -447,6 +459,8 @@ def _read_hello(request: agent_pb2.ConnectRequest | None, namespace_id: str) -> 
         protocol_version=hello.protocol_version,
         running=[translate_tasks.read_ref(one, "hello.running") for one in hello.running],
         finished=[translate_tasks.read_ref(one, "hello.finished") for one in hello.finished],
+        resources=dict(hello.resources),
+        counts_units="units" in hello.features,
     )
 
 
@@ -468,6 +482,7 @@ def _storable(text: str, most: int) -> str:
 def _hello_problems(hello: agent_pb2.Hello) -> Iterator[Violation]:
     yield from name_violations(hello.agent_id, "hello.agent_id")
     yield from label_problems(hello.labels, "hello.labels")
+    yield from resource_problems(hello.resources, "hello.resources", least=0)
     if not 1 <= len(hello.state_id) <= 64 or not hello.state_id.isprintable():
         yield Violation("hello.state_id", "must be 1 to 64 printable characters, made with the agent's state folder")
     if not 1 <= hello.slots <= MAX_SLOTS:
@@ -512,21 +527,21 @@ def _reconcile(plan: Reconciliation) -> agent_pb2.Reconcile:
     )
 
 
-def _bodies(message: ToAgent) -> Iterator[tuple[dict[str, Any], int]]:
-    """The messages that say this, each with the number of placements in it."""
+def _bodies(message: ToAgent) -> Iterator[tuple[dict[str, Any], Mapping[str, int]]]:
+    """The messages that say this, each with what the placements in it take up."""
     if isinstance(message, AssignWork):
         yield from _assignments(message)
     elif isinstance(message, StopWork):
         items = [agent_pb2.Cancel.Item(instance=translate_tasks.ref(ref), reason=why) for ref, why in message.refs]
-        yield {"cancel": agent_pb2.Cancel(items=items)}, 0
+        yield {"cancel": agent_pb2.Cancel(items=items)}, {}
     elif isinstance(message, RenewLeases):
-        yield {"renew": agent_pb2.Renew(beat=message.beat)}, 0
+        yield {"renew": agent_pb2.Renew(beat=message.beat)}, {}
     elif isinstance(message, PauseWork):
-        yield {"pause": agent_pb2.Pause(instances=map(translate_tasks.ref, message.refs))}, 0
+        yield {"pause": agent_pb2.Pause(instances=map(translate_tasks.ref, message.refs))}, {}
     elif isinstance(message, ResumeWork):
-        yield {"resume": agent_pb2.Resume(instances=map(translate_tasks.ref, message.refs))}, 0
+        yield {"resume": agent_pb2.Resume(instances=map(translate_tasks.ref, message.refs))}, {}
     else:
-        yield {"drain": agent_pb2.Drain(reason=message.reason)}, 0
+        yield {"drain": agent_pb2.Drain(reason=message.reason)}, {}
 
 
 def _goodbye(last: EndStream) -> agent_pb2.Goodbye:
@@ -537,15 +552,18 @@ def _goodbye(last: EndStream) -> agent_pb2.Goodbye:
     )
 
 
-def _assignments(message: AssignWork) -> Iterator[tuple[dict[str, Any], int]]:
+def _assignments(message: AssignWork) -> Iterator[tuple[dict[str, Any], Mapping[str, int]]]:
     """Batches closed at 1 MiB; a single larger placement travels alone."""
     batch: list[agent_pb2.Assign.Item] = []
+    rules: list[PlacementRules] = []
     size = 0
-    for item in translate_tasks.placements(message.placements):
+    for one in message.placements:
+        item = translate_tasks.placement(one)
         if batch and size + item.ByteSize() > BATCH_BYTES:
-            yield {"assign": agent_pb2.Assign(items=batch)}, len(batch)
-            batch, size = [], 0
+            yield {"assign": agent_pb2.Assign(items=batch)}, add_units(rules)
+            batch, rules, size = [], [], 0
         batch.append(item)
+        rules.append(one.config.placement)
         size += item.ByteSize()
     if batch:
-        yield {"assign": agent_pb2.Assign(items=batch)}, len(batch)
+        yield {"assign": agent_pb2.Assign(items=batch)}, add_units(rules)

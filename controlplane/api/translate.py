@@ -20,6 +20,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from pawl.v1 import access_pb2, job_pb2, plugin_pb2, schedule_pb2, types_pb2
 
 from controlplane.api.methods import is_repeated
+from controlplane.api.translate_placement import placement, read_placement
 from controlplane.domain.cron import zone_of
 from controlplane.domain.errors import Invalid
 from controlplane.domain.filter import is_storable
@@ -304,6 +305,8 @@ def config(config: JobConfig) -> job_pb2.JobConfig:
         lost_after_seconds=config.lost_after_seconds,
         on_control_plane_lost=job_pb2.JobConfig.OnControlPlaneLost.Name(int(config.on_control_plane_lost)),
         priority=config.priority,
+        placement=placement(config.placement),
+        max_running=config.max_running,
         resource_limits=_limits(config.resource_limits),
         schedule_to_start_timeout_seconds=config.schedule_to_start_timeout_seconds,
         total_timeout_seconds=config.total_timeout_seconds,
@@ -371,6 +374,8 @@ def _read_config(message: job_pb2.JobConfig) -> JobConfig:
         wasm=wasm,
         on_control_plane_lost=lost or OnControlPlaneLost.STOP,
         retry=_read_retry(message.retry),
+        placement=read_placement(message.placement, "job.config.placement"),
+        max_running=message.max_running,
         http=_read_http(message.http) if message.HasField("http") else None,
         function=FunctionSpec(message.function.name) if message.HasField("function") else None,
         options=_read_options(message.options) if message.HasField("options") else "",
@@ -491,12 +496,13 @@ def namespace(one: Namespace) -> access_pb2.Namespace:
         version=one.version,
         created_at=timestamp(one.created_at),
         updated_at=timestamp(one.updated_at),
+        max_running=one.max_running,
     )
 
 
 def read_namespace(message: access_pb2.Namespace) -> NamespaceDraft:
     """A namespace as a caller wants it."""
-    return NamespaceDraft(message.id, message.description)
+    return NamespaceDraft(message.id, message.description, message.max_running)
 
 
 def namespace_change(patch: access_pb2.Namespace, mask: FieldMask) -> Callable[[Namespace], NamespaceDraft]:

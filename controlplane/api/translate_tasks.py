@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -52,6 +52,7 @@ TASK_OUTPUT_ONLY = frozenset(task_pb2.Task.DESCRIPTOR.fields_by_name) - {
     "environment",
     "timeout",
     "tags",
+    "labels",
     "schedule_to_start_timeout_seconds",
     "total_timeout_seconds",
 }
@@ -95,6 +96,7 @@ def _read_data(message: task_pb2.Task, path: str) -> TaskData:
         total=_read_deadlines(message).total_seconds,
         environment=message.environment,
         tags=message.tags,
+        labels=message.labels,
         path=path,
     )
     found = list(problems)
@@ -109,6 +111,7 @@ def _read_data(message: task_pb2.Task, path: str) -> TaskData:
         environment=dict(message.environment),
         tags=dict(message.tags),
         timeout=timeout,
+        labels=dict(message.labels),
     )
 
 
@@ -231,6 +234,7 @@ def task(view: TaskView) -> task_pb2.Task:
         schedule_to_start_timeout_seconds=_seconds(one.start_within),
         total_timeout_seconds=_seconds(one.end_within),
         tags=data.tags,
+        labels=data.labels,
         attempt=one.attempt,
         max_retries=one.max_retries,
         epoch=one.epoch,
@@ -420,6 +424,7 @@ def agent(view: AgentView) -> agent_pb2.Agent:
         updated_at=timestamp(one.updated_at),
         version=one.version,
         metrics=_agent_metrics(one.metrics),
+        resources=one.resources,
     )
 
 
@@ -579,11 +584,6 @@ def placement(one: Placement) -> agent_pb2.Assign.Item:
         shard_index=one.shard_index,
         shard_total=one.shard_total,
     )
-
-
-def placements(found: Sequence[Placement]) -> list[agent_pb2.Assign.Item]:
-    """Several of them."""
-    return [placement(one) for one in found]
 
 
 def _finite(value: float) -> float:

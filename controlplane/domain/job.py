@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from typing import Any
 
+from controlplane.domain.placement import LabelRule, Operator, PlacementRules, Strategy, bucket_of
 from controlplane.domain.retry import RetryPolicy, RetryRules
 
 
@@ -98,6 +100,8 @@ class JobConfig:
     priority: int = 500
     retry: RetryRules = field(default_factory=RetryRules)
     http: HttpSpec | None = None
+    placement: PlacementRules = field(default_factory=PlacementRules)
+    max_running: int = 0
     artifacts: ArtifactRules | None = None
     output_content_type: str = ""
     function: FunctionSpec | None = None
@@ -146,29 +150,113 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """What a revision demands of an agent. Interned: equal demands share one id, so that agents match ids in memory."""
+    """What some work demands of an agent. Interned: equal demands share one id, so that agents match ids in memory.
+
+    What waits with one demand lies together, in a lane of its own. So a job whose cap may be reached while others go on
+    (`capped_job`) and keys whose agent may be full (`bucket`) are part of it: nobody waits behind them.
+    """
 
     namespace_id: str
     executor: str
     labels: Mapping[str, str]
     function: str = ""
+    required: tuple[LabelRule, ...] = ()
+    preferred: tuple[LabelRule, ...] = ()
+    strategy: Strategy = Strategy.LEAST_LOADED
+    bucket: int | None = None
+    agents: tuple[str, ...] = ()
+    slots: int = 1
+    resources: Mapping[str, int] = field(default_factory=dict)
+    capped_job: str = ""
+
+    @property
+    def units(self) -> dict[str, int]:
+        """What it takes up at its agent."""
+        return {"slots": self.slots, **self.resources}
 
     def canonical(self) -> str:
-        """The same text for the same demand. What it does not speak of is left out: older texts stay as they were."""
+        """The same text for the same demand. What is not demanded is left out: no text changes with what can be."""
         demand: dict[str, object] = {"executor": self.executor, "labels": dict(sorted(self.labels.items()))}
-        if self.function:
-            demand["function"] = self.function
+        further: dict[str, object] = {
+            "function": self.function,
+            "required": [_rule_out(rule) for rule in self.required],
+            "preferred": [_rule_out(rule) for rule in self.preferred],
+            "strategy": 0 if self.strategy is Strategy.LEAST_LOADED else int(self.strategy),
+            "bucket": None if self.bucket is None else [self.bucket],
+            "agents": sorted(set(self.agents)),
+            "slots": 0 if self.slots == 1 else self.slots,
+            "resources": dict(sorted(self.resources.items())),
+            "capped_job": self.capped_job,
+        }
+        demand |= {name: value for name, value in further.items() if value}
         return json.dumps(demand, separators=(",", ":"))
+
+    @classmethod
+    def of_canonical(cls, namespace_id: str, text: str) -> Requirement:
+        """The demand that this text is of."""
+        found = json.loads(text)
+        return cls(
+            namespace_id,
+            found["executor"],
+            found["labels"],
+            found.get("function", ""),
+            tuple(map(_rule_in, found.get("required", ()))),
+            tuple(map(_rule_in, found.get("preferred", ()))),
+            Strategy(found.get("strategy", Strategy.LEAST_LOADED)),
+            found.get("bucket", [None])[0],
+            tuple(found.get("agents", ())),
+            found.get("slots", 1),
+            found.get("resources", {}),
+            found.get("capped_job", ""),
+        )
 
     def digest(self) -> str:
         """The key under which it is interned in its namespace."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()
 
 
-def requirement_of(namespace_id: str, config: JobConfig) -> Requirement:
-    """What this configuration demands."""
-    function = "" if config.function is None else config.function.name
-    return Requirement(namespace_id, config.executor, config.labels, function)
+def _rule_out(rule: LabelRule) -> list[object]:
+    return [rule.label, int(rule.op), list(rule.values), rule.weight]
+
+
+def _rule_in(found: list[Any]) -> LabelRule:
+    return LabelRule(found[0], Operator(found[1]), tuple(found[2]), found[3])
+
+
+def requirement_of(namespace_id: str, config: JobConfig, job_id: str = "") -> Requirement:
+    """What this configuration of a job demands."""
+    rules = config.placement
+    return Requirement(
+        namespace_id,
+        config.executor,
+        config.labels,
+        "" if config.function is None else config.function.name,
+        rules.required,
+        rules.preferred,
+        rules.strategy,
+        None,
+        rules.agents,
+        rules.slots,
+        rules.resources,
+        job_id if config.max_running else "",
+    )
+
+
+def demands_more(config: JobConfig, labels: Mapping[str, str]) -> bool:
+    """Whether a task with these labels demands something else than its job says."""
+    return bool(labels) or config.placement.strategy is Strategy.STICKY
+
+
+def requirement_of_task(
+    namespace_id: str, config: JobConfig, job_id: str, labels: Mapping[str, str], tags: Mapping[str, str]
+) -> Requirement:
+    """What a task demands: its labels beside those of its job, and the agent that its key belongs to."""
+    demand = requirement_of(namespace_id, config, job_id)
+    if labels:
+        demand = replace(demand, labels={**demand.labels, **labels})
+    if demand.strategy is Strategy.STICKY:
+        demand = replace(demand, bucket=bucket_of(config.placement.sticky_key, tags, job_id))
+    return demand
 
 
 def merge_environment(*layers: Mapping[str, str]) -> dict[str, str]:

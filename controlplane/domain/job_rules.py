@@ -15,6 +15,7 @@ from controlplane.domain.errors import Violation
 from controlplane.domain.filter import is_storable
 from controlplane.domain.ids import name_problem
 from controlplane.domain.job import JobConfig, JobSpec, ResourceLimits
+from controlplane.domain.placement import NUMERIC, LabelRule, Operator, PlacementRules, Strategy, number
 from controlplane.domain.retry import Backoff, RetryRules
 
 EXECUTORS = ("process", "wasm", "http", "function")
@@ -34,6 +35,7 @@ MAX_PATH = 4_096
 MAX_OUTPUT_SIZE = 104_857_600
 MAX_ARTIFACTS, MAX_ARTIFACT_SIZE, MAX_ARTIFACTS_SIZE = 1_000, 104_857_600, 1_073_741_824
 MAX_MEDIA_TYPE = 255
+MIN_HEARTBEAT = 1.0  # what a program says is looked at twice a second
 MIN_TIMEOUT, MAX_TIMEOUT = 0.001, 366 * 86_400.0
 # Of each field of `resource_limits`: what is allowed, both ends included.
 LIMITS: Mapping[str, tuple[float, float]] = {
@@ -53,6 +55,11 @@ MAX_STALLED = 1_000
 MIN_LOST_AFTER, MAX_LOST_AFTER = 3.0, 86_400.0
 MAX_PRIORITY = 1_000
 MAX_REFERENCE = 200
+MAX_RULES = MAX_VALUES = MAX_AGENTS = MAX_RESOURCES = 64
+MAX_WEIGHT = 100
+MAX_SLOTS = 100_000
+MAX_UNITS = 1_000_000
+MAX_RUNNING = 10_000_000
 RESERVED_PREFIX = "PAWL_"
 
 _URL = re.compile(r"https?://[^\s/@\\?#]+([/?#][!-~]*)?", re.ASCII)
@@ -162,10 +169,67 @@ def _config_problems(config: JobConfig, path: str) -> Iterator[Violation]:
     yield from deadline_problems(config.schedule_to_start_timeout_seconds, config.total_timeout_seconds, path)
     if config.heartbeat_timeout_seconds is not None:
         shown = f"{path}.heartbeat_timeout_seconds"
-        yield from number_problems(config.heartbeat_timeout_seconds, shown, MIN_TIMEOUT, MAX_TIMEOUT)
+        yield from number_problems(config.heartbeat_timeout_seconds, shown, MIN_HEARTBEAT, MAX_TIMEOUT)
         if config.executor == "http":
             yield Violation(shown, "a request says nothing while it runs; leave it out for executor http")
     yield from _artifact_problems(config, path)
+    yield from number_problems(config.max_running, f"{path}.max_running", 0, MAX_RUNNING)
+    yield from _placement_problems(config.placement, f"{path}.placement")
+
+
+def _placement_problems(rules: PlacementRules, path: str) -> Iterator[Violation]:
+    for name, group in (("required", rules.required), ("preferred", rules.preferred)):
+        if len(group) > MAX_RULES:
+            yield Violation(f"{path}.{name}", f"has {len(group):,} rules, at most {MAX_RULES} are allowed")
+            continue
+        for index, rule in enumerate(group):
+            yield from _rule_problems(rule, f"{path}.{name}[{index}]", weighed=name == "preferred")
+    if rules.sticky_key and rules.strategy is not Strategy.STICKY:
+        yield Violation(f"{path}.sticky_key", "belongs to strategy STICKY; leave it out, or set strategy to STICKY")
+    yield from text_problems(rules.sticky_key, f"{path}.sticky_key", MAX_KEY)
+    if len(rules.agents) > MAX_AGENTS:
+        yield Violation(f"{path}.agents", f"names {len(rules.agents):,} agents, at most {MAX_AGENTS} are allowed")
+    for index, name in enumerate(rules.agents[:MAX_AGENTS]):
+        yield from name_violations(name, f"{path}.agents[{index}]")
+    yield from number_problems(rules.slots, f"{path}.slots", 1, MAX_SLOTS)
+    yield from resource_problems(rules.resources, f"{path}.resources", least=1)
+
+
+def _rule_problems(rule: LabelRule, path: str, *, weighed: bool) -> Iterator[Violation]:
+    if not rule.label:
+        yield Violation(f"{path}.label", "is required: the label that is compared")
+    else:
+        yield from label_problems({rule.label: ""}, f"{path}.label")
+    alone = rule.op in (Operator.EXISTS, Operator.NOT_EXISTS)
+    listed = rule.op in (Operator.IN, Operator.NOT_IN)
+    least, most = (0, 0) if alone else (1, MAX_VALUES if listed else 1)
+    if not least <= len(rule.values) <= most:
+        wanted = "no value" if alone else f"1 to {MAX_VALUES} values" if listed else "exactly one value"
+        yield Violation(f"{path}.values", f"has {len(rule.values)}; {rule.op.name} takes {wanted}")
+    for index, value in enumerate(rule.values[:MAX_VALUES]):
+        yield from text_problems(value, f"{path}.values[{index}]", MAX_LABEL_VALUE)
+        if rule.op in NUMERIC and number(value) is None:
+            yield Violation(
+                f"{path}.values[{index}]", f"must be a decimal number for {rule.op.name}, not {value[:64]!r}"
+            )
+    if not weighed and rule.weight is not None:
+        yield Violation(f"{path}.weight", "is for preferred rules; a required one is met or not")
+    elif weighed and rule.weight is not None:
+        yield from number_problems(rule.weight, f"{path}.weight", -MAX_WEIGHT, MAX_WEIGHT)
+
+
+def resource_problems(resources: Mapping[str, int], path: str, *, least: int) -> Iterator[Violation]:
+    """Units by the name of a resource: what work takes up, and what an agent has."""
+    if len(resources) > MAX_RESOURCES:
+        yield Violation(path, f"has {len(resources):,} entries, at most {MAX_RESOURCES} are allowed")
+        return
+    for name, units in resources.items():
+        shown = f"{path}.{name[:MAX_LABEL_KEY]}"
+        if name == "slots":
+            yield Violation(shown, "slots are no resource: they have a setting of their own")
+        else:
+            yield from name_violations(name, shown)
+        yield from number_problems(units, shown, least, MAX_UNITS)
 
 
 def media_type_problem(text: str) -> str | None:

@@ -27,6 +27,7 @@ def task_problems(
     total: float | None = None,
     environment: Mapping[str, str],
     tags: Mapping[str, str],
+    labels: Mapping[str, str],
     path: str = "task",
 ) -> Iterator[Violation]:
     """Everything that is wrong with what a caller says about a task."""
@@ -37,6 +38,7 @@ def task_problems(
     yield from deadline_problems(schedule_to_start, total, path)
     yield from environment_problems(environment, f"{path}.environment")
     yield from label_problems(tags, f"{path}.tags", "tag")
+    yield from label_problems(labels, f"{path}.labels")
 
 
 def reason_problems(reason: str) -> Iterator[Violation]:

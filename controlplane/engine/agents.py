@@ -55,6 +55,8 @@ class Arrival:
     protocol_version: int
     running: Sequence[Ref]
     finished: Sequence[Ref]
+    resources: Mapping[str, int] = field(default_factory=dict)
+    counts_units: bool = True  # whether it knows of work that takes more than one slot
 
     @property
     def functions(self) -> Sequence[str]:
@@ -114,6 +116,8 @@ class Agents:
             slots=arrival.slots,
             generation=arrival.generation,
             functions=frozenset(arrival.functions),
+            resources=arrival.resources,
+            counts_units=arrival.counts_units,
         )
         stored, plan = await self._engine.store.write(self._arrive, arrival, session.session_id)
         session.labels, session.version = stored.labels, stored.version
@@ -312,13 +316,23 @@ class Agents:
         return AgentView(found, agents.running_on(connection, [key])[key])
 
 
-def offer_of(one: Agent) -> Offer:
-    """What an agent offers by its row, whichever replica it is connected to, and as if all of it were free."""
-    executors = frozenset(str(executor["name"]) for executor in one.executors)
-    functions = frozenset(str(info["name"]) for executor in one.executors for info in executor.get("functions", ()))
-    draining = one.status is AgentStatus.DRAINING
-    name = "/".join(one.key)
-    return Offer(name, frozenset(one.serves), executors, one.labels, one.slots, one.slots, draining, functions)
+def offer_of(one: Agent, running: int = 0) -> Offer:
+    """What an agent offers by its row, whichever replica it is connected to, and as if all of it were free that so many
+    placements do not take up.
+    """
+    return Offer(
+        agent="/".join(one.key),
+        serves=frozenset(one.serves),
+        executors=frozenset(str(executor["name"]) for executor in one.executors),
+        labels=one.labels,
+        slots=one.slots,
+        free=max(0, one.slots - running),
+        draining=one.status is AgentStatus.DRAINING,
+        functions=frozenset(str(info["name"]) for executor in one.executors for info in executor.get("functions", ())),
+        running=running,
+        resources=one.resources,
+        free_resources=one.resources,
+    )
 
 
 def _ref(one: OpenInstance) -> Ref:
@@ -375,6 +389,7 @@ def _stored(before: Agent | None, arrival: Arrival, session_id: str, replica_id:
         version=1 if before is None else before.version + 1,
         created_at=now if before is None else before.created_at,
         updated_at=now,
+        resources=dict(arrival.resources),
     )
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from controlplane.domain.errors import NotFound
 from controlplane.domain.job import Requirement
-from controlplane.domain.matching import OWN_AGENT, Obstacle, explain
+from controlplane.domain.matching import OWN_AGENT, Obstacle, Offer, describe, explain
 from controlplane.domain.retry import SCHEDULE_TO_START_TIMEOUT, TIMEOUT, TOTAL_TIMEOUT
 from controlplane.domain.task import Status, Task
 from controlplane.engine.agents import Agents, offer_of
 from controlplane.engine.context import Engine
+from controlplane.engine.matches import owner
 from controlplane.engine.placing import Placing
 from controlplane.engine.sessions import Sessions
 from controlplane.engine.tasks import Tasks
-from controlplane.store import Connection, tasks
+from controlplane.store import Connection, agents, caps, jobs, tasks
 from controlplane.store.agents import AgentStatus
 
 
@@ -34,7 +35,9 @@ class Explanation:
 
 
 class Explain:
-    """The use case. What it says of agents is what this replica sees of them."""
+    """The use case. What it says of agents is what this replica sees of them, and what the store says of those of other
+    replicas.
+    """
 
     def __init__(self, engine: Engine, tasks: Tasks, placing: Placing, sessions: Sessions, agents: Agents) -> None:
         self._engine = engine
@@ -85,27 +88,31 @@ class Explain:
         assert requirement is not None
         if own := requirement.labels.get(OWN_AGENT):
             return await self._waits_for(one, requirement, own)
-        verdict = explain(requirement, self._sessions.offers())
-        if verdict.obstacle is Obstacle.NONE and (cap := self._placing.full_at):
-            text = f"agents have room, but [scheduler] max_concurrent_tasks = {cap} is reached"
-            return self._say(one, "NO_FREE_SLOTS", text, "the end of a running task")
-        nearest = verdict.nearest.split("/", 1)[-1]
+        seen = await self._engine.store.read(self._look, one)
+        offers = [*self._sessions.offers(), *seen.elsewhere]
+        verdict = explain(requirement, offers, owner(requirement, offers))
+        if verdict.obstacle in _PASSING:
+            if seen.full is not None:
+                noun, name, most = seen.full
+                text = f"{most} tasks of {noun} {name!r} are on agents, and max_running allows no more"
+                details = {"max_running": str(most), noun: name}
+                return self._say(one, "MAX_RUNNING_REACHED", text, "the end of a running task", None, details)
+            if verdict.obstacle is Obstacle.NONE and (cap := self._placing.full_at):
+                text = f"agents have room, but [scheduler] max_concurrent_tasks = {cap} is reached"
+                return self._say(one, "NO_FREE_SLOTS", text, "the end of a running task")
+        nearest = verdict.nearest.rpartition("/")[2]
         missing = dict(verdict.missing or {})
-        wanted = ", ".join(f"{key}={value}" for key, value in missing.items())
-        reason, message = {
-            Obstacle.NO_AGENT: ("NO_AGENT", f"no agent is connected that serves namespace {one.namespace_id!r}"),
-            Obstacle.NO_EXECUTOR: ("NO_EXECUTOR", _no_executor(requirement)),
-            Obstacle.NO_MATCHING_LABELS: (
-                "NO_MATCHING_LABELS",
-                f"no connected agent has all its labels; the nearest, {nearest!r}, lacks {wanted}",
-            ),
-            Obstacle.NO_FREE_SLOTS: ("NO_FREE_SLOTS", "all slots of the agents that match are taken"),
-            Obstacle.NONE: ("ABOUT_TO_START", "an agent has room for it: it is about to be placed"),
-        }[verdict.obstacle]
+        reason, message = _words(verdict.obstacle, requirement, nearest, missing)
         details = {f"missing.{key}": value for key, value in missing.items()}
         if nearest:
             details["nearest_agent"] = nearest
-        return self._say(one, reason, message, "the dispatcher", None, details)
+        return self._say(one, reason, message, _MOVERS.get(verdict.obstacle, "the dispatcher"), None, details)
+
+    def _look(self, connection: Connection, one: Task) -> _Seen:
+        found = agents.online_elsewhere(connection, self._engine.replica_id)
+        running = agents.running_on(connection, [each.key for each in found])
+        elsewhere = [offer_of(each, running[each.key]) for each in found]
+        return _Seen(elsewhere, _full(connection, one))
 
     async def _waits_for(self, one: Task, requirement: Requirement, own: str) -> Explanation:
         """Of a task that one agent alone may run, what that agent does."""
@@ -122,12 +129,14 @@ class Explain:
         session = self._sessions.find((space, name))
         offer = offer_of(agent) if session is None else session.offer()
         verdict = explain(requirement, [offer])
-        missing = ", ".join(f"{key}={value}" for key, value in (verdict.missing or {}).items())
+        missing = describe(requirement, verdict.missing or {})
         reason, text = {
             Obstacle.NO_AGENT: ("NO_AGENT", f"{only}, and that does not serve namespace {one.namespace_id!r} any more"),
             Obstacle.NO_EXECUTOR: ("NO_EXECUTOR", f"{only}, and that lacks the executor {requirement.executor!r} now"),
             Obstacle.NO_MATCHING_LABELS: ("NO_MATCHING_LABELS", f"{only}, and that lacks {missing} now"),
             Obstacle.NO_FREE_SLOTS: ("NO_FREE_SLOTS", f"{only}, and all its slots are taken"),
+            Obstacle.NO_FREE_RESOURCES: ("NO_FREE_RESOURCES", f"{only}, and that has too little free"),
+            Obstacle.TOO_LARGE: ("TOO_LARGE", f"{only}, and that is too small for it now"),
         }.get(verdict.obstacle, ("ABOUT_TO_START", f"{only}, and that has room for it: it is about to be placed"))
         return self._say(one, reason, text, "the dispatcher", None, details)
 
@@ -160,6 +169,64 @@ def _timeouts(connection: Connection, one: Task) -> list[tuple[str, int]]:
         TOTAL_TIMEOUT: one.end_by,
     }
     return [(code, at) for code, at in known.items() if at is not None]
+
+
+# Where only the end of other work is waited for: a cap may be what really stands in the way.
+_PASSING = frozenset({Obstacle.NONE, Obstacle.NO_FREE_SLOTS, Obstacle.NO_FREE_RESOURCES, Obstacle.STICKY_AGENT_FULL})
+_MOVERS = {
+    Obstacle.NO_FREE_SLOTS: "the end of a running task",
+    Obstacle.NO_FREE_RESOURCES: "the end of a running task",
+    Obstacle.STICKY_AGENT_FULL: "the end of a running task",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the store says: agents of other replicas, and the cap that is reached, if one is: (noun, name, cap)."""
+
+    elsewhere: Sequence[Offer]
+    full: tuple[str, str, int] | None
+
+
+def _full(connection: Connection, one: Task) -> tuple[str, str, int] | None:
+    for job_id, most in caps.of_jobs(connection, [one.job_id]).items():
+        if caps.running_of_jobs(connection, {job_id: one.namespace_id}).get(job_id, 0) >= most:
+            return "job", jobs.names(connection, [job_id])[job_id], most
+    for name, most in caps.of_namespaces(connection, [one.namespace_id]).items():
+        if caps.running_of_namespaces(connection, [name]).get(name, 0) >= most:
+            return "namespace", name, most
+    return None
+
+
+def _words(obstacle: Obstacle, demand: Requirement, nearest: str, missing: Mapping[str, str]) -> tuple[str, str]:
+    """The name of the reason, and the same for people."""
+    units = ", ".join(f"{count} {unit}" for unit, count in missing.items())
+    return {
+        Obstacle.NO_AGENT: ("NO_AGENT", f"no agent is connected that serves namespace {demand.namespace_id!r}"),
+        Obstacle.NO_NAMED_AGENT: (
+            "NO_AGENT",
+            f"none of the agents that it names is connected: {', '.join(demand.agents)}",
+        ),
+        Obstacle.NO_EXECUTOR: ("NO_EXECUTOR", _no_executor(demand)),
+        Obstacle.NO_MATCHING_LABELS: (
+            "NO_MATCHING_LABELS",
+            f"no connected agent has all its labels; the nearest, {nearest!r}, lacks {describe(demand, missing)}",
+        ),
+        Obstacle.TOO_LARGE: (
+            "TOO_LARGE",
+            f"it needs {units}, more than any agent with its labels has; the nearest is {nearest!r}",
+        ),
+        Obstacle.NO_FREE_SLOTS: ("NO_FREE_SLOTS", "all slots of the agents that match are taken"),
+        Obstacle.NO_FREE_RESOURCES: (
+            "NO_FREE_RESOURCES",
+            f"it needs {units}, and no agent that matches has as much free; the nearest is {nearest!r}",
+        ),
+        Obstacle.STICKY_AGENT_FULL: (
+            "WAITING_FOR_STICKY_AGENT",
+            f"its key belongs to agent {nearest!r}, which has no room",
+        ),
+        Obstacle.NONE: ("ABOUT_TO_START", "an agent has room for it: it is about to be placed"),
+    }[obstacle]
 
 
 def _no_executor(requirement: Requirement) -> str:

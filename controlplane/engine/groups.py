@@ -17,7 +17,7 @@ from controlplane.domain.filter import Field, Kind, Queryable
 from controlplane.domain.group import MAX_MEMBERS, MAX_PARAMETERS_BYTES, Group, Mode, Policy, Tally
 from controlplane.domain.idempotency import IdempotencyKey
 from controlplane.domain.job import Job, requirement_of
-from controlplane.domain.matching import can_run, explain, only_on
+from controlplane.domain.matching import can_run, describe, explain, only_on
 from controlplane.domain.task import Status, Task
 from controlplane.engine import lists
 from controlplane.engine.actions import Action, Actions, Bulk
@@ -285,13 +285,13 @@ def _job(connection: Connection, wanted: NewTask) -> Job:
 
 def _demands(connection: Connection, new: NewGroup, job: Job) -> list[int]:
     """What each member of a broadcast demands: what the job does, and one of the agents that match now, by name."""
-    usual = requirement_of(job.namespace_id, job.spec.config)
+    usual = requirement_of(job.namespace_id, job.spec.config, job.id)
     asked = replace(usual, labels={**usual.labels, **new.labels})
     offers = [offer_of(one) for one in agents.online(connection)]
     matching = sorted(offer.agent for offer in offers if can_run(offer, asked))
     if not matching:
         verdict = explain(asked, offers)
-        missing = ", ".join(f"{key}={value}" for key, value in (verdict.missing or {}).items())
+        missing = describe(asked, verdict.missing or {})
         nearest = f"; the nearest, {verdict.nearest.split('/', 1)[-1]!r}, lacks {missing}" if missing else ""
         raise IllegalTransition(
             f"no connected agent matches job {job.name!r} with these labels{nearest}",

@@ -13,11 +13,11 @@ from controlplane.domain.errors import AlreadyExists, IllegalTransition, Invalid
 from controlplane.domain.etag import check_etag
 from controlplane.domain.filter import Field, Kind, Queryable
 from controlplane.domain.idempotency import IdempotencyKey
-from controlplane.domain.job import Job, JobSpec, JobStatus, requirement_of
+from controlplane.domain.job import Job, JobSpec, JobStatus
 from controlplane.domain.job_rules import job_problems
 from controlplane.domain.plugin import PluginStatus
 from controlplane.domain.task import Task
-from controlplane.engine import lists
+from controlplane.engine import demands, lists
 from controlplane.engine.context import Engine
 from controlplane.engine.idempotency import once
 from controlplane.engine.lists import Question
@@ -73,9 +73,9 @@ class Jobs:
                     f"there is a job {draft.name!r} in namespace {namespace_id!r} already",
                     facts={"resource": "job", "name": draft.name, "namespace_id": namespace_id},
                 )
-            spec = _fixed(connection, namespace_id, draft.spec)
+            spec, job_id = _fixed(connection, namespace_id, draft.spec), self._engine.new_id()
             new = Job(
-                id=self._engine.new_id(),
+                id=job_id,
                 namespace_id=namespace_id,
                 name=draft.name,
                 status=draft.status or JobStatus.ENABLED,
@@ -84,7 +84,7 @@ class Jobs:
                 created_at=now,
                 updated_at=now,
                 spec=spec,
-                requirement_id=jobs.intern_requirement(connection, requirement_of(namespace_id, spec.config)),
+                requirement_id=demands.of_job(connection, namespace_id, spec.config, job_id),
             )
             jobs.insert(connection, new)
             return new.id, new
@@ -237,7 +237,7 @@ def _save(connection: Connection, before: Job, draft: JobDraft, now: int) -> Job
         return before
     changed = replace(changed, version=before.version + 1, updated_at=now)
     if spec != before.spec:
-        demand = jobs.intern_requirement(connection, requirement_of(before.namespace_id, spec.config))
+        demand = demands.of_job(connection, before.namespace_id, spec.config, before.id)
         changed = replace(changed, revision=before.revision + 1, requirement_id=demand)
         jobs.insert_revision(connection, changed)
     jobs.update(connection, changed)

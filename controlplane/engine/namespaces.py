@@ -42,6 +42,7 @@ class NamespaceDraft:
 
     id: str
     description: str
+    max_running: int = 0
 
 
 class Namespaces:
@@ -68,14 +69,14 @@ class Namespaces:
 
     async def create(self, draft: NamespaceDraft, key: IdempotencyKey | None) -> Namespace:
         """A stored namespace. Raises Invalid, AlreadyExists."""
-        if problems := list(namespace_problems(draft.id, draft.description)):
+        if problems := list(namespace_problems(draft.id, draft.description, draft.max_running)):
             raise Invalid.fields(problems)
 
         def effect(connection: Connection, now: int) -> tuple[str, Namespace]:
             if namespaces.find(connection, draft.id) is not None:
                 message = f"there is a namespace {draft.id!r} already"
                 raise AlreadyExists(message, facts={"resource": "namespace", "name": draft.id})
-            new = Namespace(draft.id, draft.description, 1, now, now)
+            new = Namespace(draft.id, draft.description, 1, now, now, draft.max_running)
             namespaces.insert(connection, new)
             return new.id, new
 
@@ -102,7 +103,7 @@ class Namespaces:
         etag: int | None,
         request: IdempotencyKey | None,
     ) -> Namespace:
-        """Another description. Raises Invalid, NotFound, EtagMismatch."""
+        """Another description or cap. Raises Invalid, NotFound, EtagMismatch."""
 
         def effect(connection: Connection, now: int) -> tuple[str, Namespace]:
             before = _required(connection, namespace_id, lock=True)
@@ -110,11 +111,12 @@ class Namespaces:
             draft = change(before)
             if draft.id != before.id:
                 raise Invalid.field("namespace.id", f"a namespace keeps its name, which is {before.id!r}")
-            if problems := list(namespace_problems(draft.id, draft.description)):
+            if problems := list(namespace_problems(draft.id, draft.description, draft.max_running)):
                 raise Invalid.fields(problems)
-            if draft.description == before.description:
+            changed = replace(before, description=draft.description, max_running=draft.max_running)
+            if changed == before:
                 return before.id, before
-            after = replace(before, description=draft.description, version=before.version + 1, updated_at=now)
+            after = replace(changed, version=before.version + 1, updated_at=now)
             namespaces.update(connection, after)
             return after.id, after
 

@@ -7,20 +7,26 @@ what the agent has.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from controlplane.domain.group import shard_environment
 from controlplane.domain.job import Requirement, merge_environment
-from controlplane.domain.matching import can_run, spread
+from controlplane.domain.matching import Offer
+from controlplane.domain.seating import Seat, Seating, Turns
 from controlplane.domain.task import Dispatch, Lock, Place, Status, Step, Task, apply
+from controlplane.engine.agents import offer_of
+from controlplane.engine.caps import Caps
 from controlplane.engine.context import Engine
+from controlplane.engine.matches import Matches, owner
 from controlplane.engine.results import Ref, Results
 from controlplane.engine.revisions import Revisions
 from controlplane.engine.sessions import AgentKey, AssignWork, Placement, Session, Sessions
-from controlplane.store import Connection, jobs, restored, tasks
-from controlplane.store.tasks import TaskData, Terms
+from controlplane.store import Connection, agents, caps, jobs, restored, tasks
+from controlplane.store.agents import Agent
+from controlplane.store.tasks import TaskData, Terms, Waiting
 from controlplane.telemetry import place_of
 
 if TYPE_CHECKING:
@@ -35,11 +41,24 @@ LOOK_BACK = 100
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """What one transaction placed, by agent, and the spans that say so."""
+    """What one transaction placed, by agent, and the spans that say so. `moved`: how many tasks it put into a lane of
+    their own, so that what stood behind them is in sight now.
+    """
 
     placements: Mapping[AgentKey, Sequence[Placement]]
     spans: Sequence[Span] = ()
     waits: Sequence[float] = ()
+    moved: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """Agents with room as a claim finds them, by name: what each offers, and the demands that it meets."""
+
+    sessions: Mapping[str, Session]
+    offers: Mapping[str, Offer]
+    scores: Mapping[str, Mapping[int, int]]
+    all_offers: Sequence[Offer]  # of agents without room, too, and of those on other replicas
 
 
 class Placing:
@@ -53,78 +72,194 @@ class Placing:
         self._sessions = sessions
         self._results = results
         self._revisions = revisions
-        self._requirements: dict[int, Requirement] = {}
+        self._matches = Matches()
         self._last_requirement = 0
+        self._capped_namespaces: Collection[str] = ()
+        self._elsewhere: Sequence[Offer] = ()
+        self._owners: dict[int, str | None] = {}
+        self._fleet: object = None
+        self._turns: Turns = {}
 
     def requirement(self, requirement_id: int) -> Requirement | None:
         """A demand by its id, if this replica has met it."""
-        return self._requirements.get(requirement_id)
+        return self._matches.get(requirement_id)
 
     async def place(self) -> int:
-        """Place as much as free slots allow, once around; how many tasks were placed."""
-        if self._engine.seen.requirement > self._last_requirement:
-            await self.learn()
-        placed = 0
-        for group in self._groups():
-            claim = await self._engine.store.write(self._claim, group)
+        """Place as much as there is room for, up to one claim; how many tasks were placed."""
+        while True:
+            if self._engine.seen.requirement > self._last_requirement:
+                await self.learn()
+            room = self._find_room()
+            if not room.sessions:
+                return 0
+            claim = await self._engine.store.write(self._claim, room)
             self._observe(claim)
-            placed += await self._deliver(claim)
-        return placed
+            placed = await self._deliver(claim)
+            if placed or not claim.moved:
+                return placed
 
     async def learn(self) -> None:
-        """Read the demands that were added since; before the first placement, and when one is hinted or swept. Also
-        whether another replica found out that the database was put back.
+        """Read the demands that were added since, and who has a cap; before the first placement, and when a demand is
+        hinted or swept. Also whether another replica found out that the database was put back, and, where tasks stick
+        to agents, which agents the other replicas have.
         """
-        found = await self._engine.store.read(jobs.requirements_after, max(0, self._last_requirement - LOOK_BACK))
-        for requirement_id, requirement in found:
-            self._requirements[requirement_id] = requirement
-            self._last_requirement = max(self._last_requirement, requirement_id)
-        self._engine.seen.restored = await self._engine.store.read(restored.newest)
 
-    def _groups(self) -> list[tuple[list[Session], frozenset[int]]]:
-        """Sessions with room, together with those that may run the same work: one claim serves them all."""
-        groups: dict[frozenset[int], list[Session]] = {}
-        for session in self._sessions:
+        def read(connection: Connection) -> tuple[Sequence[tuple[int, Requirement]], Sequence[Agent]]:
+            found = jobs.requirements_after(connection, max(0, self._last_requirement - LOOK_BACK))
+            self._capped_namespaces = frozenset(caps.of_namespaces(connection))
+            self._engine.seen.restored = restored.newest(connection)
+            sticky = self._matches.any_sticky or any(demand.bucket is not None for _, demand in found)
+            return found, agents.online_elsewhere(connection, self._engine.replica_id) if sticky else ()
+
+        found, elsewhere = await self._engine.store.read(read)
+        self._matches.learn(found)
+        self._last_requirement = max([self._last_requirement, *(number for number, _ in found)])
+        self._elsewhere = [offer_of(one) for one in elsewhere]
+
+    def _find_room(self) -> _Room:
+        """The agents with a free slot. Before the transaction, which other threads run."""
+        sessions: dict[str, Session] = {}
+        offers: dict[str, Offer] = {}
+        scores: dict[str, Mapping[int, int]] = {}
+        everybody = list(self._sessions)
+        self._matches.forget({session.session_id for session in everybody})
+        for session in everybody:
             if session.free <= 0 or session.draining or session.closed or session.backed_up:
                 continue
             offer = session.offer()
-            able = frozenset(number for number, demand in self._requirements.items() if can_run(offer, demand))
-            if able:
-                groups.setdefault(able, []).append(session)
-        return [(sessions, able) for able, sessions in groups.items()]
+            met = self._matches.scores(session.session_id, offer)
+            if met:
+                sessions[offer.agent], offers[offer.agent], scores[offer.agent] = session, offer, met
+        if not self._matches.any_sticky:
+            return _Room(sessions, offers, scores, ())
+        fleet = (*((one.session_id, one.version, one.draining) for one in everybody), *self._elsewhere)
+        if fleet != self._fleet:
+            self._fleet, self._owners = fleet, {}
+        return _Room(sessions, offers, scores, [*self._sessions.offers(), *self._elsewhere])
 
-    def _claim(self, connection: Connection, group: tuple[list[Session], frozenset[int]]) -> _Claim:
-        sessions, able = group
-        free = {"/".join(session.key): session.free for session in sessions}
-        by_name = {"/".join(session.key): session for session in sessions}
-        limit = min(MAX_CLAIM, sum(free.values()), self._room())
-        wanted = able
-        if len(able) > FEW_REQUIREMENTS:
-            wanted = able & tasks.ready_requirements(connection)
-        ids = tasks.ready_ids(connection, wanted, limit) if wanted and limit > 0 else []
-        present = tasks.load_many(connection, ids, skip_locked=True)
+    def _claim(self, connection: Connection, room: _Room) -> _Claim:
+        """Deal the room out to what waits, in its order, and store that."""
+        limit = min(MAX_CLAIM, sum(offer.free for offer in room.offers.values()), self._room())
+        lanes = self._lanes(connection, room) if limit > 0 else {}
+        if not lanes:
+            return _Claim({})
+        left = Caps(connection)
+        left.count((self._matches[number] for number in lanes), self._capped_namespaces)
+        agents_of = self._deal(connection, room, lanes, left, limit)
+        present = tasks.load_many(connection, agents_of, skip_locked=True)
         chosen = [
-            present[task_id] for task_id in ids if task_id in present and present[task_id].status is Status.PENDING
+            present[task_id]
+            for task_id in agents_of
+            if task_id in present and present[task_id].status is Status.PENDING
         ]
         if not chosen:
             return _Claim({})
         self._revisions.load(connection, {(one.job_id, one.job_revision) for one in chosen})
+        facts = jobs.names_and_caps(connection, {one.job_id for one in chosen})
+        chosen, moved = self._without_excess(connection, chosen, facts, left)
+        claim = self._store(connection, room, chosen, agents_of, facts)
+        return replace(claim, moved=moved)
+
+    def _lanes(self, connection: Connection, room: _Room) -> dict[int, list[tuple[int, str]]]:
+        """The demands that something may wait for, and the agents with room that meet each."""
+        met: set[int] = set().union(*room.scores.values())
+        if len(met) > FEW_REQUIREMENTS or any(self._matches[number].capped_job for number in met):
+            met &= tasks.ready_requirements(connection)
+        lanes: dict[int, list[tuple[int, str]]] = {}
+        for number in met:
+            able = [(scores[number], agent) for agent, scores in room.scores.items() if number in scores]
+            if self._matches[number].bucket is not None:
+                mine = self._owner(number, room.all_offers)
+                able = [one for one in able if one[1] == mine]
+            if able:
+                lanes[number] = able
+        return lanes
+
+    def _owner(self, number: int, offers: Sequence[Offer]) -> str | None:
+        if number not in self._owners:
+            self._owners[number] = owner(self._matches[number], offers)
+        return self._owners[number]
+
+    def _deal(
+        self,
+        connection: Connection,
+        room: _Room,
+        lanes: Mapping[int, Sequence[tuple[int, str]]],
+        left: Caps,
+        limit: int,
+    ) -> dict[str, str]:
+        """The agent for each task that gets one, in the order in which they wait."""
+        seats = {agent: Seat.of(offer) for agent, offer in room.offers.items()}
+        seating = Seating(random.randrange, self._turns)
+        most: dict[int, int] = {}
+        for number, able in lanes.items():
+            seating.add(number, self._matches[number], [(weight, seats[agent]) for weight, agent in able])
+            look_at = min(seating.look_at(number), left.left(self._matches[number], limit))
+            if look_at:
+                most[number] = look_at
+        agents_of: dict[str, str] = {}
+        waiting: Sequence[Waiting] = tasks.waiting(connection, most)
+        for one in waiting:
+            demand = self._matches[one.requirement_id]
+            if not left.left(demand, 1):
+                continue
+            agent = seating.seat(one.requirement_id)
+            if agent is not None:
+                left.take(demand)
+                agents_of[one.task_id] = agent
+                if len(agents_of) >= limit:
+                    break
+        return agents_of
+
+    def _without_excess(
+        self, connection: Connection, chosen: list[Task], facts: Mapping[str, tuple[str, int]], left: Caps
+    ) -> tuple[list[Task], int]:
+        """Without those that are too many of a job whose cap is newer than they are. They wait among others, so they
+        are put into a lane of their own, where nobody has to wait behind them; how many.
+        """
+
+        def shares(one: Task) -> bool:
+            return facts[one.job_id][1] > 0 and self._matches[one.requirement_id].capped_job != one.job_id
+
+        sharing = {one.job_id: one.namespace_id for one in chosen if shares(one)}
+        if not sharing:
+            return chosen, 0
+        left.count_jobs(sharing)
+        kept: list[Task] = []
+        excess: dict[tuple[int, str], list[str]] = {}
+        for one in chosen:
+            if not shares(one) or left.take_of_job(one.job_id):
+                kept.append(one)
+            else:
+                excess.setdefault((one.requirement_id, one.job_id), []).append(one.id)
+        for (number, job_id), ids in excess.items():
+            own = jobs.intern_requirement(connection, replace(self._matches[number], capped_job=job_id))
+            tasks.move_lane(connection, ids, own)
+            self._engine.seen.requirement = max(self._engine.seen.requirement, own)
+        return kept, sum(map(len, excess.values()))
+
+    def _store(
+        self,
+        connection: Connection,
+        room: _Room,
+        chosen: Sequence[Task],
+        agents_of: Mapping[str, str],
+        facts: Mapping[str, tuple[str, int]],
+    ) -> _Claim:
         data = tasks.data_of(connection, (one.id for one in chosen))
-        names = jobs.names(connection, {one.job_id for one in chosen})
-        agents = spread(free, {name: session.running for name, session in by_name.items()}, len(chosen))
         now = self._engine.clock.now()
         steps: list[tuple[Task, Step]] = []
         terms: dict[str, Terms] = {}
         placements: dict[AgentKey, list[Placement]] = {}
         spans: list[Span] = []
         waits: list[float] = []
-        for before, agent in zip(chosen, agents, strict=False):
-            session = by_name[agent]
+        for before in chosen:
+            session = room.sessions[agents_of[before.id]]
             above = self._engine.seen.restored.floor_for(before.created_at)
             step = _lock_and_dispatch(before, Dispatch(session.key[1], self._engine.new_id(now), above), now)
             since = max(before.scheduled_at, before.updated_at)
             waits.append((now - since) / 1e6)
-            trace, job_name = data[before.id].trace, names.get(before.job_id, "")
+            trace, job_name = data[before.id].trace, facts[before.job_id][0]
             span = self._engine.tracing.placed(trace, _attributes(step.task, job_name), since)
             if span is not None:
                 spans.append(span)
@@ -186,9 +321,9 @@ class Placing:
                 # Its stream ended while we wrote; nothing was sent, so nothing has begun.
                 await self._results.release([placement.ref for placement in placements])
                 continue
-            session.free -= len(placements)
-            session.running += len(placements)
-            session.send(AssignWork(tuple(placements)))
+            work = AssignWork(tuple(placements))
+            session.take(work.units)
+            session.send(work)
             delivered += len(placements)
             self._engine.wakeups.hint(*(f"task:{placement.ref.task_id}" for placement in placements))
         return delivered

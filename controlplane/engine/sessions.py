@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from controlplane.domain.job import JobConfig
 from controlplane.domain.matching import Offer
+from controlplane.domain.placement import PlacementRules
 from controlplane.domain.task import Task
 from controlplane.engine.results import Ref
 
@@ -50,11 +51,26 @@ class Placement:
     total_left: float | None = None
 
 
+def add_units(rules: Iterable[PlacementRules]) -> dict[str, int]:
+    """What work with these rules takes up together: slots, and resources by name."""
+    total = {"slots": 0}
+    for one in rules:
+        total["slots"] += one.slots
+        for name, count in one.resources.items():
+            total[name] = total.get(name, 0) + count
+    return total
+
+
 @dataclass(frozen=True, slots=True)
 class AssignWork:
     """New placements."""
 
     placements: tuple[Placement, ...]
+
+    @property
+    def units(self) -> dict[str, int]:
+        """What they take up together."""
+        return add_units(one.config.placement for one in self.placements)
 
     @property
     def size(self) -> int:
@@ -111,7 +127,9 @@ ToAgent = AssignWork | StopWork | PauseWork | ResumeWork | DrainAgent | RenewLea
 
 @dataclass(slots=True)
 class Session:
-    """One connected agent. `free` is what is left of its credits after what was sent to it."""
+    """One connected agent. `free` and `free_resources` are what is left of its credits after what was sent to it;
+    `running` is in slots.
+    """
 
     key: AgentKey
     session_id: str
@@ -121,8 +139,11 @@ class Session:
     slots: int
     generation: int
     functions: frozenset[str] = frozenset()
+    resources: Mapping[str, int] = field(default_factory=dict)
+    counts_units: bool = True
     version: int = 0
     free: int = 0
+    free_resources: dict[str, int] = field(default_factory=dict)
     running: int = 0
     draining: bool = False
     closed: bool = False
@@ -136,10 +157,29 @@ class Session:
 
     def offer(self) -> Offer:
         """What it offers to work."""
-        name = "/".join(self.key)
         return Offer(
-            name, self.serves, self.executors, self.labels, self.slots, self.free, self.draining, self.functions
+            agent="/".join(self.key),
+            serves=self.serves,
+            executors=self.executors,
+            labels=self.labels,
+            slots=self.slots,
+            free=self.free,
+            draining=self.draining,
+            functions=self.functions,
+            running=self.running,
+            resources=self.resources,
+            free_resources=self.free_resources,
+            counts_units=self.counts_units,
+            cpu=self.said.get("cpu_fraction", 0.0),
         )
+
+    def take(self, units: Mapping[str, int]) -> None:
+        """So much was placed there."""
+        self.free -= units["slots"]
+        self.running += units["slots"]
+        for name, count in units.items():
+            if name != "slots":
+                self.free_resources[name] = self.free_resources.get(name, 0) - count
 
     def send(self, message: ToAgent) -> None:
         """Put a message into the outbox; the stream's writer takes it from there.

@@ -7,7 +7,7 @@ how tasks find agents in `placing.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from controlplane.domain.errors import IllegalTransition, NotFound, PawlError
 from controlplane.domain.etag import check_etag
@@ -28,6 +28,7 @@ from controlplane.domain.task import (
 )
 from controlplane.engine import lists
 from controlplane.engine.context import Engine
+from controlplane.engine.demands import Demands
 from controlplane.engine.idempotency import encode_refusal, once, raise_refusal
 from controlplane.engine.lists import Question
 from controlplane.engine.nouns import TASKS
@@ -125,12 +126,13 @@ class Tasks:
         found = jobs.find_many(connection, {(item.namespace_id, item.job) for item in items})
         made: dict[IdempotencyKey, TaskView | PawlError] = {}
         results: list[TaskView | Exception] = []
+        demands = Demands(connection)
         steps: list[tuple[Step, TaskData]] = []
         for item in items:
             if item.key is not None and (item.key in known or item.key in made):
                 results.append(self._repeat(connection, item, known, made))
                 continue
-            outcome = self._new(item, found.get((item.namespace_id, item.job)), now)
+            outcome = self._new(item, found.get((item.namespace_id, item.job)), demands, now)
             if isinstance(outcome, PawlError):
                 results.append(outcome)
             else:
@@ -144,7 +146,7 @@ class Tasks:
         idempotency.insert_many(connection, used, now + self._engine.request_ids_kept)
         return results
 
-    def _new(self, item: NewTask, job: Job | None, now: int) -> tuple[Step, Job] | PawlError:
+    def _new(self, item: NewTask, job: Job | None, demands: Demands, now: int) -> tuple[Step, Job] | PawlError:
         if job is None:
             return NotFound.of("job", item.job, item.namespace_id)
         if job.status is JobStatus.DISABLED:
@@ -158,7 +160,7 @@ class Tasks:
             namespace_id=item.namespace_id,
             job_id=job.id,
             job_revision=job.revision,
-            requirement_id=item.requirement_id or job.requirement_id,
+            requirement_id=item.requirement_id or demands.of_new(job, item.data),
             schedule_id=item.schedule_id,
             group_id=item.group_id,
             shard_index=None if item.shard is None else item.shard[0],
@@ -307,15 +309,20 @@ class Tasks:
             check_etag("task", task_id, before.version, etag)
             view = self.view(connection, namespace_id, task_id)
             wanted = change(view)
+            demand = Demands(connection).of_changed(before, view.data, wanted.data)
+            before = replace(before, requirement_id=demand)
             within = wanted.deadlines.within(self._config_of(connection, before))
             step = edit(before, now, priority=wanted.priority, scheduled_at=wanted.scheduled_at, deadlines=within)
             tasks.save_many(connection, [(before, step)])
+            if demand != view.task.requirement_id:
+                tasks.set_requirement(connection, task_id, demand)
             tasks.update_data(connection, task_id, wanted.data)
             if wanted.data.tags != view.data.tags:
                 tasks.update_tags(connection, step.task, wanted.data.tags)
             return task_id, self.view(connection, namespace_id, task_id)
 
         view = await self._once(key, effect, namespace_id)
+        self._engine.seen.requirement = max(self._engine.seen.requirement, view.task.requirement_id)
         self._engine.wakeups.hint(READY_HINT, TIMERS_HINT, f"task:{task_id}")
         return view
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
 
@@ -57,6 +57,7 @@ class Agent:
     version: int
     created_at: int
     updated_at: int
+    resources: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def key(self) -> AgentKey:
@@ -84,7 +85,7 @@ class OpenInstance:
 def of_row(row: Row[Any]) -> Agent:
     """A row of sched_agent."""
     values = dict(row._mapping)
-    for name in ("labels", "declared_labels", "serves", "executors", "metrics"):
+    for name in ("labels", "declared_labels", "serves", "executors", "metrics", "resources"):
         values[name] = msgspec.json.decode(values[name])
     values["status"] = AgentStatus(values["status"])
     return Agent(**{name: values[name] for name in Agent.__dataclass_fields__})
@@ -100,7 +101,7 @@ def find(connection: Connection, key: AgentKey, *, lock: bool = False) -> Agent 
 def put(connection: Connection, one: Agent) -> None:
     """Insert or replace an agent."""
     values = {name: getattr(one, name) for name in Agent.__dataclass_fields__}
-    for name in ("labels", "declared_labels", "serves", "executors", "metrics"):
+    for name in ("labels", "declared_labels", "serves", "executors", "metrics", "resources"):
         values[name] = msgspec.json.encode(values[name]).decode()
     values["status"] = int(one.status)
     changes = [name for name in values if name not in ("namespace_id", "id")]
@@ -293,6 +294,12 @@ def states_of(connection: Connection, keys: Iterable[AgentKey]) -> dict[AgentKey
     wanted = set(keys)
     rows = connection.execute(sa.select(agent).where(agent.c.id.in_(names))) if names else ()
     return {one.key: one for one in map(of_row, rows) if one.key in wanted}
+
+
+def online_elsewhere(connection: Connection, replica_id: str) -> list[Agent]:
+    """Agents that take work on other replicas."""
+    statement = sa.select(agent).where(agent.c.status == int(AgentStatus.ONLINE), agent.c.replica_id != replica_id)
+    return [of_row(row) for row in connection.execute(statement)]
 
 
 def silent(connection: Connection, now: int, silence: int) -> list[Agent]:

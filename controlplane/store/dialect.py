@@ -31,6 +31,7 @@ POSTGRES_FLOOR = (13, 0, 0)
 _NO_ID, _LAST_ID = str(uuid.UUID(int=0)), str(uuid.UUID(int=2**128 - 1))
 MIGRATION_LOCK = 0x7061776C  # "pawl": the advisory lock that migrations take
 HISTORY_LOCK = 0x7061776D  # the one after it: dropping months against taking a task back out of history
+CAPS_LOCK = 0x7061776E  # and after that: filling the room that a cap leaves
 LOCK_MILLISECONDS = 250  # what a change of partitions waits for its locks; everybody else waits behind it
 LONG_SECONDS = 600
 INCREMENTAL = 2  # SQLite's number for auto_vacuum=INCREMENTAL
@@ -637,6 +638,14 @@ def hold_history(connection: Connection, *, shared: bool = False) -> None:
     if is_postgres(connection):
         lock = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
         connection.exec_driver_sql(f"SELECT {lock}({HISTORY_LOCK})")
+
+
+def hold_caps(connection: Connection) -> None:
+    """Whoever counts what runs under a cap does so alone until its transaction ends. SQLite's transaction is that lock
+    already.
+    """
+    if is_postgres(connection):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({CAPS_LOCK})")
 
 
 def take_time(connection: Connection) -> None:

@@ -84,6 +84,12 @@ def names(connection: Connection, ids: Iterable[str]) -> dict[str, str]:
     return {row.id: row.name for row in rows}
 
 
+def names_and_caps(connection: Connection, ids: Iterable[str]) -> dict[str, tuple[str, int]]:
+    """Names by id, of deleted jobs too, with how many of their tasks may be on agents at once."""
+    rows = connection.execute(sa.select(job.c.id, job.c.name, job.c.max_running).where(job.c.id.in_(set(ids))))
+    return {row.id: (row.name, row.max_running) for row in rows}
+
+
 def revisions(connection: Connection, pairs: Iterable[tuple[str, int]]) -> dict[tuple[str, int], JobSpec]:
     """Specs by (job, revision). They never change: callers may keep them."""
     wanted = set(pairs)
@@ -100,11 +106,14 @@ def revisions(connection: Connection, pairs: Iterable[tuple[str, int]]) -> dict[
 def intern_requirement(connection: Connection, wanted: Requirement) -> int:
     """The id of this demand, made if it is new."""
     key = {"namespace_id": wanted.namespace_id, "digest": wanted.digest()}
-    connection.execute(dialect.insert_ignoring(connection, requirement).values(spec=wanted.canonical(), **key))
     statement = sa.select(requirement.c.id).where(
         requirement.c.namespace_id == key["namespace_id"], requirement.c.digest == key["digest"]
     )
-    return int(connection.execute(statement).scalar_one())
+    known = connection.execute(statement).scalar_one_or_none()  # most are: PostgreSQL counts up for a try, too
+    if known is None:
+        connection.execute(dialect.insert_ignoring(connection, requirement).values(spec=wanted.canonical(), **key))
+        known = connection.execute(statement).scalar_one()
+    return int(known)
 
 
 def intern_requirements(connection: Connection, wanted: Sequence[Requirement]) -> list[int]:
@@ -123,15 +132,16 @@ def intern_requirements(connection: Connection, wanted: Sequence[Requirement]) -
     return [found[digest] for digest in digests]
 
 
+def requirement_by_id(connection: Connection, number: int) -> Requirement:
+    """A demand that is known to be there."""
+    row = connection.execute(sa.select(requirement).where(requirement.c.id == number)).one()
+    return Requirement.of_canonical(row.namespace_id, row.spec)
+
+
 def requirements_after(connection: Connection, last: int) -> Sequence[tuple[int, Requirement]]:
     """Demands with an id above `last`: they are only ever added."""
     rows = connection.execute(sa.select(requirement).where(requirement.c.id > last).order_by(requirement.c.id))
-    found = []
-    for row in rows:
-        spec = msgspec.json.decode(row.spec)
-        function = spec.get("function", "")
-        found.append((int(row.id), Requirement(row.namespace_id, spec["executor"], spec["labels"], function)))
-    return found
+    return [(int(row.id), Requirement.of_canonical(row.namespace_id, row.spec)) for row in rows]
 
 
 def insert(connection: Connection, new: Job) -> None:
@@ -180,4 +190,5 @@ def _row(one: Job) -> dict[str, Any]:
         "version": one.version,
         "created_at": one.created_at,
         "updated_at": one.updated_at,
+        "max_running": one.spec.config.max_running,
     }

@@ -18,7 +18,7 @@ from controlplane.store.tables import agent, idempotency, namespace, task
 
 def of_row(row: Row[Any]) -> Namespace:
     """A row of the table."""
-    return Namespace(row.id, row.description, row.version, row.created_at, row.updated_at)
+    return Namespace(row.id, row.description, row.version, row.created_at, row.updated_at, row.max_running)
 
 
 def find(connection: Connection, namespace_id: str, *, lock: bool = False) -> Namespace | None:
@@ -83,6 +83,7 @@ def insert(connection: Connection, new: Namespace) -> None:
             created_at=new.created_at,
             updated_at=new.updated_at,
             after_task=_last_task(connection, new.id),
+            max_running=new.max_running,
         )
     )
 
@@ -102,7 +103,12 @@ def update(connection: Connection, changed: Namespace) -> None:
     connection.execute(
         namespace.update()
         .where(namespace.c.id == changed.id)
-        .values(description=changed.description, version=changed.version, updated_at=changed.updated_at)
+        .values(
+            description=changed.description,
+            version=changed.version,
+            updated_at=changed.updated_at,
+            max_running=changed.max_running,
+        )
     )
 
 

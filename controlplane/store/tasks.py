@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from pawl.tracing import NOWHERE, Trace
 from sqlalchemy import Connection, Row
 
+from controlplane.domain.ageing import Ageing
 from controlplane.domain.errors import Fenced
 from controlplane.domain.task import (
     FINAL,
@@ -64,6 +65,7 @@ class TaskData:
     timeout: float | None = None
     cancel_reason: str = ""
     trace: Trace = NOWHERE  # where in a trace it was created
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def weight(self) -> int:
@@ -213,6 +215,7 @@ def data_of(connection: Connection, ids: Iterable[str]) -> dict[str, TaskData]:
             timeout=row.timeout,
             cancel_reason=row.cancel_reason,
             trace=Trace(row.traceparent, row.tracestate, row.baggage),
+            labels=msgspec.json.decode(row.labels),
         )
         for row in rows
     }
@@ -444,20 +447,37 @@ def set_progress(connection: Connection, reports: Sequence[tuple[str, int, float
     )
 
 
-def ready_ids(connection: Connection, requirement_ids: Iterable[int], limit: int) -> list[str]:
-    """Up to `limit` tasks that wait for an agent with one of these requirements, the highest priority and then the
-    oldest first. Their ready rows are locked; replicas that look at the same time skip each other's.
+@dataclass(frozen=True, slots=True, order=True)
+class Waiting:
+    """A task that waits for an agent; in the order in which they come: the highest priority, and then the oldest."""
 
-    Each requirement is read in the order of its index, so the cost follows `limit` and not the backlog.
+    rank: int  # the priority, as far as it has grown, negated
+    ready_at: int
+    task_id: str
+    requirement_id: int
+
+
+def waiting(connection: Connection, most: Mapping[int, int]) -> list[Waiting]:
+    """What waits for an agent, of each requirement as many as are asked for, in their order. Their ready rows are
+    locked; replicas that look at the same time skip each other's.
+
+    Each requirement is read in the order of its index, so the cost follows what is asked for and not the backlog.
     """
     columns = (ready.c.priority, ready.c.ready_at, ready.c.task_id)
-    candidates: list[tuple[int, int, str]] = []
-    for requirement_id in requirement_ids:
+    found: list[Waiting] = []
+    for requirement_id, limit in most.items():
         first = sa.select(*columns).where(ready.c.requirement_id == requirement_id)
         first = first.order_by(ready.c.priority.desc(), ready.c.ready_at, ready.c.task_id).limit(limit)
         rows = connection.execute(dialect.for_update(first, skip_locked=True))
-        candidates += [(-row.priority, row.ready_at, row.task_id) for row in rows]
-    return [task_id for _, _, task_id in sorted(candidates)[:limit]]
+        found += [Waiting(-row.priority, row.ready_at, row.task_id, requirement_id) for row in rows]
+    return sorted(found)
+
+
+def move_lane(connection: Connection, ids: Sequence[str], requirement_id: int) -> None:
+    """Waiting tasks that are locked have another demand from now on."""
+    for table, column in ((task, task.c.id), (ready, ready.c.task_id)):
+        mine = dialect.one_of(connection, column, ids)
+        connection.execute(table.update().where(mine).values(requirement_id=requirement_id))
 
 
 def ready_requirements(connection: Connection) -> set[int]:
@@ -469,6 +489,42 @@ def ready_requirements(connection: Connection) -> set[int]:
     )
     found = found.union_all(sa.select(following).select_from(found).where(found.c.id.is_not(None)))
     return set(connection.execute(sa.select(found.c.id).where(found.c.id.is_not(None))).scalars())
+
+
+def age(connection: Connection, now: int, ageing: Ageing) -> int:
+    """Raise what has waited long; how many were raised. Of each demand and of each priority in it the oldest few: what
+    is in front of a queue that hardly moves. Found by jumps along the index of the claims.
+    """
+    raised = 0
+    for requirement_id in sorted(ready_requirements(connection)):
+        for priority in _priorities(connection, requirement_id):
+            if priority < ageing.top:
+                raised += _raise(connection, requirement_id, priority, now, ageing)
+    return raised
+
+
+def _priorities(connection: Connection, requirement_id: int) -> list[int]:
+    mine = ready.c.requirement_id == requirement_id
+    found = sa.select(sa.func.max(ready.c.priority).label("priority")).where(mine).cte("found", recursive=True)
+    below = sa.select(sa.func.max(ready.c.priority)).where(mine, ready.c.priority < found.c.priority).scalar_subquery()
+    found = found.union_all(sa.select(below).select_from(found).where(found.c.priority.is_not(None)))
+    return list(connection.execute(sa.select(found.c.priority).where(found.c.priority.is_not(None))).scalars())
+
+
+def _raise(connection: Connection, requirement_id: int, priority: int, now: int, ageing: Ageing) -> int:
+    oldest = (
+        sa.select(ready.c.task_id, ready.c.ready_at)
+        .where(ready.c.requirement_id == requirement_id, ready.c.priority == priority)
+        .order_by(ready.c.ready_at, ready.c.task_id)
+        .limit(ageing.at_once)
+    )
+    rows = connection.execute(dialect.for_update(oldest, skip_locked=True)).all()
+    ids = [row.task_id for row in rows]
+    own = sa.select(task.c.id, task.c.priority).where(dialect.one_of(connection, task.c.id, ids))
+    said = {row.id: row.priority for row in connection.execute(own)} if ids else {}
+    grown = {row.task_id: ageing.priority(said[row.task_id], now - row.ready_at) for row in rows if row.task_id in said}
+    changes = [{"b_task_id": one, "priority": value} for one, value in grown.items() if value > priority]
+    return dialect.update_rows(connection, ready, ("task_id",), ("priority",), changes)
 
 
 def due_ids(connection: Connection, now: int, limit: int) -> list[str]:
@@ -534,6 +590,11 @@ def update_data(connection: Connection, task_id: str, data: TaskData) -> None:
     values = _data_row(task_id, data)
     del values["task_id"]
     connection.execute(task_data.update().where(task_data.c.task_id == task_id).values(**values))
+
+
+def set_requirement(connection: Connection, task_id: str, requirement_id: int) -> None:
+    """Another demand of a task that is locked."""
+    connection.execute(task.update().where(task.c.id == task_id).values(requirement_id=requirement_id))
 
 
 def update_tags(connection: Connection, one: Task, tags: Mapping[str, str]) -> None:
@@ -668,6 +729,7 @@ def _data_row(task_id: str, data: TaskData) -> dict[str, Any]:
         "traceparent": data.trace.traceparent,
         "tracestate": data.trace.tracestate,
         "baggage": data.trace.baggage,
+        "labels": _encode(data.labels).decode(),
     }
 
 

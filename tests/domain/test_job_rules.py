@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from controlplane.domain.job import FunctionSpec, HttpSpec, JobConfig, JobSpec, ResourceLimits, WasmSpec
 from controlplane.domain.job_rules import MAX_OPTIONS_BYTES, MAX_TEXT_BYTES, digest_of_reference, job_problems
+from controlplane.domain.placement import LabelRule, Operator, PlacementRules, Strategy
 from controlplane.domain.retry import Backoff, RetryRules
 
 HEX = "0123456789abcdef" * 4
@@ -41,6 +42,7 @@ def test_a_bad_name_is_refused(name: str) -> None:
         ("lost_after_seconds", 3, 86_400),
         ("max_output_size", 1, 104_857_600),
         ("priority", 0, 1_000),
+        ("max_running", 0, 10_000_000),
     ],
 )
 def test_numbers_have_bounds_and_both_are_allowed(field: str, least: float, most: float) -> None:
@@ -221,3 +223,33 @@ def test_whatever_is_asked_the_answer_names_fields(
     for problem in job_problems(name, JobSpec(name, environment, config)):
         assert problem.field.startswith("job.")
         assert problem.problem
+
+
+@pytest.mark.parametrize(
+    ("rules", "field"),
+    [
+        (PlacementRules(required=(LabelRule("a", Operator.EQ, ("1",)),)), None),
+        (PlacementRules(required=(LabelRule("", Operator.EQ, ("1",)),)), "required[0].label"),
+        (PlacementRules(required=(LabelRule("a"),)), "required[0].values"),
+        (PlacementRules(required=(LabelRule("a", Operator.GT, ("1", "2")),)), "required[0].values"),
+        (PlacementRules(required=(LabelRule("a", Operator.GT, ("one",)),)), "required[0].values[0]"),
+        (PlacementRules(required=(LabelRule("a", Operator.LTE, ("1e3",)),)), "required[0].values[0]"),
+        (PlacementRules(required=(LabelRule("a", Operator.EXISTS, ("1",)),)), "required[0].values"),
+        (PlacementRules(required=(LabelRule("a", Operator.EXISTS),)), None),
+        (PlacementRules(required=(LabelRule("a", Operator.IN, ("1",) * 64),)), None),
+        (PlacementRules(required=(LabelRule("a", Operator.IN, ("1",) * 65),)), "required[0].values"),
+        (PlacementRules(required=(LabelRule("a", Operator.EQ, ("1",), 5),)), "required[0].weight"),
+        (PlacementRules(preferred=(LabelRule("a", Operator.EQ, ("1",), -100),)), None),
+        (PlacementRules(preferred=(LabelRule("a", Operator.EQ, ("1",), 101),)), "preferred[0].weight"),
+        (PlacementRules(required=(LabelRule("a", Operator.EXISTS),) * 65), "required"),
+        (PlacementRules(sticky_key="x"), "sticky_key"),
+        (PlacementRules(sticky_key="x", strategy=Strategy.STICKY), None),
+        (PlacementRules(agents=("a b",)), "agents[0]"),
+        (PlacementRules(slots=0), "slots"),
+        (PlacementRules(resources={"gpu": 0}), "resources.gpu"),
+        (PlacementRules(resources={"slots": 1}), "resources.slots"),
+        (PlacementRules(resources={"gpu": 1, "tape.drive": 1_000_000}), None),
+    ],
+)
+def test_rules_of_placement_are_checked_by_their_place(rules: PlacementRules, field: str | None) -> None:
+    assert problems(placement=rules) == ([] if field is None else [f"job.config.placement.{field}"])

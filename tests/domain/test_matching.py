@@ -1,14 +1,11 @@
 """Which agent may run what, which of them should, and the obstacle that is named."""
 
-from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from controlplane.domain.job import Requirement
-from controlplane.domain.matching import Obstacle, Offer, can_run, explain, spread
+from controlplane.domain.matching import Obstacle, Offer, can_run, explain
 
 NEED = Requirement("default", "process", {"gpu": "yes", "zone": "a"})
 OFFER = Offer("one", frozenset({"default"}), frozenset({"process"}), {"gpu": "yes", "zone": "a", "os": "x"}, 4, 4)
@@ -24,30 +21,6 @@ def test_labels_of_the_work_must_be_among_those_of_the_agent() -> None:
 def test_an_agent_runs_only_its_executors_for_the_namespaces_that_it_serves() -> None:
     assert not can_run(replace(OFFER, executors=frozenset({"wasm"})), NEED)
     assert not can_run(replace(OFFER, serves=frozenset({"other"})), NEED)
-
-
-LOADS = st.dictionaries(st.sampled_from("abcdef"), st.tuples(st.integers(0, 9), st.integers(0, 9)))
-
-
-@given(LOADS, st.integers(0, 40))
-def test_work_is_spread_as_far_as_there_is_room_and_no_further(loads: dict[str, tuple[int, int]], count: int) -> None:
-    free = {name: room for name, (room, _) in loads.items()}
-    running = {name: load for name, (_, load) in loads.items()}
-    chosen = spread(free, running, count)
-    given_to = Counter(chosen)
-    assert len(chosen) == min(count, sum(free.values()))
-    assert all(given_to[name] <= room for name, room in free.items())
-    # The least loaded first: whoever got something is at most one ahead of anybody who had room left.
-    for busy in given_to:
-        for other, room in free.items():
-            if given_to[other] < room:
-                assert running[busy] + given_to[busy] <= running[other] + given_to[other] + 1
-
-
-def test_spreading_changes_nothing_of_what_it_was_given() -> None:
-    free = {"a": 2}
-    assert spread(free, {}, 5) == ["a", "a"]
-    assert free == {"a": 2}
 
 
 @pytest.mark.parametrize(

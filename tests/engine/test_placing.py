@@ -10,10 +10,12 @@ import sqlalchemy as sa
 from pawl.tracing import Trace
 
 from controlplane.domain.errors import IllegalTransition
+from controlplane.domain.placement import LabelRule, Operator, PlacementRules, Strategy
 from controlplane.domain.task import Cause, Status
 from controlplane.engine.placing import Placing
 from controlplane.engine.revisions import Revisions
-from controlplane.store import Connection
+from controlplane.engine.tasks import TaskEdit
+from controlplane.store import Connection, tasks
 from controlplane.store.tables import ready, task, task_instance, timer
 from controlplane.store.tasks import TaskData
 from tests.engine.stage import NOW, MovedClock, Replica, opened, placed
@@ -217,9 +219,195 @@ async def test_a_demand_that_came_into_sight_late_is_learnt_all_the_same(one: Re
     await one.job("b", labels={"x": "y"})
     [task] = await one.create("a")
     await one.placing.learn()
-    one.placing._requirements.pop(task.requirement_id)
+    one.placing._matches._demands.pop(task.requirement_id)
     await one.connect()
     assert await one.place() == 1
+
+
+# --- rules
+
+
+async def test_work_with_labels_does_not_go_to_an_agent_without_any(one: Replica) -> None:
+    await one.job(labels={"gpu": "yes"})
+    await one.create()
+    bare = await one.connect("bare", labels={})
+    assert await one.place() == 0
+    assert not placed(bare)
+
+
+async def test_required_rules_decide_who_may_run_it(one: Replica) -> None:
+    rules = PlacementRules(
+        required=(LabelRule("memory", Operator.GTE, ("16",)), LabelRule("spot", Operator.NOT_EXISTS))
+    )
+    await one.job(placement=rules)
+    await one.create(count=9)
+    for name, labels in (("small", {"memory": "8"}), ("spot", {"memory": "64", "spot": ""}), ("none", {})):
+        await one.connect(name, labels=labels)
+    right = await one.connect("right", labels={"memory": "128"}, free=3)
+    assert await one.place() == 3
+    assert len(placed(right)) == 3
+
+
+async def test_preferred_agents_come_first_also_among_agents_that_run_different_work(one: Replica) -> None:
+    await one.job("other", labels={"disk": "ssd"})
+    await one.job(placement=PlacementRules(preferred=(LabelRule("zone", Operator.EQ, ("a",), 10),)))
+    await one.create(count=5)
+    near = await one.connect("near", labels={"zone": "a"}, free=2)
+    near.running = 2
+    far = await one.connect("far", labels={"disk": "ssd"}, free=4)
+    assert await one.place() == 5
+    assert (len(placed(near)), len(placed(far))) == (2, 3)
+
+
+async def test_the_least_loaded_agent_gets_it_also_if_others_can_run_more_kinds_of_work(one: Replica) -> None:
+    await one.job("other", labels={"disk": "ssd"})
+    await one.job()
+    await one.create(count=2)
+    versatile, plain = await one.connect("a", labels={"disk": "ssd"}), await one.connect("b")
+    versatile.running = 3
+    assert await one.place() == 2
+    assert (len(placed(versatile)), len(placed(plain))) == (0, 2)
+
+
+async def test_agents_that_a_job_names_are_the_only_ones_that_run_it(one: Replica) -> None:
+    await one.job(placement=PlacementRules(agents=("b", "c")))
+    await one.create(count=20)
+    agents = [await one.connect(name, slots=4) for name in "abc"]
+    assert await one.place() == 8
+    assert [len(placed(agent)) for agent in agents] == [0, 4, 4]
+
+
+async def test_labels_changed_at_run_time_take_effect_on_the_next_placement(one: Replica) -> None:
+    await one.job(labels={"gpu": "yes"})
+    await one.create(count=2)
+    agent = await one.connect(labels={"gpu": "no"}, free=1)
+    assert await one.place() == 0
+    await one.agents.relabel(agent.key, {"gpu": "yes"}, etag=None, request=None)
+    assert await one.place() == 1
+    agent.free = 1
+    await one.agents.relabel(agent.key, {}, etag=None, request=None)
+    assert await one.place() == 0
+
+
+async def test_a_task_can_have_labels_of_its_own_and_other_ones_while_it_waits(one: Replica) -> None:
+    await one.job(labels={"os": "linux"})
+    [task] = await one.create(data=TaskData(labels={"zone": "a"}))
+    here = await one.connect("here", labels={"os": "linux", "zone": "b"})
+    assert await one.place() == 0
+    edit = TaskEdit(task.priority, task.scheduled_at, TaskData(labels={"zone": "b"}))
+    await one.tasks.update("default", task.id, lambda _: edit, etag=None, key=None)
+    assert await one.place() == 1
+    assert placed(here)[0].ref.task_id == task.id
+
+
+async def test_a_planned_task_keeps_the_labels_that_it_was_given_meanwhile(one: Replica) -> None:
+    await one.job()
+    [task] = await one.create(scheduled_at=NOW + 10_000_000)
+    edit = TaskEdit(task.priority, task.scheduled_at, TaskData(labels={"zone": "b"}))
+    await one.tasks.update("default", task.id, lambda _: edit, etag=None, key=None)
+    one.clock.move(10)
+    await one.timers.fire()
+    await one.connect("elsewhere")
+    assert await one.place() == 0
+    await one.connect("here", labels={"zone": "b"})
+    assert await one.place() == 1
+
+
+# --- keys
+
+
+STICKY = PlacementRules(strategy=Strategy.STICKY, sticky_key="${tags.customer}")
+
+
+async def test_tasks_with_the_same_key_go_to_the_same_agent(one: Replica) -> None:
+    await one.job(placement=STICKY)
+    agents = [await one.connect(name, slots=100) for name in "abcd"]
+    for _ in range(3):
+        for customer in range(12):
+            await one.create(data=TaskData(tags={"customer": str(customer)}))
+    assert await one.place() == 36
+    for agent in agents:
+        data = await one.engine.store.read(tasks.data_of, [each.ref.task_id for each in placed(agent)])
+        counted = Counter(each.tags["customer"] for each in data.values())
+        assert set(counted.values()) <= {3}
+    assert sum(len(placed(agent)) for agent in agents) == 0
+
+
+async def test_a_key_waits_for_its_agent_while_that_is_full_and_moves_when_it_goes(one: Replica) -> None:
+    await one.job(placement=STICKY)
+    agents = {name: await one.connect(name, free=1) for name in "ab"}
+    await one.create(count=2, data=TaskData(tags={"customer": "7"}))
+    assert await one.place() == 1
+    [owner] = [agent for agent in agents.values() if placed(agent)]
+    [other] = [agent for agent in agents.values() if agent is not owner]
+    assert await one.place() == 0
+    one.sessions.remove(owner)
+    assert await one.place() == 1
+    assert len(placed(other)) == 1
+
+
+async def test_a_key_belongs_to_one_agent_of_all_replicas(postgres_url: str) -> None:
+    clock = MovedClock()
+    with ExitStack() as stack:
+        replicas = [stack.enter_context(opened(postgres_url, clock, name)) for name in ("one", "two")]
+        await replicas[0].job(placement=STICKY)
+        agents = {
+            f"{one.engine.replica_id}-{number}": await one.connect(f"{one.engine.replica_id}-{number}", slots=300)
+            for one in replicas
+            for number in range(2)
+        }
+        for _ in range(2):
+            for customer in range(30):
+                await replicas[0].create(data=TaskData(tags={"customer": str(customer)}))
+            for one in replicas:
+                await one.place()
+        homes: dict[str, set[str]] = {}
+        for name, agent in agents.items():
+            data = await replicas[0].engine.store.read(tasks.data_of, [each.ref.task_id for each in placed(agent)])
+            for each in data.values():
+                homes.setdefault(each.tags["customer"], set()).add(name)
+        assert len(homes) == 30
+        assert all(len(found) == 1 for found in homes.values())
+        assert len({next(iter(found)) for found in homes.values()}) == 4
+
+
+# --- units
+
+
+async def test_slots_and_resources_are_never_given_out_twice(one: Replica) -> None:
+    await one.job("training", placement=PlacementRules(slots=2, resources={"gpu": 1}))
+    await one.job("small")
+    agent = await one.connect(slots=8, resources={"gpu": 2})
+    agent.free_resources = {"gpu": 2}
+    await one.create("training", count=5, priority=900)
+    await one.create("small", count=10)
+    assert await one.place() == 6
+    assert Counter(each.job_name for each in placed(agent)) == {"training": 2, "small": 4}
+    assert (agent.free, agent.free_resources, agent.running) == (0, {"gpu": 0}, 8)
+
+
+async def test_large_work_that_comes_first_is_placed_although_small_work_never_ends(one: Replica) -> None:
+    await one.job("large", placement=PlacementRules(slots=4))
+    await one.job("small")
+    agent = await one.connect(slots=4, free=1)
+    agent.running = 3
+    [large] = await one.create("large", priority=600)
+    for _ in range(3):
+        await one.create("small", count=5)
+        assert await one.place() == 0
+        agent.free, agent.running = agent.free + 1, agent.running - 1
+    assert await one.place() == 1
+    assert [each.ref.task_id for each in placed(agent)] == [large.id]
+
+
+async def test_an_agent_of_an_older_version_gets_no_work_that_takes_more_than_one_slot(one: Replica) -> None:
+    await one.job("large", placement=PlacementRules(slots=2))
+    await one.job("small")
+    await one.create("large", priority=900)
+    await one.create("small")
+    older = await one.connect(counts_units=False)
+    assert await one.place() == 1
+    assert [each.job_name for each in placed(older)] == ["small"]
 
 
 # --- several at once

@@ -228,7 +228,7 @@ def test_what_runs_all_the_time_reads_no_table_from_end_to_end(plans: Plans) -> 
     if is_postgres(connection):
         connection.exec_driver_sql("ANALYZE sched_ready, sched_timer")
     for work in (
-        lambda: tasks.ready_ids(connection, {1}, 50),
+        lambda: tasks.waiting(connection, {1: 50}),
         lambda: tasks.ready_requirements(connection),
         lambda: tasks.due_ids(connection, NOW, 50),
         lambda: tasks.data_of(connection, ids[:50]),

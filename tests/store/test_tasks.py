@@ -129,15 +129,19 @@ def test_who_did_something_and_why_is_recorded_in_order(store: Store) -> None:
     ]
 
 
+def waiting(store: Store, most: dict[int, int]) -> list[str]:
+    return [one.task_id for one in store.transact_now(tasks.waiting, most)]
+
+
 def test_ready_tasks_are_given_by_priority_and_age_within_the_wanted_demands(store: Store) -> None:
     low, high, old, other = insert(
         store, new(priority=1), new(priority=9), new(priority=9), new(priority=99, requirement_id=2)
     )
     earlier = ready.update().where(ready.c.task_id == old.id).values(ready_at=NOW - 1)
     store.transact_now(lambda connection: connection.execute(earlier))
-    assert store.transact_now(tasks.ready_ids, [1], 10) == [old.id, high.id, low.id]
-    assert store.transact_now(tasks.ready_ids, [2, 1], 2) == [other.id, old.id]
-    assert store.transact_now(tasks.ready_ids, [], 2) == []
+    assert waiting(store, {1: 10}) == [old.id, high.id, low.id]
+    assert waiting(store, {2: 2, 1: 1}) == [other.id, old.id]
+    assert waiting(store, {}) == []
 
 
 def test_demands_that_something_waits_for_are_found_by_jumps(store: Store) -> None:
@@ -215,7 +219,7 @@ async def test_replicas_that_look_at_the_same_time_skip_each_others_ready_rows(
     loop = asyncio.get_running_loop()
 
     def look_and_stay(connection: Connection) -> list[str]:
-        found = tasks.ready_ids(connection, [1], 4)
+        found = [each.task_id for each in tasks.waiting(connection, {1: 4})]
         loop.call_soon_threadsafe(looking.set)
         asyncio.run_coroutine_threadsafe(leave.wait(), loop).result(20)
         return found
@@ -223,7 +227,7 @@ async def test_replicas_that_look_at_the_same_time_skip_each_others_ready_rows(
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         first = group.create_task(one.write(look_and_stay))
         await looking.wait()
-        second = await two.write(tasks.ready_ids, [1], 4)
+        second = [each.task_id for each in await two.write(tasks.waiting, {1: 4})]
         leave.set()
     assert len(first.result()) == 4
     assert set(first.result()) | set(second) == {each.id for each in made}

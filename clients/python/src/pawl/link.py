@@ -21,7 +21,7 @@ import random
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -132,6 +132,14 @@ class Peer(Protocol):
         """Instances to stop, some of them perhaps unknown."""
         ...
 
+    def paused(self, refs: Sequence[agent_pb2.InstanceRef]) -> None:
+        """Instances to hold still, some of them perhaps unknown, or held already."""
+        ...
+
+    def resumed(self, refs: Sequence[agent_pb2.InstanceRef]) -> None:
+        """Instances to let go on, some of them perhaps unknown, or not held."""
+        ...
+
     def drained(self, reason: str) -> None:
         """Take nothing new."""
         ...
@@ -156,7 +164,7 @@ class Outbox:
     beat: int = 0
     accepted: agent_pb2.Accepted = field(default_factory=agent_pb2.Accepted)
     results: deque[Result] = field(default_factory=deque)
-    credits: int | None = None
+    credits: Mapping[str, int] | None = None
     started: deque[agent_pb2.Started.Item] = field(default_factory=deque)
     progress: dict[str, agent_pb2.ProgressReports.Item] = field(default_factory=dict)
     leave: str | None = None
@@ -178,7 +186,7 @@ class Outbox:
         if self.results:
             return self._take_results()
         if self.credits is not None:
-            message = agent_pb2.ConnectRequest(credits=agent_pb2.Credits(free={"slots": self.credits}))
+            message = agent_pb2.ConnectRequest(credits=agent_pb2.Credits(free=self.credits))
             self.credits = None
             return message, []
         if self.started:
@@ -340,9 +348,9 @@ class Link:
         self._outbox.results = deque(result for result in self._outbox.results if not which(result))
         return taken
 
-    def credits(self, free: int) -> None:
-        """Say how many slots are free; the last word counts."""
-        self._outbox.credits = free
+    def credits(self, free: int, resources: Mapping[str, int] | None = None) -> None:
+        """Say how many slots are free, and how much of the agent's resources; the last word counts."""
+        self._outbox.credits = {**(resources or {}), "slots": free}
         self._wake.set()
 
     def beat_every(self, seconds: float | None) -> None:
@@ -476,6 +484,8 @@ class Link:
                     self._peer.renewed(sent_at)
             case "cancel":
                 self._peer.cancelled(message.cancel.items)
+            case "pause" | "resume":
+                self._hold(message)
             case "drain":
                 self._peer.drained(message.drain.reason)
             case "goodbye":
@@ -483,6 +493,12 @@ class Link:
             case _:
                 # From a newer control plane: what it may not do without it has asked for in the version.
                 log.info("a message of an unknown kind was skipped")
+
+    def _hold(self, message: agent_pb2.ConnectResponse) -> None:
+        if message.HasField("pause"):
+            self._peer.paused(message.pause.instances)
+        else:
+            self._peer.resumed(message.resume.instances)
 
     def _welcomed(self, stream: _Stream, welcome: agent_pb2.Welcome) -> None:
         if welcome.protocol_version != PROTOCOL_VERSION:

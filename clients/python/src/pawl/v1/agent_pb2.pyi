@@ -19,7 +19,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Agent(_message.Message):
-    __slots__ = ("id", "namespace_id", "status", "labels", "serves", "executors", "slots", "running", "hostname", "agent_version", "protocol_version", "generation", "connected_at", "last_beat_at", "created_at", "updated_at", "version", "metrics", "functions")
+    __slots__ = ("id", "namespace_id", "status", "labels", "serves", "executors", "slots", "running", "hostname", "agent_version", "protocol_version", "generation", "connected_at", "last_beat_at", "created_at", "updated_at", "version", "metrics", "resources", "functions")
     class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNSPECIFIED: _ClassVar[Agent.Status]
@@ -41,6 +41,13 @@ class Agent(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class ResourcesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     ID_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_ID_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
@@ -59,6 +66,7 @@ class Agent(_message.Message):
     UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
+    RESOURCES_FIELD_NUMBER: _ClassVar[int]
     FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
     id: str
     namespace_id: str
@@ -78,8 +86,9 @@ class Agent(_message.Message):
     updated_at: _timestamp_pb2.Timestamp
     version: int
     metrics: AgentMetrics
+    resources: _containers.ScalarMap[str, int]
     functions: _containers.RepeatedCompositeFieldContainer[FunctionInfo]
-    def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., status: _Optional[_Union[Agent.Status, str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., serves: _Optional[_Iterable[str]] = ..., executors: _Optional[_Iterable[_Union[ExecutorInfo, _Mapping]]] = ..., slots: _Optional[int] = ..., running: _Optional[int] = ..., hostname: _Optional[str] = ..., agent_version: _Optional[str] = ..., protocol_version: _Optional[int] = ..., generation: _Optional[int] = ..., connected_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_beat_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ..., metrics: _Optional[_Union[AgentMetrics, _Mapping]] = ..., functions: _Optional[_Iterable[_Union[FunctionInfo, _Mapping]]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., status: _Optional[_Union[Agent.Status, str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., serves: _Optional[_Iterable[str]] = ..., executors: _Optional[_Iterable[_Union[ExecutorInfo, _Mapping]]] = ..., slots: _Optional[int] = ..., running: _Optional[int] = ..., hostname: _Optional[str] = ..., agent_version: _Optional[str] = ..., protocol_version: _Optional[int] = ..., generation: _Optional[int] = ..., connected_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_beat_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ..., metrics: _Optional[_Union[AgentMetrics, _Mapping]] = ..., resources: _Optional[_Mapping[str, int]] = ..., functions: _Optional[_Iterable[_Union[FunctionInfo, _Mapping]]] = ...) -> None: ...
 
 class ExecutorInfo(_message.Message):
     __slots__ = ("name", "abi", "options_schema", "can_pause")
@@ -180,7 +189,7 @@ class InstanceRef(_message.Message):
     def __init__(self, task_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., token: _Optional[int] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol_version", "features", "agent_id", "namespace_id", "serves", "state_id", "generation", "labels", "executors", "slots", "hostname", "agent_version", "running", "finished", "pid", "functions")
+    __slots__ = ("protocol_version", "features", "agent_id", "namespace_id", "serves", "state_id", "generation", "labels", "executors", "slots", "hostname", "agent_version", "running", "finished", "pid", "resources", "functions")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -188,6 +197,13 @@ class Hello(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class ResourcesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -203,6 +219,7 @@ class Hello(_message.Message):
     RUNNING_FIELD_NUMBER: _ClassVar[int]
     FINISHED_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
+    RESOURCES_FIELD_NUMBER: _ClassVar[int]
     FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     features: _containers.RepeatedScalarFieldContainer[str]
@@ -219,8 +236,9 @@ class Hello(_message.Message):
     running: _containers.RepeatedCompositeFieldContainer[InstanceRef]
     finished: _containers.RepeatedCompositeFieldContainer[InstanceRef]
     pid: int
+    resources: _containers.ScalarMap[str, int]
     functions: _containers.RepeatedCompositeFieldContainer[FunctionInfo]
-    def __init__(self, protocol_version: _Optional[int] = ..., features: _Optional[_Iterable[str]] = ..., agent_id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., serves: _Optional[_Iterable[str]] = ..., state_id: _Optional[str] = ..., generation: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ..., executors: _Optional[_Iterable[_Union[ExecutorInfo, _Mapping]]] = ..., slots: _Optional[int] = ..., hostname: _Optional[str] = ..., agent_version: _Optional[str] = ..., running: _Optional[_Iterable[_Union[InstanceRef, _Mapping]]] = ..., finished: _Optional[_Iterable[_Union[InstanceRef, _Mapping]]] = ..., pid: _Optional[int] = ..., functions: _Optional[_Iterable[_Union[FunctionInfo, _Mapping]]] = ...) -> None: ...
+    def __init__(self, protocol_version: _Optional[int] = ..., features: _Optional[_Iterable[str]] = ..., agent_id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., serves: _Optional[_Iterable[str]] = ..., state_id: _Optional[str] = ..., generation: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ..., executors: _Optional[_Iterable[_Union[ExecutorInfo, _Mapping]]] = ..., slots: _Optional[int] = ..., hostname: _Optional[str] = ..., agent_version: _Optional[str] = ..., running: _Optional[_Iterable[_Union[InstanceRef, _Mapping]]] = ..., finished: _Optional[_Iterable[_Union[InstanceRef, _Mapping]]] = ..., pid: _Optional[int] = ..., resources: _Optional[_Mapping[str, int]] = ..., functions: _Optional[_Iterable[_Union[FunctionInfo, _Mapping]]] = ...) -> None: ...
 
 class Credits(_message.Message):
     __slots__ = ("free",)

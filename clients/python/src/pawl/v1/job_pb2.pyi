@@ -60,7 +60,7 @@ class Job(_message.Message):
     def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., environment: _Optional[_Mapping[str, str]] = ..., config: _Optional[_Union[JobConfig, _Mapping]] = ..., status: _Optional[_Union[Job.Status, str]] = ..., enabled: bool = ..., revision: _Optional[int] = ..., version: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class JobConfig(_message.Message):
-    __slots__ = ("executor", "cmd", "args", "cwd", "environment", "capture_output", "max_output_size", "timeout", "max_retries", "retry_interval", "labels", "wasm", "grace_seconds", "max_stalled", "lost_after_seconds", "on_control_plane_lost", "priority", "artifacts", "output_content_type", "resource_limits", "schedule_to_start_timeout_seconds", "total_timeout_seconds", "heartbeat_timeout_seconds", "retry", "http", "function", "options")
+    __slots__ = ("executor", "cmd", "args", "cwd", "environment", "capture_output", "max_output_size", "timeout", "max_retries", "retry_interval", "labels", "wasm", "grace_seconds", "max_stalled", "lost_after_seconds", "on_control_plane_lost", "priority", "artifacts", "output_content_type", "resource_limits", "schedule_to_start_timeout_seconds", "total_timeout_seconds", "heartbeat_timeout_seconds", "placement", "max_running", "retry", "http", "function", "options")
     class OnControlPlaneLost(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNSPECIFIED: _ClassVar[JobConfig.OnControlPlaneLost]
@@ -106,6 +106,8 @@ class JobConfig(_message.Message):
     SCHEDULE_TO_START_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     TOTAL_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PLACEMENT_FIELD_NUMBER: _ClassVar[int]
+    MAX_RUNNING_FIELD_NUMBER: _ClassVar[int]
     RETRY_FIELD_NUMBER: _ClassVar[int]
     HTTP_FIELD_NUMBER: _ClassVar[int]
     FUNCTION_FIELD_NUMBER: _ClassVar[int]
@@ -133,11 +135,13 @@ class JobConfig(_message.Message):
     schedule_to_start_timeout_seconds: float
     total_timeout_seconds: float
     heartbeat_timeout_seconds: float
+    placement: PlacementRules
+    max_running: int
     retry: RetryRules
     http: HttpConfig
     function: FunctionConfig
     options: _types_pb2.Payload
-    def __init__(self, executor: _Optional[str] = ..., cmd: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., cwd: _Optional[str] = ..., environment: _Optional[_Mapping[str, str]] = ..., capture_output: bool = ..., max_output_size: _Optional[int] = ..., timeout: _Optional[float] = ..., max_retries: _Optional[int] = ..., retry_interval: _Optional[float] = ..., labels: _Optional[_Mapping[str, str]] = ..., wasm: _Optional[_Union[WasmConfig, _Mapping]] = ..., grace_seconds: _Optional[float] = ..., max_stalled: _Optional[int] = ..., lost_after_seconds: _Optional[float] = ..., on_control_plane_lost: _Optional[_Union[JobConfig.OnControlPlaneLost, str]] = ..., priority: _Optional[int] = ..., artifacts: _Optional[_Union[ArtifactRules, _Mapping]] = ..., output_content_type: _Optional[str] = ..., resource_limits: _Optional[_Union[ResourceLimits, _Mapping]] = ..., schedule_to_start_timeout_seconds: _Optional[float] = ..., total_timeout_seconds: _Optional[float] = ..., heartbeat_timeout_seconds: _Optional[float] = ..., retry: _Optional[_Union[RetryRules, _Mapping]] = ..., http: _Optional[_Union[HttpConfig, _Mapping]] = ..., function: _Optional[_Union[FunctionConfig, _Mapping]] = ..., options: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ...) -> None: ...
+    def __init__(self, executor: _Optional[str] = ..., cmd: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., cwd: _Optional[str] = ..., environment: _Optional[_Mapping[str, str]] = ..., capture_output: bool = ..., max_output_size: _Optional[int] = ..., timeout: _Optional[float] = ..., max_retries: _Optional[int] = ..., retry_interval: _Optional[float] = ..., labels: _Optional[_Mapping[str, str]] = ..., wasm: _Optional[_Union[WasmConfig, _Mapping]] = ..., grace_seconds: _Optional[float] = ..., max_stalled: _Optional[int] = ..., lost_after_seconds: _Optional[float] = ..., on_control_plane_lost: _Optional[_Union[JobConfig.OnControlPlaneLost, str]] = ..., priority: _Optional[int] = ..., artifacts: _Optional[_Union[ArtifactRules, _Mapping]] = ..., output_content_type: _Optional[str] = ..., resource_limits: _Optional[_Union[ResourceLimits, _Mapping]] = ..., schedule_to_start_timeout_seconds: _Optional[float] = ..., total_timeout_seconds: _Optional[float] = ..., heartbeat_timeout_seconds: _Optional[float] = ..., placement: _Optional[_Union[PlacementRules, _Mapping]] = ..., max_running: _Optional[int] = ..., retry: _Optional[_Union[RetryRules, _Mapping]] = ..., http: _Optional[_Union[HttpConfig, _Mapping]] = ..., function: _Optional[_Union[FunctionConfig, _Mapping]] = ..., options: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ...) -> None: ...
 
 class ResourceLimits(_message.Message):
     __slots__ = ("max_memory_mb", "max_cpu_percent", "max_execution_time_secs", "max_output_size_bytes", "max_processes", "max_open_files")
@@ -182,6 +186,79 @@ class RetryRules(_message.Message):
     retry_on: _containers.RepeatedScalarFieldContainer[str]
     fail_on: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, backoff: _Optional[_Union[RetryRules.Backoff, str]] = ..., multiplier: _Optional[float] = ..., max_interval_seconds: _Optional[float] = ..., jitter: _Optional[float] = ..., max_elapsed_seconds: _Optional[float] = ..., retry_on: _Optional[_Iterable[str]] = ..., fail_on: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class PlacementRules(_message.Message):
+    __slots__ = ("required", "preferred", "strategy", "sticky_key", "agents", "slots", "resources")
+    class Strategy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        UNSPECIFIED: _ClassVar[PlacementRules.Strategy]
+        LEAST_LOADED: _ClassVar[PlacementRules.Strategy]
+        ROUND_ROBIN: _ClassVar[PlacementRules.Strategy]
+        RANDOM: _ClassVar[PlacementRules.Strategy]
+        STICKY: _ClassVar[PlacementRules.Strategy]
+    UNSPECIFIED: PlacementRules.Strategy
+    LEAST_LOADED: PlacementRules.Strategy
+    ROUND_ROBIN: PlacementRules.Strategy
+    RANDOM: PlacementRules.Strategy
+    STICKY: PlacementRules.Strategy
+    class ResourcesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    REQUIRED_FIELD_NUMBER: _ClassVar[int]
+    PREFERRED_FIELD_NUMBER: _ClassVar[int]
+    STRATEGY_FIELD_NUMBER: _ClassVar[int]
+    STICKY_KEY_FIELD_NUMBER: _ClassVar[int]
+    AGENTS_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    RESOURCES_FIELD_NUMBER: _ClassVar[int]
+    required: _containers.RepeatedCompositeFieldContainer[LabelRule]
+    preferred: _containers.RepeatedCompositeFieldContainer[LabelRule]
+    strategy: PlacementRules.Strategy
+    sticky_key: str
+    agents: _containers.RepeatedScalarFieldContainer[str]
+    slots: int
+    resources: _containers.ScalarMap[str, int]
+    def __init__(self, required: _Optional[_Iterable[_Union[LabelRule, _Mapping]]] = ..., preferred: _Optional[_Iterable[_Union[LabelRule, _Mapping]]] = ..., strategy: _Optional[_Union[PlacementRules.Strategy, str]] = ..., sticky_key: _Optional[str] = ..., agents: _Optional[_Iterable[str]] = ..., slots: _Optional[int] = ..., resources: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
+class LabelRule(_message.Message):
+    __slots__ = ("label", "op", "values", "weight")
+    class Operator(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        UNSPECIFIED: _ClassVar[LabelRule.Operator]
+        EQ: _ClassVar[LabelRule.Operator]
+        NOT: _ClassVar[LabelRule.Operator]
+        IN: _ClassVar[LabelRule.Operator]
+        NOT_IN: _ClassVar[LabelRule.Operator]
+        EXISTS: _ClassVar[LabelRule.Operator]
+        NOT_EXISTS: _ClassVar[LabelRule.Operator]
+        GT: _ClassVar[LabelRule.Operator]
+        GTE: _ClassVar[LabelRule.Operator]
+        LT: _ClassVar[LabelRule.Operator]
+        LTE: _ClassVar[LabelRule.Operator]
+    UNSPECIFIED: LabelRule.Operator
+    EQ: LabelRule.Operator
+    NOT: LabelRule.Operator
+    IN: LabelRule.Operator
+    NOT_IN: LabelRule.Operator
+    EXISTS: LabelRule.Operator
+    NOT_EXISTS: LabelRule.Operator
+    GT: LabelRule.Operator
+    GTE: LabelRule.Operator
+    LT: LabelRule.Operator
+    LTE: LabelRule.Operator
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    OP_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    label: str
+    op: LabelRule.Operator
+    values: _containers.RepeatedScalarFieldContainer[str]
+    weight: int
+    def __init__(self, label: _Optional[str] = ..., op: _Optional[_Union[LabelRule.Operator, str]] = ..., values: _Optional[_Iterable[str]] = ..., weight: _Optional[int] = ...) -> None: ...
 
 class WasmConfig(_message.Message):
     __slots__ = ("plugin", "entry", "config")

@@ -19,7 +19,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Task(_message.Message):
-    __slots__ = ("id", "namespace_id", "job_id", "job_name", "job_revision", "schedule_id", "status", "priority", "scheduled_at", "parameters", "environment", "timeout", "tags", "attempt", "max_retries", "epoch", "agent_id", "instance_id", "output", "error", "cancel_requested", "cancel_reason", "dead_reason", "next_attempt_at", "created_at", "updated_at", "started_at", "finished_at", "version", "transitions", "output_digest", "progress", "schedule_to_start_timeout_seconds", "total_timeout_seconds", "group_id", "shard_index", "shard_total")
+    __slots__ = ("id", "namespace_id", "job_id", "job_name", "job_revision", "schedule_id", "status", "priority", "scheduled_at", "parameters", "environment", "timeout", "tags", "attempt", "max_retries", "epoch", "agent_id", "instance_id", "output", "error", "cancel_requested", "cancel_reason", "dead_reason", "next_attempt_at", "created_at", "updated_at", "started_at", "finished_at", "version", "transitions", "output_digest", "progress", "schedule_to_start_timeout_seconds", "total_timeout_seconds", "labels", "group_id", "shard_index", "shard_total")
     class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNSPECIFIED: _ClassVar[Task.Status]
@@ -64,6 +64,13 @@ class Task(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     ID_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_ID_FIELD_NUMBER: _ClassVar[int]
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
@@ -98,6 +105,7 @@ class Task(_message.Message):
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     SCHEDULE_TO_START_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     TOTAL_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
     GROUP_ID_FIELD_NUMBER: _ClassVar[int]
     SHARD_INDEX_FIELD_NUMBER: _ClassVar[int]
     SHARD_TOTAL_FIELD_NUMBER: _ClassVar[int]
@@ -135,10 +143,11 @@ class Task(_message.Message):
     progress: Progress
     schedule_to_start_timeout_seconds: float
     total_timeout_seconds: float
+    labels: _containers.ScalarMap[str, str]
     group_id: str
     shard_index: int
     shard_total: int
-    def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., job_revision: _Optional[int] = ..., schedule_id: _Optional[str] = ..., status: _Optional[_Union[Task.Status, str]] = ..., priority: _Optional[int] = ..., scheduled_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., parameters: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., environment: _Optional[_Mapping[str, str]] = ..., timeout: _Optional[float] = ..., tags: _Optional[_Mapping[str, str]] = ..., attempt: _Optional[int] = ..., max_retries: _Optional[int] = ..., epoch: _Optional[int] = ..., agent_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., output: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., error: _Optional[_Union[TaskError, _Mapping]] = ..., cancel_requested: bool = ..., cancel_reason: _Optional[str] = ..., dead_reason: _Optional[_Union[DeadLetter.Reason, str]] = ..., next_attempt_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ..., transitions: _Optional[_Iterable[_Union[TaskTransition, _Mapping]]] = ..., output_digest: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., schedule_to_start_timeout_seconds: _Optional[float] = ..., total_timeout_seconds: _Optional[float] = ..., group_id: _Optional[str] = ..., shard_index: _Optional[int] = ..., shard_total: _Optional[int] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., job_revision: _Optional[int] = ..., schedule_id: _Optional[str] = ..., status: _Optional[_Union[Task.Status, str]] = ..., priority: _Optional[int] = ..., scheduled_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., parameters: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., environment: _Optional[_Mapping[str, str]] = ..., timeout: _Optional[float] = ..., tags: _Optional[_Mapping[str, str]] = ..., attempt: _Optional[int] = ..., max_retries: _Optional[int] = ..., epoch: _Optional[int] = ..., agent_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., output: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., error: _Optional[_Union[TaskError, _Mapping]] = ..., cancel_requested: bool = ..., cancel_reason: _Optional[str] = ..., dead_reason: _Optional[_Union[DeadLetter.Reason, str]] = ..., next_attempt_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ..., transitions: _Optional[_Iterable[_Union[TaskTransition, _Mapping]]] = ..., output_digest: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., schedule_to_start_timeout_seconds: _Optional[float] = ..., total_timeout_seconds: _Optional[float] = ..., labels: _Optional[_Mapping[str, str]] = ..., group_id: _Optional[str] = ..., shard_index: _Optional[int] = ..., shard_total: _Optional[int] = ...) -> None: ...
 
 class DeadLetter(_message.Message):
     __slots__ = ()
@@ -336,6 +345,10 @@ class TaskExplanation(_message.Message):
         BEING_CANCELLED: _ClassVar[TaskExplanation.Reason]
         PAUSED: _ClassVar[TaskExplanation.Reason]
         BLOCKED: _ClassVar[TaskExplanation.Reason]
+        NO_FREE_RESOURCES: _ClassVar[TaskExplanation.Reason]
+        TOO_LARGE: _ClassVar[TaskExplanation.Reason]
+        MAX_RUNNING_REACHED: _ClassVar[TaskExplanation.Reason]
+        WAITING_FOR_STICKY_AGENT: _ClassVar[TaskExplanation.Reason]
     UNSPECIFIED: TaskExplanation.Reason
     FINISHED: TaskExplanation.Reason
     SCHEDULED_FOR_LATER: TaskExplanation.Reason
@@ -350,6 +363,10 @@ class TaskExplanation(_message.Message):
     BEING_CANCELLED: TaskExplanation.Reason
     PAUSED: TaskExplanation.Reason
     BLOCKED: TaskExplanation.Reason
+    NO_FREE_RESOURCES: TaskExplanation.Reason
+    TOO_LARGE: TaskExplanation.Reason
+    MAX_RUNNING_REACHED: TaskExplanation.Reason
+    WAITING_FOR_STICKY_AGENT: TaskExplanation.Reason
     class DetailsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]

@@ -1,0 +1,86 @@
+"""Which agents meet which demands, remembered: each pair is compared once, and again when the agent's labels change. So
+what a placement costs does not grow with the number of rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from controlplane.domain.job import Requirement
+from controlplane.domain.matching import Offer, can_run
+from controlplane.domain.placement import Strategy, owner_of, score
+
+
+@dataclass(slots=True)
+class _Met:
+    """What one agent meets, as far as it has been looked at: demands with how much each prefers it."""
+
+    labels: Mapping[str, str]
+    looked_at: int = 0
+    scores: dict[int, int] = field(default_factory=dict)
+
+
+class Matches:
+    """All demands that this replica has met, and who meets them. From one thread at a time."""
+
+    def __init__(self) -> None:
+        self._demands: dict[int, Requirement] = {}
+        self._order: list[int] = []
+        self._sticky: list[int] = []
+        self._met: dict[str, _Met] = {}
+
+    def __len__(self) -> int:
+        return len(self._demands)
+
+    def __getitem__(self, number: int) -> Requirement:
+        return self._demands[number]
+
+    def get(self, number: int) -> Requirement | None:
+        """A demand by its id, if it has been met."""
+        return self._demands.get(number)
+
+    @property
+    def any_sticky(self) -> bool:
+        """Whether the agents of other replicas have a say, too."""
+        return bool(self._sticky)
+
+    def learn(self, found: Iterable[tuple[int, Requirement]]) -> None:
+        """Demands that were added."""
+        for number, demand in found:
+            if number not in self._demands:
+                self._demands[number] = demand
+                self._order.append(number)
+                if demand.strategy is Strategy.STICKY:
+                    self._sticky.append(number)
+
+    def scores(self, session_id: str, offer: Offer) -> Mapping[int, int]:
+        """The demands that an agent meets, each with how much it prefers the agent."""
+        met = self._met.get(session_id)
+        if met is None or met.labels is not offer.labels:
+            met = self._met[session_id] = _Met(offer.labels)
+        new = self._order[met.looked_at :]
+        for number in new:
+            demand = self._demands[number]
+            if can_run(offer, demand):
+                met.scores[number] = score(demand.preferred, offer.labels)
+        met.looked_at += len(new)
+        return met.scores
+
+    def forget(self, session_ids: Collection[str]) -> None:
+        """Only these streams are left."""
+        for gone in self._met.keys() - set(session_ids):
+            del self._met[gone]
+
+
+def owner(demand: Requirement, offers: Iterable[Offer]) -> str | None:
+    """The agent that a demand with a key belongs to, one of those that may run it and are preferred most. None for a
+    demand without a key, or if there is no such agent.
+    """
+    if demand.bucket is None:
+        return None
+    able = {
+        one.agent: score(demand.preferred, one.labels) for one in offers if not one.draining and can_run(one, demand)
+    }
+    best = max(able.values(), default=0)
+    return owner_of(demand.bucket, [agent for agent, weight in able.items() if weight == best])
