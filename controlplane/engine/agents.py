@@ -187,7 +187,9 @@ class Agents:
 
     async def refresh(self) -> None:
         """See what other replicas changed about the agents that are connected here, and stop what was cancelled."""
-        keys = [session.key for session in self._sessions]
+        # Who comes while the store is read is not among what was read: it is neither deleted nor taken over.
+        present = list(self._sessions)
+        keys = [session.key for session in present]
         if not keys:
             return
 
@@ -202,9 +204,9 @@ class Agents:
                 agents.paused_on(connection, keys),
             )
 
-        before = {session.session_id: frozenset(session.paused) for session in self._sessions}
+        before = {session.session_id: frozenset(session.paused) for session in present}
         stored, cancelling, reasons, paused = await self._engine.store.read(read)
-        for session in self._sessions:
+        for session in present:
             self._apply(session, stored.get(session.key))
             held = {_ref(one) for one in paused if one.agent == session.key}
             was = before.get(session.session_id, frozenset())

@@ -1,5 +1,7 @@
 """How agents come, what is concluded from what they know, and what operators do with them."""
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -17,6 +19,7 @@ from controlplane.store.tables import task_instance
 from tests.engine.stage import MovedClock, Replica, arrival, opened, placed, stopped
 
 KEY = ("default", "agent")
+WITHIN_SECONDS = 10.0
 
 
 @pytest.fixture
@@ -263,6 +266,27 @@ async def test_an_agent_that_another_replica_took_over_or_deleted_is_told_goodby
         await one.agents.refresh()
         ends = [session.farewell for session in (moved, gone)]
         assert [end.reason for end in ends if end is not None] == ["TAKEN_OVER", "DELETED"]
+
+
+async def test_an_agent_that_comes_while_the_others_are_looked_at_is_not_sent_away(one: Replica) -> None:
+    await one.connect("first")
+    read, go_on = threading.Event(), threading.Event()
+
+    def hold(*_: object) -> None:
+        if not read.is_set():
+            read.set()
+            go_on.wait(WITHIN_SECONDS)
+
+    sa.event.listen(sa.Engine, "after_cursor_execute", hold)
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(one.agents.refresh())
+            assert await asyncio.to_thread(read.wait, WITHIN_SECONDS)
+            came_back, new = await one.connect("first"), await one.connect("second")
+            go_on.set()
+    finally:
+        sa.event.remove(sa.Engine, "after_cursor_execute", hold)
+    assert (came_back.farewell, new.farewell) == (None, None)
 
 
 async def test_who_may_not_touch_a_namespace_can_say_nothing_of_its_tasks_even_with_the_instances_id(
