@@ -36,23 +36,26 @@ PIECE: Final = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """Which function, and where Python finds it. `main`: the script it is defined in, where no module is."""
+    """Which function, and where Python finds it. `main`: the script it is defined in, where no module is; `argv`: what
+    that was started with.
+    """
 
     function: str
     module: str
     attribute: str
     path: tuple[str, ...]
     main: str = ""
+    argv: tuple[str, ...] = ()
 
     def encoded(self) -> str:
         """As an argument."""
-        return json.dumps([self.function, self.module, self.attribute, self.path, self.main])
+        return json.dumps([self.function, self.module, self.attribute, self.path, self.main, self.argv])
 
     @classmethod
     def of(cls, text: str) -> Spec:
         """Read it back."""
-        function, module, attribute, path, main = json.loads(text)
-        return cls(function, module, attribute, tuple(path), main)
+        function, module, attribute, path, main, argv = json.loads(text)
+        return cls(function, module, attribute, tuple(path), main, tuple(argv))
 
 
 def spec_of(task: TaskFunction[..., Any]) -> Spec:
@@ -69,12 +72,13 @@ def spec_of(task: TaskFunction[..., Any]) -> Spec:
         raise ValueError(
             f"{task.name}: isolation process needs a function that can be imported: define it at the top of a module"
         )
-    return Spec(task.name, module, attribute, tuple(entry or os.getcwd() for entry in sys.path), main)
+    path = tuple(entry or os.getcwd() for entry in sys.path)
+    return Spec(task.name, module, attribute, path, main, tuple(sys.argv))
 
 
 def find(spec: Spec) -> TaskFunction[..., Any]:
     """Load the module and find the function in it. Raises whatever the module raises, ValueError if it is not there."""
-    sys.path[:] = spec.path
+    sys.path[:], sys.argv[:] = spec.path, spec.argv
     found: Any = _script(spec.main) if spec.main else importlib.import_module(spec.module)
     for name in spec.attribute.split("."):
         found = getattr(found, name, None)
