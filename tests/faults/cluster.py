@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 import httpx
 from pawl.client import Client
@@ -49,6 +49,8 @@ async def until(what: str, fact: Callable[[], bool | Awaitable[bool]], seconds: 
 class Process:
     """One `pawl` command. Started again after its end it is the same again: same ports, same folders."""
 
+    program: ClassVar[Path] = PAWL
+
     def __init__(self, name: str, folder: Path, *arguments: str | Path) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
@@ -66,7 +68,7 @@ class Process:
         environment = {**kept, "HOME": str(self._home), "NO_COLOR": "1", **self.environment}
         with self.log.open("ab") as log:
             self._running = subprocess.Popen(
-                [PAWL, *self._arguments],
+                [self.program, *self._arguments],
                 env=environment,
                 cwd=self._home,
                 stdin=subprocess.DEVNULL,
@@ -180,6 +182,17 @@ class AgentProcess(Process):
         super().kill()
 
 
+class WorkerProcess(AgentProcess):
+    """A program with a worker of the SDK in it; it is told the server, a name and a folder."""
+
+    program = Path(sys.executable)
+
+    def __init__(self, name: str, folder: Path, server: str, script: Path) -> None:
+        self.data_dir = folder / name
+        self._seen = set()
+        Process.__init__(self, name, folder, script, server, name, self.data_dir)
+
+
 class Cluster:
     """A database, control planes over it, agents."""
 
@@ -198,6 +211,10 @@ class Cluster:
         """An agent, not started."""
         target = server or self.server.grpc
         return self._with(AgentProcess(name, self.folder, target, slots=slots, drain_timeout=drain_timeout))
+
+    def worker(self, name: str, script: Path, *, server: str = "") -> WorkerProcess:
+        """A worker, not started."""
+        return self._with(WorkerProcess(name, self.folder, server or self.server.grpc, script))
 
     def client(self, patience: float = 60.0) -> Client:
         """A client over gRPC that goes on trying for so long."""

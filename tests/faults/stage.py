@@ -9,17 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pawl.client import Client
+from pawl.payload import payload
 from pawl.v1.task_pb2 import Task, TaskInstance
 
 from agent.executors.guest import GUEST_NAME
 from tests.faults import endpoint as endpoints
 from tests.faults import work
 from tests.faults.cells import End
-from tests.faults.cluster import AgentProcess, Cluster, descendants, until
+from tests.faults.cluster import AgentProcess, Cluster, WorkerProcess, descendants, until
 from tests.faults.endpoint import Endpoint
 from tests.faults.proxy import Wire
 from tests.faults.work import Work, name_of
 
+FUNCTIONS = Path(__file__).with_name("functions.py")
 SLOTS = 16
 WITHIN_SECONDS = 30.0
 GONE_SECONDS = 5.0
@@ -35,7 +37,13 @@ class Stage:
     endpoint: Endpoint
     deaf_port: int
     agent: AgentProcess
+    worker: WorkerProcess
     plugin: str = ""
+
+    @property
+    def agents(self) -> tuple[AgentProcess, ...]:
+        """Everybody who runs something."""
+        return self.agent, self.worker
 
     def work(self, executor: str, kind: str) -> Work:
         """What the cell runs."""
@@ -46,19 +54,32 @@ class Stage:
                 return work.wasm(kind, self.plugin)
             case "http":
                 return work.http(kind, self.endpoint.port, self.deaf_port)
-        raise AssertionError(f"no executor {executor}")
+            case _:
+                return work.function(executor, kind, self.endpoint.port)
 
     @asynccontextmanager
-    async def another_agent(self) -> AsyncIterator[AgentProcess]:
-        """One beside the first, for a while; it ends as it is told to."""
-        other = agent_of(self.cluster, f"agent-{len(self.cluster.processes)}", self.wire).start()
+    async def others(self) -> AsyncIterator[tuple[AgentProcess, ...]]:
+        """An agent and a worker beside the first, for a while; they end as they are told to."""
+        number = len(self.cluster.processes)
+        agent = agent_of(self.cluster, f"agent-{number}", self.wire)
+        others = (agent, worker_of(self.cluster, f"worker-{number}", self.wire))
         try:
-            yield other
-            other.terminate()
-            await other.end()
+            for one in others:
+                one.start()
+            yield others
+            for one in others:
+                one.terminate()
+            for one in others:
+                await one.end()
         finally:
-            if not other.ended:
-                other.kill()
+            for one in others:
+                if not one.ended:
+                    one.kill()
+
+
+def worker_of(cluster: Cluster, name: str, wire: Wire) -> WorkerProcess:
+    """A worker that reaches the control plane by the wire."""
+    return cluster.worker(name, FUNCTIONS, server=wire.address)
 
 
 def agent_of(cluster: Cluster, name: str, wire: Wire) -> AgentProcess:
@@ -80,12 +101,13 @@ async def opened(folder: Path, database_url: str) -> AsyncIterator[Stage]:
         await cluster.started()
         wire = await stack.enter_async_context(Wire(cluster.server.grpc_port))
         pawl = await stack.enter_async_context(cluster.client())
-        agent = agent_of(cluster, "agent", wire).start()
-        stage = Stage(cluster, pawl, wire, endpoint, deaf_port, agent)
+        agent, worker = agent_of(cluster, "agent", wire).start(), worker_of(cluster, "worker", wire).start()
+        stage = Stage(cluster, pawl, wire, endpoint, deaf_port, agent, worker)
         plugin = await pawl.plugins.upload(work.plugin(endpoint.port), name="cells", version="1")
         await pawl.plugins.grant(plugin.digest, http_private=[f"127.0.0.1:{endpoint.port}"])
         stage.plugin = plugin.digest
-        await cluster.online(pawl, agent)
+        for one in stage.agents:
+            await cluster.online(pawl, one)
         yield stage
 
 
@@ -123,8 +145,11 @@ class Round:
         pawl = self.stage.pawl
         for one in self.works.values():
             await pawl.jobs.create(one.job)
-        names = [one.job.name for one in self.works.values()]
-        made = await pawl.tasks.create_many(Task(job_id=name) for name in names)
+        tasks = [
+            Task(job_id=one.job.name, parameters=None if one.input is None else payload(one.input))
+            for one in self.works.values()
+        ]
+        made = await pawl.tasks.create_many(tasks)
         for executor, task in zip(self.works, made, strict=True):
             assert isinstance(task, Task), task
             self.tasks[executor] = task.id
@@ -138,7 +163,8 @@ class Round:
             await self.stage.endpoint.arrived(self.cell(executor), times)
         for executor, task in self.tasks.items():
             self.placed[executor] = (await self.stage.pawl.tasks.get(task)).instance_id
-        assert self.stage.agent.ended or leftovers(self.stage.agent), "it runs, and is not seen"
+        for agent in self.stage.agents:
+            assert agent.ended or leftovers(agent), "it runs, and is not seen"
 
     def let_go(self) -> None:
         """Let every run go on."""
@@ -161,11 +187,11 @@ class Round:
 
     async def all_in_the_spool(self) -> None:
         """Wait until every run that was held has ended, and its result is on its agent's disk."""
-        folder = self.stage.agent.data_dir
+        folders = [agent.data_dir for agent in self.stage.agents]
         for executor, instance in self.placed.items():
 
             def is_there(name: bytes = instance.encode()) -> bool:
-                return any(name in file.read_bytes() for file in folder.rglob("spool/*.log"))
+                return any(name in file.read_bytes() for folder in folders for file in folder.rglob("spool/*.log"))
 
             await until(f"the result of {self.cell(executor)} is on disk", is_there, WITHIN_SECONDS)
 

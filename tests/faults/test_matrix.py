@@ -9,7 +9,7 @@ import itertools
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from pawl.v1.task_pb2 import Task
 from tests.faults import history
 from tests.faults import stage as stages
 from tests.faults.cells import CELLS, EXECUTORS, IMPOSSIBLE, KINDS
-from tests.faults.cluster import until
+from tests.faults.cluster import AgentProcess, TooLate, until
 from tests.faults.endpoint import FLOOD_BYTES
 from tests.faults.stage import GONE_SECONDS, WITHIN_SECONDS, Round, Stage, keeper_of, leftovers
 from tests.faults.test_frozen_agent import guests_of, zygote_of
@@ -100,9 +100,14 @@ async def test_every_run_ends_as_the_table_says_and_leaves_nothing_behind(place:
         for executor in (one for one in executors if expected[one].status == "SUCCEEDED"):
             output = found[executor][1]
             await (is_cut if kind == "output-flood" else said_all)(round, executor, output)
-        await until("nothing is left", lambda: not leftovers(stage.agent), GONE_SECONDS)
+        await nothing_is_left(*stage.agents)
         assert stage.endpoint.overlaps == [], "two of them ran at once"
         assert history.broken_promises(stage.cluster.database_url) == {}
+
+
+async def nothing_is_left(*agents: AgentProcess) -> None:
+    """No process of a run is alive a moment later, neither itself nor what it started."""
+    await until("nothing is left", lambda: not any(map(leftovers, agents)), GONE_SECONDS)
 
 
 async def said_all(round: Round, executor: str, output: bytes) -> None:
@@ -113,7 +118,9 @@ async def said_all(round: Round, executor: str, output: bytes) -> None:
     async def all_of_it() -> bool:
         return await round.log(executor) == work.log
 
-    await until(f"the log of {round.cell(executor)} is whole", all_of_it, WITHIN_SECONDS)
+    with suppress(TooLate):
+        await until(f"the log of {round.cell(executor)} is whole", all_of_it, WITHIN_SECONDS)
+    assert await round.log(executor) == work.log
 
 
 async def is_cut(round: Round, executor: str, output: bytes) -> None:
@@ -150,15 +157,17 @@ async def cancelled_in_the_queue(round: Round) -> None:
 
 async def cancelled_while_starting(round: Round) -> None:
     """Whoever starts programs and plugins stands still, and the connection of a request does not come about: the
-    launches have begun and do not end."""
-    agent = round.stage.agent.pid
-    frozen = (keeper_of(agent), zygote_of(agent))
+    launches have begun and do not end. A function inline is called as soon as its worker hears of it: the worker stands
+    still until it is cancelled."""
+    agent, worker = (one.pid for one in round.stage.agents)
+    frozen = [keeper_of(agent), zygote_of(agent), keeper_of(worker), worker]
     for pid in frozen:
         os.kill(pid, signal.SIGSTOP)
     try:
         await round.begin()
         await round.all_are(*OPEN)
         await round.cancel_all()
+        os.kill(frozen.pop(), signal.SIGCONT)
         await round.all_are(Task.Status.CANCELLED)
     finally:
         for pid in frozen:
@@ -188,19 +197,22 @@ async def cancelled_while_finishing(round: Round) -> None:
 
 
 async def agent_is_killed(round: Round) -> None:
-    """-9. What it ran is gone before the same is placed on another one."""
+    """-9, and a worker likewise. What they ran is gone before the same is placed on others."""
     stage = round.stage
     await round.begin()
     await round.all_held()
-    stage.agent.kill()
-    await until("all of it is gone", lambda: not stage.agent.family(), GONE_SECONDS)
-    async with stage.another_agent() as other:
+    for agent in stage.agents:
+        agent.kill()
+    await until("all of them are gone", lambda: not any(agent.family() for agent in stage.agents), GONE_SECONDS)
+    async with stage.others() as others:
         await round.all_held(times=2)
         round.let_go()
         await round.all_are(Task.Status.SUCCEEDED)
-        await until("nothing is left", lambda: not leftovers(other), GONE_SECONDS)
-    stage.agent.start()
-    await stage.cluster.online(stage.pawl, stage.agent)
+        await nothing_is_left(*others)
+    for agent in stage.agents:
+        agent.start()
+    for agent in stage.agents:
+        await stage.cluster.online(stage.pawl, agent)
 
 
 async def link_is_cut(round: Round) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 from pawl.v1.job_pb2 import Job, JobConfig
 
 from tests.agent.wasm_stage import guest
-from tests.faults.endpoint import ANSWER
+from tests.faults.endpoint import ANSWER, FLOOD_BYTES
 
 HELD_KINDS: Final = frozenset(
     {
@@ -29,6 +29,10 @@ LINES: Final = 200
 """On each side of the wait."""
 OUTPUT_BYTES: Final = 64 << 10
 """`max_output_size` of the floods."""
+MEMORY_MB: Final = 64
+PROCESSES: Final = 32
+BOMB: Final = 200
+"""Processes of the fork bomb: many more than it may have, and no danger to the machine if it gets them."""
 TIMEOUT_SECONDS: Final = 1.0
 LOST_AFTER_SECONDS: Final = 3.0
 NOBODY: Final = {"nobody": "has this"}
@@ -44,6 +48,7 @@ class Work:
     output: bytes = b""
     log: str = ""
     """All of it, the streams in order; a plugin's lines have their level before them."""
+    input: int | None = None
 
 
 def name_of(executor: str, kind: str) -> str:
@@ -53,12 +58,17 @@ def name_of(executor: str, kind: str) -> str:
 
 def job(executor: str, kind: str, config: JobConfig) -> Job:
     """With what all cells have in common."""
-    config.executor = executor
+    config.executor = executor.partition("-")[0]
     config.max_retries = 1
     config.retry_interval = 0.05
     config.grace_seconds = 1
     if kind == "timeout":
         config.timeout = TIMEOUT_SECONDS
+    if kind == "memory":
+        config.resource_limits.max_memory_mb = MEMORY_MB
+    if kind == "fork-bomb":
+        config.resource_limits.max_processes = PROCESSES
+        config.timeout = 20
     if kind == "output-flood":
         config.max_output_size = OUTPUT_BYTES
     if kind == "cancel-queued":
@@ -79,6 +89,8 @@ def process(kind: str, port: int) -> Work:
         "exit-code": "echo before; exit 3",
         "exception": "exec python3 -c 'raise ValueError(\"boom\")'",
         "signal": "kill -SEGV $$",
+        "memory": f"exec python3 -c 'kept = b\"x\" * ({8 * MEMORY_MB} << 20)'",
+        "fork-bomb": f"for each in $(seq {BOMB}); do sleep 1000 & done; wait",
         "output-flood": "head -c 3145728 /dev/zero | tr '\\0' x",
     }
     held = f"""seq 1 {LINES}
@@ -117,9 +129,10 @@ def plugin(port: int) -> bytes:
         f"""
         (func (export "execute_task")
           (call $log_warn (call $before)) (call $log_warn (call $after)) (call $put (call $done)))
-        (func (export "exit_code") (result i32) (i32.const 3))
-        (func (export "exception") (result i32) (call $error_set (call $boom)) (i32.const 1))
-        (func (export "output_flood") (call $put (call $alloc (i64.const 3145728))))
+        (func (export "on_exit_code") (result i32) (i32.const 3))
+        (func (export "on_exception") (result i32) (call $error_set (call $boom)) (i32.const 1))
+        (func (export "on_memory") (loop $more (drop (memory.grow (i32.const 64))) (br $more)))
+        (func (export "on_output_flood") (call $put (call $alloc (i64.const 3145728))))
         {held}
         """,
         **texts,
@@ -127,7 +140,7 @@ def plugin(port: int) -> bytes:
 
 
 def _entry(kind: str) -> str:
-    return kind.replace("-", "_")
+    return "on_" + kind.replace("-", "_")
 
 
 def _call(kind: str, port: int) -> str:
@@ -139,7 +152,7 @@ def wasm(kind: str, digest: str) -> Work:
     """An entry of the plugin."""
     config = JobConfig()
     config.wasm.plugin = digest
-    if kind in {*HELD_KINDS, "signal", "exit-code", "exception", "output-flood"}:
+    if kind in {*HELD_KINDS, "signal", "exit-code", "exception", "memory", "output-flood"}:
         config.wasm.entry = _entry(kind)
     return Work(job("wasm", kind, config), ANSWER, "WARN before\nWARN after\n")
 
@@ -154,3 +167,18 @@ def http(kind: str, port: int, deaf_port: int) -> Work:
     config = JobConfig()
     config.http.url = f"http://127.0.0.1:{deaf_port if kind == 'cancel-starting' else port}{path}"
     return Work(job("http", kind, config), ANSWER, f"POST {config.http.url}: 200\n")
+
+
+# Functions
+
+
+def function(executor: str, kind: str, port: int) -> Work:
+    """A function of the worker's, inline or in a process of its own."""
+    workflow = {"function-inline": "inline", "function-process": "forked"}[executor]
+    own = {"exit-code", "exception", "signal", "memory", "output-flood", "fork-bomb"}
+    config = JobConfig(environment={"ENDPOINT": str(port)})
+    # One that is cancelled while it starts must not be done before it hears that.
+    held = kind in HELD_KINDS or kind == "cancel-starting"
+    config.function.name = f"{workflow}.{'held' if held else kind if kind in own else 'success'}"
+    inputs = {"memory": 8 * MEMORY_MB, "output-flood": FLOOD_BYTES, "fork-bomb": BOMB}
+    return Work(job(executor, kind, config), b'"done"', "before\nafter\n", inputs.get(kind))
