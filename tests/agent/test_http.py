@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from pawl.tracing import Trace
 
-from agent.executors.base import LaunchError, Limits, LogStream, Outcome, Payload, Work
+from agent.executors.base import LaunchError, Limits, LogStream, Outcome, Payload, Shard, Work
 from agent.executors.http import HttpExecutor, HttpLimits
 from agent.secrets import Secrets
 from tests.agent.http_site import site
@@ -90,6 +91,18 @@ async def test_the_parameters_are_the_body_and_the_answer_is_the_output() -> Non
     assert (sent["content-type"], sent["x-team"]) == ("application/json", "a")
     assert (sent["idempotency-key"], sent["pawl-task-id"], sent["pawl-attempt"]) == (TASK, TASK, "2")
     assert (sent["traceparent"], sent["tracestate"]) == (TRACE.traceparent, TRACE.tracestate)
+
+
+async def test_a_request_says_which_part_of_a_group_it_is() -> None:
+    async with site() as one, executor() as http:
+        one.text("/", b"", "204 No Content")
+        one.text("/", b"", "204 No Content")
+        await ran(http, replace(work(one.url("/")), shard=Shard("a-group", 2, 5)))
+        await ran(http, work(one.url("/")))
+    heard = [one.lower() for one in one.heard]
+    for header in ("pawl-group-id: a-group", "pawl-shard-index: 2", "pawl-shard-total: 5"):
+        assert header in heard[0]
+        assert header not in heard[1]
 
 
 async def test_a_get_has_no_body_and_an_empty_answer_is_no_output() -> None:

@@ -5,13 +5,14 @@ import resource
 import signal
 import stat
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from pawl.wasm import with_metadata
 
-from agent.executors.base import LaunchError, Limits, LogStream, Outcome, Payload
+from agent.executors.base import LaunchError, Limits, LogStream, Outcome, Payload, Shard
 from agent.executors.wasm import WasmExecutor
 from agent.executors.wasm_budget import Ceiling
 from agent.keeper import Keeper
@@ -116,11 +117,15 @@ async def test_another_entry_can_be_run(stage: Stage) -> None:
         ("task.traceparent", f"00-{'a' * 32}-{'b' * 16}-01"),
         ("task.tracestate", "vendor=abc"),
         ("task.baggage", "customer=1"),
+        ("task.group_id", "a-group"),
+        ("task.shard_index", "2"),
+        ("task.shard_total", "5"),
     ],
 )
 async def test_a_plugin_reads_its_config_and_what_it_is_run_for(stage: Stage, key: str, value: str) -> None:
     module = execute("(call $put (call $config_get (call $key)))", key=key)
-    result = await stage.run(stage.work(module, config={"quality": "80", "task.job": "forged"}))
+    work = stage.work(module, config={"quality": "80", "task.job": "forged", "task.shard_index": "forged"})
+    result = await stage.run(replace(work, shard=Shard("a-group", 2, 5)))
     assert result.output is not None
     assert result.output.data.decode() == value
 

@@ -19,7 +19,7 @@ from controlplane.domain.page import parse_page
 from controlplane.engine import lists
 from controlplane.engine.lists import Question
 from controlplane.engine.nouns import TASK_INSTANCES, TASKS
-from controlplane.store import schedules, tables, tasks
+from controlplane.store import groups, schedules, tables, tasks
 from controlplane.store.dialect import is_postgres
 from controlplane.store.query import Page
 from tests.engine.stage import NOW, opened
@@ -218,6 +218,26 @@ def test_totals_look_no_row_up(plans: Plans) -> None:
             counting = [line for line in total.splitlines() if "SEARCH sched_task " in line]
             assert counting, total
             assert all("COVERING INDEX" in line for line in counting), (filter_, total)
+
+
+@pytest.mark.parametrize("order_by", [[], ["shard_index"]])
+def test_the_tasks_of_a_group_are_read_in_its_index(plans: Plans, order_by: list[str]) -> None:
+    group = next(row["group_id"] for row in plans.rows["task"] if row["group_id"])
+    _, (page, *_) = plans.of_question(TASK, {"group_id": {"eq": group}}, order_by)
+    assert plans.complaints(page, TASK, sorts=bool(order_by)) == [], page
+    assert plans.serves(page, "group_id")
+
+
+def test_what_a_group_asks_of_its_tasks_is_read_in_its_index(plans: Plans) -> None:
+    group = next(row["group_id"] for row in plans.rows["task"] if row["group_id"])
+    for work in (
+        lambda: groups.on_agents(plans.connection, [group]),
+        lambda: groups.to_cancel(plans.connection, group, 50),
+        lambda: groups.members(plans.connection, group),
+        lambda: groups.closing(plans.connection, 20),
+    ):
+        for plan in plans.of(work):
+            assert not re.search(r"WHOLE TABLE sched_task$|^SCAN sched_task$", plan, re.MULTILINE), plan
 
 
 def test_what_runs_all_the_time_reads_no_table_from_end_to_end(plans: Plans) -> None:
