@@ -107,6 +107,16 @@ class Child:
 
     kill_group = signal_group
 
+    def pause(self) -> None:
+        """Stop all of it, wherever it moved to, until `resume`. Its leases run on, and `stop` ends it all the same."""
+        if not self.ended:
+            self._keeper.hold(self.key, still=True)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        if not self.ended:
+            self._keeper.hold(self.key, still=False)
+
     def stop(self, grace_seconds: float) -> None:
         """TERM now, KILL after the grace, counted by the keeper; strays included. Does not wait."""
         if not self.ended:
@@ -143,6 +153,7 @@ class Keeper:
         self._children: dict[str, Child] = {}
         self._charges: dict[str, int] = {}  # descriptors that the process has not been given yet
         self._outgoing: deque[tuple[bytes, list[int]]] = deque()
+        self._holds: dict[str, bool] = {}
 
     @property
     def pid(self) -> int | None:
@@ -230,6 +241,16 @@ class Keeper:
         """It has ended. What the process was given it drops by itself."""
         if (pidfd := self._charges.pop(key, None)) is not None:
             os.close(pidfd)
+
+    def hold(self, key: str, *, still: bool) -> None:
+        """See Child.pause. What is asked for in one turn of the loop is one message: each costs a look at all of it."""
+        if not self._holds:
+            asyncio.get_running_loop().call_soon(self._post_holds)
+        self._holds[key] = still
+
+    def _post_holds(self) -> None:
+        holds, self._holds = self._holds, {}
+        self.post("hold", [key for key, still in holds.items() if still], [key for key in holds if not holds[key]])
 
     def post(self, *message: object) -> None:
         """Tell the keeper something that has no answer."""

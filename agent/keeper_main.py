@@ -72,7 +72,7 @@ class Run:
 
     __slots__ = (
         "began", "ended", "held", "key", "kill_at", "killed_at", "lease_expired", "numbers", "peak", "pid", "read",
-        "status", "system", "term_at", "term_sent", "user", "watch", "written",
+        "scattered", "status", "system", "term_at", "term_sent", "user", "watch", "written",
     )  # fmt: skip
 
     def __init__(self, key: str, pid: int, began: float, watch: Watch) -> None:
@@ -80,6 +80,7 @@ class Run:
         self.pid = pid
         self.watch = watch
         self.held = False  # by SIGSTOP from the agent: whoever stopped it lets it go on
+        self.scattered = False  # what is held is not all in the group
         self.numbers = {pid}
         self.began = began
         self.ended = 0.0
@@ -190,6 +191,8 @@ class Keeper:
                 self._signal(*rest)
             elif kind == "stop":
                 self._stop(*rest)
+            elif kind == "hold":
+                self._hold(*rest)
             elif kind == "charge":
                 self._charge(fds.pop(), *rest)
             elif kind == "lease":
@@ -340,6 +343,36 @@ class Keeper:
                 run.held = number == signal.SIGSTOP or (run.held and number != signal.SIGCONT)
                 _signal_group(run.pid, number)
 
+    def _hold(self, still: list[str], going: list[str]) -> None:
+        """Stop all of these runs, or let them go on. What is being ended is not held any more."""
+        for run in filter(None, map(self._runs.get, going)):
+            self._end_hold(run)
+        stopped = {run for run in filter(None, map(self._runs.get, still)) if run.term_sent is None}
+        for run in stopped:
+            run.held = True
+            _signal_group(run.pid, signal.SIGSTOP)
+        seen: set[int] = set()
+        for _ in range(_STOP_ROUNDS if stopped else 0):  # what is not in the group may fork until it is stopped too
+            fresh = {pid: run for pid, run in self._members().items() if run in stopped and pid not in seen}
+            seen.update(fresh)
+            elsewhere = [(pid, run) for pid, run in fresh.items() if _group_of(pid) not in (None, run.pid)]
+            if not elsewhere:
+                break
+            for pid, run in elsewhere:
+                run.scattered = True
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGSTOP)
+
+    def _end_hold(self, run: Run) -> None:
+        if not run.held:
+            return
+        run.held = False
+        if run.scattered or run.watch.stopped:
+            run.scattered = False
+            self._let_go_on(run)
+        else:
+            _signal_group(run.pid, signal.SIGCONT)
+
     def _stop(self, key: str, kill_at: float) -> None:
         run = self._runs.get(key)
         if run is None:
@@ -356,6 +389,7 @@ class Keeper:
         if run.term_sent is None:
             run.term_sent = set()
             _signal_group(run.pid, signal.SIGTERM)
+        self._end_hold(run)
         if run.watch.stopped:
             self._let_go_on(run)
         _signal_group(run.pid, signal.SIGCONT)  # a stopped process would take its TERM only after the grace
@@ -529,9 +563,14 @@ class Keeper:
 
     def _let_go_on(self, run: Run) -> None:
         run.watch.stopped = False
+        self._tell(run, [pid for pid, owner in self._members().items() if owner is run], signal.SIGCONT)
+
+    def _members(self) -> dict[int, Run]:
+        """Every process of every run, as it is now."""
         family, own = self._family.look(), os.getpid()
-        members = {pid: one for pid, one in family.items() if self._run_of(top_of(pid, family, own), family) is run}
-        self._tell(run, members, signal.SIGCONT)
+        self._find_strays(pid for pid, stat in family.items() if stat.parent == own)
+        found = ((pid, self._run_of(top_of(pid, family, own), family)) for pid in family)
+        return {pid: run for pid, run in found if run is not None}
 
     def _tell(self, run: Run, members: Iterable[int], number: int) -> None:
         """A signal to all of it, wherever it went."""
@@ -613,6 +652,13 @@ def _earliest(kill_at: float | None, run: Run) -> float | None:
     if run.term_sent is None or run.kill_at is None:
         return kill_at
     return run.kill_at if kill_at is None else min(kill_at, run.kill_at)
+
+
+def _group_of(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return None
 
 
 def _signal_group(group: int, number: int) -> bool:

@@ -162,6 +162,7 @@ class ReportingExecutor:
 
     def __init__(self, inner: Executor, source: PluginSource, trust: Trust | None = None) -> None:
         self.name = inner.name
+        self.can_pause: bool = getattr(inner, "can_pause", False)
         self.not_held: Mapping[str, str] = getattr(inner, "not_held", {})
         self._inner = inner
         self._source = source

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pawl.tracing import NOWHERE, Trace
 
@@ -140,6 +140,10 @@ class Sink(Protocol):
         """Take a progress report, 0..100."""
         ...
 
+    def heartbeat(self) -> None:
+        """The run is alive; a progress report says so too."""
+        ...
+
     def started(self) -> None:
         """The program runs now. Called once by the executor, after the launch succeeded."""
         ...
@@ -157,12 +161,37 @@ class Running(Protocol):
         ...
 
 
+@runtime_checkable
+class Pausable(Protocol):
+    """A run that can be held still. Both return at once, and each may be repeated."""
+
+    def pause(self) -> None:
+        """Hold all of it still. It can be stopped all the same."""
+        ...
+
+    def resume(self) -> None:
+        """Let it go on."""
+        ...
+
+
+def pause(running: Running) -> None:
+    """Hold a run still, if it can be: the control plane asks only those executors that say `can_pause`."""
+    if isinstance(running, Pausable):
+        running.pause()
+
+
+def resume(running: Running) -> None:
+    """Let it go on."""
+    if isinstance(running, Pausable):
+        running.resume()
+
+
 class Executor(Protocol):
     """A way of running work.
 
     One that cannot hold every limit of a job has an attribute `not_held`: fields of `resource_limits` and why it does
-    not hold them. It is reported on each instance whose job sets one. One whose runs are all `Pausable` has an attribute
-    `can_pause` that is true.
+    not hold them. It is reported on each instance whose job sets one. One whose runs are all `Pausable` has an
+    attribute `can_pause` that is true.
     """
 
     name: str

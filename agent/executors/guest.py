@@ -15,6 +15,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ AGENT_OPS: Final = frozenset({"http", "secret"})
 """Answered by the agent, which alone knows what is granted."""
 WARM_UP_PASSES: Final = 20
 """After so many the interpreter has made of its code what it will."""
+ALIVE_SECONDS: Final = 0.2
+"""At most one sign of life in this time: a guest may ask in a loop."""
 LEVELS: Final = ("trace", "debug", "info", "warn", "error")
 
 SHIM: Final = """
@@ -104,6 +107,7 @@ class Session:
         self._log_left = begin.log_bytes
         self._lines_left = begin.log_lines
         self._cancel_requested = False
+        self._alive_at = 0.0
         self._ops: Mapping[str, Callable[[Request], Mapping[str, object]]] = {
             "log": self._log,
             "progress": self._progress,
@@ -182,6 +186,10 @@ class Session:
         # Outside of a call the agent sends nothing but the wish to cancel, so what can be read is that (or its end).
         if not self._cancel_requested:
             self._cancel_requested = bool(select.select([self.channel], [], [], 0)[0])
+        now = time.monotonic()
+        if now - self._alive_at >= ALIVE_SECONDS:
+            self._alive_at = now
+            self.send(wire.Alive())
         return {"cancel_requested": self._cancel_requested}
 
 

@@ -98,6 +98,7 @@ class ProcessExecutor:
     """Launches processes through the keeper."""
 
     name = "process"
+    can_pause = True
 
     def __init__(self, keeper: Keeper, config: ProcessConfig) -> None:
         """The keeper is shared with other executors: it is opened and closed by whoever made it."""
@@ -275,6 +276,14 @@ class ProcessRun:
                     await self._folder.remove()
                 self._runs.discard(self)
         return self._outcome
+
+    def pause(self) -> None:
+        """Stop all of it."""
+        self.child.pause()
+
+    def resume(self) -> None:
+        """Let all of it go on."""
+        self.child.resume()
 
     async def stop(self, grace_seconds: float) -> None:
         """TERM to all of it, KILL after the grace. Returns when it is gone."""

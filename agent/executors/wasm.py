@@ -81,6 +81,7 @@ class WasmExecutor:
     """
 
     name = "wasm"
+    can_pause = True
     not_held: Final = {"max_cpu_percent": "the share of the processor is not limited for plugins, their time is"}
 
     def __init__(
@@ -141,6 +142,7 @@ class WasmExecutor:
         entry = None if metadata is None else metadata.entry(settings.entry)
         host = Host(
             kill=partial(zygote.kill, number),
+            hold=partial(zygote.hold, number),
             give_up=zygote.give_up,
             charge=partial(self._launcher.take_charge, work.key),
             caller=Caller(work.namespace_id, plugin.digest, budget.http_calls),

@@ -46,6 +46,13 @@ class Kill(msgspec.Struct, tag="kill", frozen=True):
     run: int
 
 
+class Hold(msgspec.Struct, tag="hold", frozen=True):
+    """Stop this run's process, or let it go on."""
+
+    run: int
+    still: bool
+
+
 # Control: zygote to agent
 
 
@@ -82,7 +89,7 @@ class Exited(msgspec.Struct, tag="exited", frozen=True):
     peak_memory_bytes: int
 
 
-ToZygote = Launch | Kill
+ToZygote = Launch | Kill | Hold
 FromZygote = Ready | Forked | Refused | Exited
 
 
@@ -128,6 +135,10 @@ class Ask(msgspec.Struct, tag="ask", frozen=True):
     request: bytes
 
 
+class Alive(msgspec.Struct, tag="alive", frozen=True):
+    """The guest's heartbeat; not each of them, when they come thick."""
+
+
 class Progress(msgspec.Struct, tag="progress", frozen=True):
     """How far the guest says it is."""
 
@@ -153,7 +164,7 @@ class Failed(msgspec.Struct, tag="failed", frozen=True):
 
 
 ToGuest = Begin | Answer | CancelRequested
-FromGuest = Log | Progress | Ask | Returned | Failed
+FromGuest = Log | Alive | Progress | Ask | Returned | Failed
 
 
 def frame(message: ToGuest | FromGuest) -> bytes:

@@ -36,6 +36,8 @@ class Host:
     """What a run needs of those around it."""
 
     kill: Callable[[], None]
+    hold: Callable[[bool], None]
+    """Stops its process, or lets it go on."""
     give_up: Callable[[], None]
     charge: Callable[[int], None]
     """Gets a descriptor of the process once there is one, to keep."""
@@ -68,6 +70,8 @@ class WasmRun:
         self._open: set[asyncio.BaseTransport] = set()
         self._linger: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._deadline_left: float | None = None  # while it is paused
+        self._paused = False
         self._out_of_time = False
         self._asking = False
         self._result: wire.Returned | wire.Failed | None = None
@@ -88,6 +92,7 @@ class WasmRun:
     async def stop(self, grace_seconds: float) -> None:
         """Ask by the next heartbeat, then kill. A guest has no TERM: one that never asks is killed after the grace."""
         self._stopped = True
+        self.resume()  # it has to read what it is asked
         if not self._outcome.done() and grace_seconds > 0:
             if self._channel is not None and not self._channel.is_closing():
                 self._channel.write(wire.frame(wire.CancelRequested()))
@@ -98,6 +103,26 @@ class WasmRun:
         if not self._outcome.done():
             self._host.give_up()
             await asyncio.wait([self._outcome])
+
+    def pause(self) -> None:
+        """Stop its process; the time that its own metadata allows stands still with it."""
+        if self._paused or self._stopped or self._outcome.done():
+            return
+        self._paused = True
+        self._host.hold(True)
+        if self._deadline is not None:
+            self._deadline_left = max(0.0, self._deadline.when() - self._loop.time())
+            self._deadline.cancel()
+
+    def resume(self) -> None:
+        """Let it go on."""
+        if not self._paused:
+            return
+        self._paused = False
+        self._host.hold(False)
+        if self._deadline_left is not None and not self._outcome.done():
+            self._deadline = self._loop.call_later(self._deadline_left, self._time_is_up)
+            self._deadline_left = None
 
     def on_end(self, callback: Callable[[], None]) -> None:
         """Call back once the outcome is known."""
@@ -171,6 +196,8 @@ class WasmRun:
         match message:
             case wire.Log():
                 self._log(message, len(body))
+            case wire.Alive():
+                self._alive()
             case wire.Progress():
                 self._progress(message)
             case wire.Ask():
@@ -195,6 +222,13 @@ class WasmRun:
         fields = f" {message.fields}" if message.fields else ""
         line = f"{message.level.upper()} {message.message}{fields}\n"
         self._sink.log(LogStream.LOG, self._redactor.clean(line.encode()))
+
+    def _alive(self) -> None:
+        self._frames += 1
+        if self._frames > self._budget.host_calls:
+            self.violated("sent more heartbeats than it may")
+            return
+        self._sink.heartbeat()
 
     def _progress(self, message: wire.Progress) -> None:
         self._frames += 1

@@ -176,6 +176,9 @@ class Zygote:
         if isinstance(message, wire.Kill):
             self._kill(message.run)
             return True
+        if isinstance(message, wire.Hold):
+            self._hold(message.run, still=message.still)
+            return True
         run = Run(message, list(descriptors))
         self.runs[message.run] = run
         if len(descriptors) == 2 + message.wasi:
@@ -207,6 +210,11 @@ class Zygote:
             os.kill(run.pid, signal.SIGKILL)  # a child of ours that is not reaped: the id cannot be another's
         else:
             self._refuse(run, "STOPPED", "stopped before it began", retryable=False)
+
+    def _hold(self, number: int, *, still: bool) -> None:
+        run = self.runs.get(number)
+        if run is not None and run.pid:
+            os.kill(run.pid, signal.SIGSTOP if still else signal.SIGCONT)
 
     def _refuse(self, run: Run, code: str, message: str, *, retryable: bool) -> None:
         run.close()

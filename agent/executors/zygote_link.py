@@ -137,6 +137,11 @@ class ZygoteLink:
         if not self.dead:
             self._post(wire.Kill(run), ())
 
+    def hold(self, run: int, still: bool) -> None:
+        """Stop a run's process, or let it go on."""
+        if not self.dead:
+            self._post(wire.Hold(run, still), ())
+
     def give_up(self) -> None:
         """The zygote does not do as told: end it and all its children, from outside."""
         if self.child is not None:

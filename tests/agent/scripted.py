@@ -89,9 +89,10 @@ def reconcile(
     keep: tuple[agent_pb2.InstanceRef, ...] = (),
     stop: tuple[agent_pb2.InstanceRef, ...] = (),
     forget: tuple[agent_pb2.InstanceRef, ...] = (),
+    paused: tuple[agent_pb2.InstanceRef, ...] = (),
 ) -> agent_pb2.ConnectResponse:
     """The second answer."""
-    return agent_pb2.ConnectResponse(reconcile=agent_pb2.Reconcile(keep=keep, stop=stop, forget=forget))
+    return agent_pb2.ConnectResponse(reconcile=agent_pb2.Reconcile(keep=keep, stop=stop, forget=forget, paused=paused))
 
 
 def assign(*items: agent_pb2.Assign.Item) -> agent_pb2.ConnectResponse:
@@ -103,6 +104,16 @@ def cancel(number: int, reason: str = "") -> agent_pb2.ConnectResponse:
     """Stop an instance."""
     item = agent_pb2.Cancel.Item(instance=ref(number), reason=reason)
     return agent_pb2.ConnectResponse(cancel=agent_pb2.Cancel(items=[item]))
+
+
+def pause(*numbers: int) -> agent_pb2.ConnectResponse:
+    """Hold instances still."""
+    return agent_pb2.ConnectResponse(pause=agent_pb2.Pause(instances=map(ref, numbers)))
+
+
+def resume(*numbers: int) -> agent_pb2.ConnectResponse:
+    """Let instances go on."""
+    return agent_pb2.ConnectResponse(resume=agent_pb2.Resume(instances=map(ref, numbers)))
 
 
 def drain() -> agent_pb2.ConnectResponse:

@@ -27,8 +27,10 @@ from tests.agent.scripted import (
     hears,
     number_of,
     opens,
+    pause,
     reconcile,
     ref,
+    resume,
     running_agent,
     says,
     shell,
@@ -72,6 +74,12 @@ def alive(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def stands_still(pid: int) -> bool:
+    """Whether a process is stopped."""
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        return file.read().rpartition(")")[2].split()[0] in "TD"
 
 
 async def pid_in(file: Path) -> int:
@@ -225,6 +233,50 @@ async def test_an_attempt_over_its_timeout_is_stopped_and_says_which_limit(
     assert (done.status, done.signal, done.error.code) == (Status.TIMED_OUT, signal.SIGTERM, "TIMEOUT")
     assert "0.2 s" in done.error.message
     assert done.started_seconds_ago - done.finished_seconds_ago >= 0.2
+
+
+async def test_a_paused_program_stands_still_until_it_is_resumed_or_cancelled(
+    plane: ScriptedControlPlane, tmp_path: Path
+) -> None:
+    ticks = f"echo $$ > {tmp_path}/NAME; while :; do echo . >> {tmp_path}/NAME.ticks; sleep 0.02; done"
+    async with running_agent(plane, tmp_path):
+        both = [shell(number, ticks.replace("NAME", f"p{number}")) for number in (1, 2)]
+        await plane.play(begins(), says(assign(*both)), hears("started", 1), hears("started", 2))
+        first, second = [await pid_in(tmp_path / f"p{number}") for number in (1, 2)]
+        await plane.play(says(pause(1)))
+        await until(lambda: stands_still(first))
+        before = (tmp_path / "p1.ticks").stat().st_size
+        other = (tmp_path / "p2.ticks").stat().st_size
+        await until(lambda: (tmp_path / "p2.ticks").stat().st_size > other + 5)
+        assert (tmp_path / "p1.ticks").stat().st_size == before
+        await plane.play(says(resume(1)))
+        await until(lambda: (tmp_path / "p1.ticks").stat().st_size > before)
+        await plane.play(says(pause(1, 2)))
+        await until(lambda: stands_still(first) and stands_still(second))
+        (done,) = await plane.play(says(cancel(1)), hears("finished", 1))
+        assert (done.status, done.signal) == (Status.CANCELLED, signal.SIGTERM)
+        assert stands_still(second)
+
+
+async def test_after_a_cut_what_is_paused_is_what_the_control_plane_says_then(
+    plane: ScriptedControlPlane, tmp_path: Path
+) -> None:
+    async with running_agent(plane, tmp_path):
+        both = [shell(number, f"echo $$ > {tmp_path}/p{number}; exec sleep 60") for number in (1, 2)]
+        await plane.play(begins(), says(assign(*both)), hears("started", 1), hears("started", 2))
+        first, second = [await pid_in(tmp_path / f"p{number}") for number in (1, 2)]
+        await plane.play(says(pause(1)))
+        await until(lambda: stands_still(first))
+        # Meanwhile one was let go on and the other held.
+        answer = reconcile(keep=(ref(1), ref(2)), paused=(ref(2),))
+        await plane.play(cuts(), opens(), hears("hello"), says(welcome(), answer))
+        await until(lambda: stands_still(second) and not stands_still(first))
+
+
+async def test_an_agent_says_which_executors_can_pause(plane: ScriptedControlPlane, tmp_path: Path) -> None:
+    async with running_agent(plane, tmp_path):
+        hello, *_ = await plane.play(begins())
+    assert {one.name: one.can_pause for one in hello.executors} == {"process": True}
 
 
 async def test_work_out_of_reach_is_stopped_before_its_lease_is_over(

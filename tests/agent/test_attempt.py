@@ -29,6 +29,7 @@ class Stage:
         self.may_launch = asyncio.Event()
         self.refusal: Exception | None = None
         self.graces: list[float] = []
+        self.holds: list[str] = []
         self.starts = 0
         self.progress: list[task_pb2.Progress] = []
         self.started_after_seconds = 0.0
@@ -51,6 +52,12 @@ class Stage:
 
     async def wait(self) -> Outcome:
         return await asyncio.shield(self.outcome)
+
+    def pause(self) -> None:
+        self.holds.append("pause")
+
+    def resume(self) -> None:
+        self.holds.append("resume")
 
     async def stop(self, grace_seconds: float) -> None:
         """Like a program that ends on TERM."""
@@ -170,6 +177,107 @@ async def test_the_timeout_counts_from_the_start_of_the_program_and_names_the_li
         item = (await life).item
     assert (item.status, item.error.code) == (Status.TIMED_OUT, "TIMEOUT")
     assert "0.05 s" in item.error.message
+
+
+async def test_an_attempt_that_says_nothing_for_too_long_is_stopped_and_may_be_tried_again() -> None:
+    stage = Stage()
+    item = work(1, "x", timeout_seconds=60.0)
+    item.config.heartbeat_timeout_seconds = 0.2
+    async with attempting(stage, item) as (_, life):
+        await until(lambda: stage.starts)
+        assert stage.sink is not None
+        began = boot_clock()
+        while boot_clock() - began < 0.5:  # alive for longer than it may be silent
+            stage.sink.heartbeat()
+            await asyncio.wait({life}, timeout=0.05)
+        assert not life.done()
+        result = (await life).item
+    assert (result.status, result.error.code, result.error.retryable) == (Status.TIMED_OUT, "HEARTBEAT_TIMEOUT", True)
+    assert "0.2 s" in result.error.message
+
+
+async def test_a_report_of_progress_is_a_sign_of_life_whatever_it_says() -> None:
+    stage = Stage()
+    item = work(1, "x")
+    item.config.heartbeat_timeout_seconds = 0.2
+    async with attempting(stage, item) as (_, life):
+        await until(lambda: stage.starts)
+        assert stage.sink is not None
+        began = boot_clock()
+        while boot_clock() - began < 0.4:
+            stage.sink.progress(float("nan"), "")
+            await asyncio.wait({life}, timeout=0.05)
+        assert not life.done()
+        stage.outcome.set_result(Outcome(exit_code=0))
+        await life
+
+
+@pytest.mark.parametrize("launches", [True, False])
+async def test_the_total_time_of_its_task_ends_an_attempt_launched_or_not(launches: bool) -> None:
+    stage = Stage(launches=launches)
+    async with attempting(stage, work(1, "x", timeout_seconds=60.0, total_seconds_left=0.1)) as (_, life):
+        item = (await life).item
+    assert (item.status, item.error.code, item.error.retryable) == (Status.TIMED_OUT, "TOTAL_TIMEOUT", False)
+    assert item.HasField("started_seconds_ago") or launches or not stage.starts
+
+
+async def test_a_paused_attempt_has_all_the_time_that_it_had_and_no_total_time_more() -> None:
+    stage = Stage()
+    async with attempting(stage, work(1, "x", timeout_seconds=0.3, total_seconds_left=1.0)) as (attempt, life):
+        await until(lambda: stage.starts)
+        attempt.pause()
+        attempt.pause()  # said again
+        await asyncio.wait({life}, timeout=0.5)
+        assert not life.done()
+        item = (await life).item
+    assert (stage.holds, item.error.code) == (["pause"], "TOTAL_TIMEOUT")
+
+
+async def test_an_attempt_that_goes_on_has_its_timeout_again() -> None:
+    stage = Stage()
+    async with attempting(stage, work(1, "x", timeout_seconds=0.2)) as (attempt, life):
+        await until(lambda: stage.starts)
+        attempt.pause()
+        await asyncio.wait({life}, timeout=0.4)
+        attempt.resume()
+        attempt.resume()
+        assert not life.done()
+        item = (await life).item
+    assert (stage.holds, item.error.code) == (["pause", "resume"], "TIMEOUT")
+
+
+async def test_what_is_paused_before_its_launch_is_not_launched_and_can_be_cancelled() -> None:
+    stage = Stage()
+    async with attempting(stage, work(1, "x")) as (attempt, life):
+        attempt.pause()
+        await asyncio.wait({life}, timeout=0.05)
+        assert not stage.launched.is_set()
+        attempt.cancel("not needed")
+        assert (await life).item.status == Status.CANCELLED
+    assert not stage.launched.is_set()
+
+
+async def test_what_is_paused_during_its_launch_is_held_as_soon_as_it_runs() -> None:
+    stage = Stage(launches=False)
+    async with attempting(stage, work(1, "x")) as (attempt, life):
+        await stage.launched.wait()
+        attempt.pause()
+        stage.may_launch.set()
+        await until(lambda: stage.holds)
+        attempt.resume()
+        stage.outcome.set_result(Outcome(exit_code=0))
+        assert (await life).item.status == Status.SUCCEEDED
+    assert stage.holds == ["pause", "resume"]
+
+
+async def test_what_is_being_stopped_is_not_held_any_more() -> None:
+    stage = Stage()
+    async with attempting(stage, work(1, "x")) as (attempt, life):
+        await until(lambda: stage.starts)
+        attempt.cancel("now")
+        attempt.pause()
+        assert (await life).item.status == Status.CANCELLED
+    assert stage.holds == []
 
 
 async def test_a_discarded_run_that_was_being_cancelled_is_still_reported() -> None:

@@ -34,6 +34,9 @@ class Said:
     def progress(self, percent: float, message: str) -> None:
         raise AssertionError("a request has no progress")
 
+    def heartbeat(self) -> None:
+        raise AssertionError("a request gives no sign of life")
+
     def started(self) -> None:
         self.starts += 1
 

@@ -551,3 +551,93 @@ def test_a_folder_that_cannot_be_made_is_an_error_that_names_it(tmp_path: Path) 
     (tmp_path / "file").write_text("")
     with pytest.raises(StateDirError, match="file/agent cannot be used"):
         open_state_dir(tmp_path / "file" / "agent")
+
+
+# -- holding still
+
+
+def stopped(pid: int) -> bool:
+    """Whether a process was stopped by a signal, or waits for a child that was stopped before its exec (vfork)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "TD"
+    except OSError:
+        return False
+
+
+async def hiding(keeper: Keeper) -> tuple[Child, set[int]]:
+    """A run whose processes are in all the places that there are, and their numbers, strays not counted among these."""
+    child = await sh(keeper, HIDING + "\nsleep 300")
+    assert keeper.pid is not None
+    await soon(lambda: len(family_of(keeper)) >= 8)
+    return child, family_of(keeper)
+
+
+def family_of(keeper: Keeper) -> set[int]:
+    """All that the keeper has."""
+    assert keeper.pid is not None
+    return {pid for pid in descendants_of(keeper.pid) if alive(pid)}
+
+
+async def test_a_pause_stops_every_process_of_a_run_wherever_it_hides_and_a_resume_lets_all_go_on(
+    keeper: Keeper,
+) -> None:
+    child, family = await hiding(keeper)
+    for number in range(2):
+        child.pause()
+        await soon(lambda: all(map(stopped, family)))
+        other = await sh(keeper, "sleep 300", key=f"other-{number}")
+        await soon(lambda other=other: not stopped(other.pid))  # type: ignore[misc]  # its own one
+        child.resume()
+        await soon(lambda: not any(map(stopped, family)))
+    assert family <= family_of(keeper)
+
+
+async def test_a_run_that_forks_all_the_time_is_stopped_whole(keeper: Keeper) -> None:
+    child = await sh(keeper, "while :; do setsid sleep 0.05 & sleep 0.01; done")
+    await soon(lambda: len(family_of(keeper)) >= 3)
+    child.pause()
+    await soon(lambda: all(map(stopped, family_of(keeper))))
+    before = family_of(keeper)
+    await asyncio.sleep(0.2)
+    assert family_of(keeper) == before
+
+
+@pytest.mark.parametrize("grace", [5.0, 0.0])
+async def test_a_paused_run_is_ended_as_if_it_ran(keeper: Keeper, grace: float) -> None:
+    child, family = await hiding(keeper)
+    child.pause()
+    await soon(lambda: all(map(stopped, family)))
+    child.stop(grace)
+    exit = await ended(child)
+    assert exit.signal == (signal.SIGTERM if grace else signal.SIGKILL)
+    assert not any(map(alive, family))
+
+
+async def test_a_paused_run_that_cleans_up_on_term_gets_to_do_so(keeper: Keeper) -> None:
+    child = await sh(keeper, "trap 'exit 7' TERM; while :; do sleep 0.05; done")
+    await soon(lambda: children_of(child.pid))
+    child.pause()
+    await soon(lambda: stopped(child.pid))
+    child.stop(DEADLINE)
+    assert (await ended(child)).code == 7
+
+
+async def test_a_lease_that_runs_out_ends_what_is_paused(keeper: Keeper) -> None:
+    child, family = await hiding(keeper)
+    child.pause()
+    await soon(lambda: all(map(stopped, family)))
+    child.lease(0.0, 0.3)
+    assert (await ended(child)).lease_expired
+    assert not any(map(alive, family))
+
+
+async def test_pauses_that_are_asked_for_together_are_one_look_and_the_last_word_counts(keeper: Keeper) -> None:
+    runs = [await sh(keeper, "sleep 300", key=f"run-{number}") for number in range(20)]
+    for run in runs:
+        run.pause()
+    runs[0].resume()
+    await soon(lambda: all(stopped(run.pid) for run in runs[1:]))
+    assert not stopped(runs[0].pid)
+    for run in runs:
+        run.resume()
+    await soon(lambda: not any(stopped(run.pid) for run in runs))

@@ -51,6 +51,7 @@ class Notes:
         self.waiting: dict[int, Result] = {}
         self.assigned_numbers: list[int] = []
         self.cancelled_numbers: list[int] = []
+        self.held_numbers: list[int] = []
         self.acknowledged_numbers: list[int] = []
         self.renewals: list[float] = []
         self.streams = 0
@@ -72,6 +73,12 @@ class Notes:
 
     def cancelled(self, items: Sequence[agent_pb2.Cancel.Item]) -> None:
         self.cancelled_numbers += [number_of(item.instance) for item in items]
+
+    def paused(self, refs: Sequence[agent_pb2.InstanceRef]) -> None:
+        self.held_numbers += [number_of(ref) for ref in refs]
+
+    def resumed(self, refs: Sequence[agent_pb2.InstanceRef]) -> None:
+        self.held_numbers = [number for number in self.held_numbers if number not in map(number_of, refs)]
 
     def drained(self, reason: str) -> None:
         self.drains.append(reason)

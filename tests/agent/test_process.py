@@ -44,6 +44,9 @@ class Notes:
     def progress(self, percent: float, message: str) -> None:
         self.said.append((percent, message))
 
+    def heartbeat(self) -> None:
+        pass
+
     def started(self) -> None:
         self.begun += 1
 

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from pawl.wasm import with_metadata
 
-from agent.executors.base import LaunchError, Limits, LogStream, Outcome, Payload, Shard
+from agent.executors.base import LaunchError, Limits, LogStream, Outcome, Pausable, Payload, Shard
 from agent.executors.wasm import WasmExecutor
 from agent.executors.wasm_budget import Ceiling
 from agent.keeper import Keeper
@@ -149,6 +149,44 @@ async def test_lines_logged_both_ways_come_out_while_it_runs(stage: Stage) -> No
             await sink.spoke.wait()
             sink.spoke.clear()
     await running.stop(0)
+
+
+WAITS = "(loop $ask (br_if $ask (i64.ne (i64.const 32) (call $length (call $pawl (call $op))))))"
+"""Asks for heartbeats until one says that somebody wants it to end."""
+
+
+async def test_a_heartbeat_is_a_sign_of_life_though_not_each_of_many(stage: Stage) -> None:
+    sink = RecordingSink()
+    running = await stage.start(stage.work(execute(WAITS, op='{"op": "heartbeat"}')), sink)
+    async with asyncio.timeout(WITHIN):
+        while sink.beats < 2:
+            await sink.spoke.wait()
+            sink.spoke.clear()
+    await running.stop(WITHIN)
+    assert (await running.wait()).failure is None
+    assert sink.beats < 200
+
+
+@pytest.mark.parametrize("grace", [0.0, WITHIN])
+async def test_a_paused_plugin_stands_still_goes_on_and_can_be_ended(stage: Stage, grace: float) -> None:
+    sink = RecordingSink()
+    running = await stage.start(stage.work(execute(WAITS, op='{"op": "heartbeat"}')), sink)
+    assert isinstance(running, Pausable)
+
+    async def beats() -> int:
+        before = sink.beats
+        await asyncio.sleep(0.5)
+        return sink.beats - before
+
+    assert await beats()
+    running.pause()
+    await asyncio.sleep(0.1)
+    assert not await beats()
+    running.resume()
+    assert await beats()
+    running.pause()
+    await running.stop(grace)
+    assert (await running.wait()).failure is None or not grace
 
 
 async def test_progress_is_reported(stage: Stage) -> None:

@@ -376,7 +376,7 @@ async def hostile(*parts: bytes, output_bytes: int = 1000) -> str:
     killed = asyncio.Event()
     budget = Budget(1 << 20, 1, output_bytes, 1000, 1000, host_calls=10, http_calls=1)
     begin = wire.Begin("execute_task", {}, b"", output_bytes, 1000, 1000, 10)
-    host = Host(killed.set, killed.set, os.close, Caller("default", "", 1), lambda _, __, ___: None)
+    host = Host(killed.set, lambda _: None, killed.set, os.close, Caller("default", "", 1), lambda _, __, ___: None)
     run = WasmRun(begin, budget, RecordingSink(), None, host)
     mine, theirs = socket.socketpair()
     mine.setblocking(False)

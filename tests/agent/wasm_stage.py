@@ -84,6 +84,7 @@ class RecordingSink:
     lines: list[tuple[LogStream, bytes]] = field(default_factory=list)
     reports: list[tuple[float, str]] = field(default_factory=list)
     starts: int = 0
+    beats: int = 0
     spoke: asyncio.Event = field(default_factory=asyncio.Event)
 
     def log(self, stream: LogStream, data: bytes) -> None:
@@ -92,6 +93,10 @@ class RecordingSink:
 
     def progress(self, percent: float, message: str) -> None:
         self.reports.append((percent, message))
+        self.spoke.set()
+
+    def heartbeat(self) -> None:
+        self.beats += 1
         self.spoke.set()
 
     def started(self) -> None:

@@ -40,6 +40,9 @@ class Ear:
     def progress(self, percent: float, message: str) -> None:
         """Nothing."""
 
+    def heartbeat(self) -> None:
+        """Nothing."""
+
     def started(self) -> None:
         """Nothing."""
 

@@ -120,6 +120,12 @@ class Worker:
     def cancelled(self, items: Sequence[agent_pb2.Cancel.Item]) -> None:
         """Nothing is left to stop."""
 
+    def paused(self, refs: Sequence[agent_pb2.InstanceRef]) -> None:
+        """Nothing runs long enough."""
+
+    def resumed(self, refs: Sequence[agent_pb2.InstanceRef]) -> None:
+        """Nothing is held."""
+
     def drained(self, reason: str) -> None:
         """Nobody drains a bench."""
 
