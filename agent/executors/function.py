@@ -490,6 +490,8 @@ class ProcessRun:
             if outcome.failure is None:
                 return replace(bare, failure=Failure("NO_RESULT", "the process ended before the function did"))
             return bare
+        if outcome.failure is not None and outcome.failure.code != f"EXIT_{outcome.exit_code}":
+            return bare  # a limit or its lease ended it: that is the reason, whatever the function made of it
         match head.get("failed"):
             case [str(code), str(message), bool(retryable), after]:
                 wait = float(after) if isinstance(after, int | float) else None

@@ -389,6 +389,24 @@ async def test_term_cancels_a_function_in_its_process(apart: Stage, name: str) -
         assert "cleaned up" in apart.said.text()
 
 
+async def test_what_ended_a_process_from_outside_is_the_reason_whatever_its_function_says(tmp_path: Path) -> None:
+    keeper = Keeper()
+    await keeper.open()
+    try:
+        processes = ProcessExecutor(keeper, ProcessConfig(tmp_path / "work", environment=os.environ))
+        async with staged(processes, *functions.APART.values()) as apart:
+            running, work = await apart.begin(functions.APART["wait_for_ever"])
+            await apart.until(lambda: "begun" in apart.said.text())
+            keeper.lease_many({work.key: (0.0, DEADLINE)})
+            async with asyncio.timeout(DEADLINE):
+                outcome = await running.wait()
+    finally:
+        await keeper.close()
+    assert outcome.failure is not None
+    assert (outcome.failure.code, outcome.exit_code) == ("LEASE_EXPIRED", 1)
+    assert "cleaned up" in apart.said.text()
+
+
 async def test_a_deaf_function_is_killed_with_its_process(apart: Stage) -> None:
     running, _ = await apart.begin(functions.APART["deaf"])
     async with asyncio.timeout(DEADLINE):
