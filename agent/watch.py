@@ -11,6 +11,7 @@ Light standard modules only, for the keeper's sake.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -64,7 +65,7 @@ class Watch:
             self._interval = _LOOK_SECONDS
         else:
             self._interval = _GROUP_SECONDS if bounds else _FIRST_SECONDS
-        self.next_at = now + self._interval
+        self.next_at = _together(now, self._interval)
 
     def held_by(self) -> dict[str, str]:
         """Who holds each limit, in words."""
@@ -91,7 +92,7 @@ class Watch:
             sudden = threads > self._threads + _SUDDEN and threads > 2 * self._threads
             self._interval = _FIRST_SECONDS if sudden else min(_LAST_SECONDS, self._interval * _GROWTH)
         self._threads = threads
-        self.next_at = now + self._interval
+        self.next_at = _together(now, self._interval)
 
     def notice(self) -> None:
         """What the control group had to do."""
@@ -129,6 +130,14 @@ class Watch:
     def must_stop(self) -> bool:
         """Whether it has had more than its share of the processor."""
         return self._credit < 0
+
+
+def _together(now: float, interval: float) -> float:
+    """When to look next: at instants that runs share, since one look is a walk through all processes."""
+    if interval < _FIRST_SECONDS:
+        return now + interval
+    grid = 1.0 if interval >= 1.0 else _FIRST_SECONDS
+    return math.ceil((now + interval) / grid) * grid
 
 
 def _proportional(members: Iterable[tuple[int, Stat]]) -> int:
