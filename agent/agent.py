@@ -114,7 +114,7 @@ class Agent:
         self._gauge = machine.Gauge()
         self._labels = {**settings.labels, **machine.labels()}
         self._slots = settings.agent.max_concurrent_tasks
-        self._units = {**settings.resources, "slots": self._slots}
+        self._units = {**settings.units, "slots": self._slots}
         self._attempts: dict[Key, Attempt] = {}
         self._used: Counter[str] = Counter()  # units that they take up
         self._tasks: dict[str, tuple[Attempt, asyncio.Task[None]]] = {}
@@ -366,7 +366,7 @@ class Agent:
             executors=[_info(executor) for executor in self._parts.executors.values()],
             functions=self._parts.functions,
             slots=self._slots,
-            resources=settings.resources,
+            resources=settings.units,
             hostname=socket.gethostname(),
             agent_version=machine.version(),
             running=[attempt.ref for key, attempt in self._attempts.items() if key not in self._results],

@@ -34,6 +34,7 @@ OURS: Final = frozenset({"process", "wasm", "http", "function"})
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 MAX_RESOURCES: Final = 64
+MAX_UNITS: Final = 1_000_000
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400 * 366)]
 
@@ -169,7 +170,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # What the agent can be chosen by, beside the `sys_*` that it sets itself.
     labels: dict[str, str] = {}
     # Units of what it has beside slots, such as gpu = 2: jobs that ask for some take them up.
-    resources: dict[str, Annotated[int, Meta(ge=0, le=1_000_000)]] = {}
+    resources: dict[str, int | str] = {}
     # The lowest layer of every process's environment.
     environment: dict[str, str] = {}
 
@@ -177,6 +178,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def name(self) -> str:
         """The agent's name, made from the machine's where none is set."""
         return self.agent.name or name_from_host(socket.gethostname())
+
+    @property
+    def units(self) -> dict[str, int]:
+        """What it has beside slots, by name."""
+        return {name: int(count) for name, count in self.resources.items()}
 
     @property
     def data_dir(self) -> Path:
@@ -308,11 +314,14 @@ def _check(loaded: Loaded[Settings]) -> None:
 def _check_resources(settings: Settings, refuse: Callable[[str, str], None]) -> None:
     if len(settings.resources) > MAX_RESOURCES:
         refuse("resources", f"has {len(settings.resources)} entries, at most {MAX_RESOURCES} are allowed")
-    for name in settings.resources:
+    for name, count in settings.resources.items():
         if name == "slots":
             refuse("resources.slots", "slots are no resource; set agent.max_concurrent_tasks")
         if not NAME.fullmatch(name) or _UUID.fullmatch(name):
             refuse(f"resources.{name}", "must be named with 1 to 63 letters, digits, '.', '_' or '-', as agents are")
+        text = str(count)
+        if not (text.isascii() and text.isdecimal() and len(text) < 8 and int(text) <= MAX_UNITS):
+            refuse(f"resources.{name}", f"must be 0 to {MAX_UNITS:,} units, not {text[:64]!r}")
 
 
 def _check_each(settings: Settings, refuse: Callable[[str, str], None]) -> None:

@@ -94,7 +94,7 @@ class Explain:
         if verdict.obstacle in _PASSING:
             if seen.full is not None:
                 noun, name, most = seen.full
-                text = f"{most} tasks of {noun} {name!r} are on agents, and max_running allows no more"
+                text = f"{noun} {name!r} has as many tasks on agents as its max_running allows: {most}"
                 details = {"max_running": str(most), noun: name}
                 return self._say(one, "MAX_RUNNING_REACHED", text, "the end of a running task", None, details)
             if verdict.obstacle is Obstacle.NONE and (cap := self._placing.full_at):

@@ -178,6 +178,24 @@ async def test_what_there_is_no_slot_for_is_given_back_at_once(plane: ScriptedCo
         )  # fmt: skip
 
 
+async def test_an_agent_counts_the_slots_and_the_resources_that_each_attempt_takes_up(
+    plane: ScriptedControlPlane, tmp_path: Path
+) -> None:
+    async with running_agent(plane, tmp_path, agent__max_concurrent_tasks=4, resources__gpu=2):
+        large, greedy = shell(1, "sleep 60"), work(2, "true")
+        for item, slots, gpus in ((large, 3, 1), (greedy, 1, 2)):
+            item.config.placement.slots = slots
+            item.config.placement.resources["gpu"] = gpus
+        hello, *_ = await plane.play(
+            begins(), hears("credits", 4, free={"slots": 4, "gpu": 2}),
+            says(assign(large)), hears("taken", 1), hears("credits", 1, free={"slots": 1, "gpu": 1}),
+            says(assign(greedy)), hears("refused", 2),
+            says(cancel(1)), hears("finished", 1), hears("credits", 4, free={"slots": 4, "gpu": 2}),
+        )  # fmt: skip
+    assert dict(hello.resources) == {"gpu": 2}
+    assert "units" in hello.features
+
+
 async def test_a_draining_agent_finishes_and_takes_nothing_new(plane: ScriptedControlPlane, tmp_path: Path) -> None:
     async with running_agent(plane, tmp_path):
         *_, done = await plane.play(

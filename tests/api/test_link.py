@@ -17,6 +17,7 @@ from controlplane.api.access import anonymous
 from controlplane.api.call import Call
 from controlplane.api.link import Link
 from controlplane.domain.errors import AlreadyExists, IllegalTransition, Invalid, NotFound, PawlError, Unavailable
+from controlplane.domain.placement import PlacementRules
 from controlplane.domain.task import Status
 from controlplane.engine.namespaces import Namespaces
 from controlplane.engine.results import Ref
@@ -365,6 +366,40 @@ async def test_an_agent_that_floods_does_not_keep_others_from_their_commits(one:
         await calm.hears_acknowledged(calm.sent)
         assert (await one.task(task.id)).status is Status.SUCCEEDED
         assert flood.read < 100, "the flood was over before the other one came"
+
+
+# --- units
+
+
+async def test_what_is_on_its_way_to_an_agent_is_not_free_although_its_last_word_says_so(one: Replica) -> None:
+    """Credits that crossed an assignment know nothing of it: neither slots nor resources are given out twice."""
+    await one.job(placement=PlacementRules(slots=2, resources={"gpu": 1}))
+    await one.create(count=3)
+    units = {"slots": 8, "gpu": 3}
+    async with connected(one) as talk:
+        await talk.begin(hello(slots=8, resources={"gpu": 2}, features=["units"]))
+        talk.say(credits=agent_pb2.Credits(free=units), ack=2)
+        await until(lambda: talk.session.free)
+        assert talk.session.free_resources == {"gpu": 2}  # no more than its hello said
+        assert await one.place() == 2
+        assert len((await talk.hears("assign")).assign.items) == 2
+        talk.say(credits=agent_pb2.Credits(free=units), ack=2)
+        talk.say(credits=agent_pb2.Credits(free=units), ack=2)
+        await until(lambda: talk.read == 4)
+        assert (talk.session.free, talk.session.free_resources, talk.session.running) == (4, {"gpu": 0}, 4)
+        assert await one.place() == 0
+        talk.say(credits=agent_pb2.Credits(free={"slots": 6, "gpu": 1}), ack=3)
+        await until(lambda: talk.session.free_resources["gpu"])
+        assert (talk.session.free, talk.session.running) == (6, 2)
+        assert await one.place() == 1
+
+
+@pytest.mark.parametrize("resources", [{"slots": 1}, {"gpu": -1}, {"": 1}, {str(number): 1 for number in range(65)}])
+async def test_resources_that_cannot_be_are_refused(on_sqlite: Replica, resources: dict[str, int]) -> None:
+    async with connected(on_sqlite) as talk:
+        talk._said.put_nowait(hello(resources=resources))
+        with pytest.raises(Invalid, match=r"hello\.resources"):
+            await talk.next()
 
 
 # --- who takes nothing in

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from controlplane.domain.placement import LabelRule, Operator, PlacementRules, Strategy
 from controlplane.engine.explain import Explain
 from controlplane.engine.placing import Placing
 from controlplane.engine.revisions import Revisions
-from tests.engine.stage import Replica, opened
+from tests.engine.stage import MovedClock, Replica, opened, placed
 
 
 @pytest.fixture
@@ -58,3 +59,79 @@ async def test_a_task_for_later_says_when(one: Replica) -> None:
     await one.job()
     [later] = await one.create(scheduled_at=one.clock.now() + 60_000_000)
     assert (await why(one, later.id))[0] == "SCHEDULED_FOR_LATER"
+
+
+async def test_the_nearest_agent_is_named_with_what_the_rules_want_of_it(one: Replica) -> None:
+    rules = PlacementRules(
+        required=(LabelRule("memory", Operator.GTE, ("16",)), LabelRule("spot", Operator.NOT_EXISTS))
+    )
+    await one.job(labels={"gpu": "yes"}, placement=rules)
+    [task] = await one.create()
+    await one.connect("far", labels={"spot": "1"})
+    await one.connect("near", labels={"memory": "8", "gpu": "yes"})
+    assert await why(one, task.id) == (
+        "NO_MATCHING_LABELS",
+        "no connected agent has all its labels; the nearest, 'near', lacks memory >= 16",
+    )
+
+
+async def test_what_is_too_large_for_all_is_told_from_what_is_too_large_just_now(one: Replica) -> None:
+    await one.job(placement=PlacementRules(slots=2, resources={"gpu": 2}))
+    [task] = await one.create()
+    small = await one.connect("small", slots=8, resources={"gpu": 1})
+    small.free_resources = {"gpu": 1}
+    assert await why(one, task.id) == (
+        "TOO_LARGE",
+        "it needs 2 gpu, more than any agent with its labels has; the nearest is 'small'",
+    )
+    large = await one.connect("large", slots=8, resources={"gpu": 2}, free=1)
+    large.free_resources = {"gpu": 2}
+    assert await why(one, task.id) == (
+        "NO_FREE_RESOURCES",
+        "it needs 2 slots, and no agent that matches has as much free; the nearest is 'large'",
+    )
+    large.free = 2
+    assert (await why(one, task.id))[0] == "ABOUT_TO_START"
+
+
+async def test_a_cap_that_is_reached_is_named(one: Replica) -> None:
+    await one.job(max_running=1)
+    made = await one.create(count=2)
+    agent = await one.connect(free=4)
+    assert await one.place() == 1
+    [on_agent] = [each.ref.task_id for each in placed(agent)]
+    [waiting] = [each.id for each in made if each.id != on_agent]
+    assert await why(one, waiting) == (
+        "MAX_RUNNING_REACHED",
+        "job 'hello' has as many tasks on agents as its max_running allows: 1",
+    )
+
+
+async def test_agents_that_a_job_names_and_that_are_not_there_are_named(one: Replica) -> None:
+    await one.job(placement=PlacementRules(agents=("x", "y")))
+    [task] = await one.create()
+    await one.connect("z")
+    assert await why(one, task.id) == ("NO_AGENT", "none of the agents that it names is connected: x, y")
+
+
+async def test_a_task_whose_agent_is_full_says_that_it_waits_for_that_one(one: Replica) -> None:
+    await one.job(placement=PlacementRules(strategy=Strategy.STICKY))
+    [task] = await one.create()
+    agents = [await one.connect(name, free=0) for name in "ab"]
+    reason, message = await why(one, task.id)
+    assert reason == "WAITING_FOR_STICKY_AGENT"
+    [owner] = [agent for agent in agents if repr(agent.key[1]) in message]
+    owner.free = 1
+    assert (await why(one, task.id))[0] == "ABOUT_TO_START"
+    assert await one.place() == 1
+
+
+async def test_agents_of_other_replicas_count_too(postgres_url: str) -> None:
+    clock = MovedClock()
+    with opened(postgres_url, clock, "one") as one, opened(postgres_url, clock, "two") as two:
+        await one.job(labels={"gpu": "yes"})
+        [task] = await one.create()
+        agent = await two.connect("there", labels={})
+        assert "the nearest, 'there', lacks gpu=yes" in (await why(one, task.id))[1]
+        await two.agents.relabel(agent.key, {"gpu": "yes"}, etag=None, request=None)
+        assert (await why(one, task.id))[0] == "ABOUT_TO_START"

@@ -26,7 +26,7 @@ LABELS: dict[str, frozenset[str]] = {
     "front": frozenset({"grpc", "rest"}),
     "status": frozenset({*(one.name for one in Status), *(one.name for one in AgentStatus)}),
     "loop": frozenset(
-        {"dispatcher", "timers", "scheduler", "reaper", "groups", "upkeep", "clock", "partitions", "keys"}
+        {"dispatcher", "timers", "scheduler", "reaper", "ageing", "groups", "upkeep", "clock", "partitions", "keys"}
     ),
     "version": frozenset({VERSION}),
     "what": frozenset(

@@ -150,6 +150,7 @@ def _card(session: Session, one: Agent) -> RenderableType:
             ("namespace", one.namespace_id),
             ("status", show.status(show.enum_name(one, "status"))),
             ("busy", f"{one.running} of {one.slots} slots"),
+            ("resources", ", ".join(f"{one.resources[name]} {name}" for name in sorted(one.resources))),
             ("labels", "\n".join(f"{name}={one.labels[name]}" for name in sorted(one.labels))),
             ("executors", ", ".join(f"{e.name} (ABI {e.abi})" if e.abi else e.name for e in one.executors)),
             ("serves", ", ".join(one.serves)),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pawl.cli import limits, options
+from pawl.cli import limits, options, placement
 from pawl.cli.session import RemoteCommand, Session
 from pawl.cli.values import json_payload, moment, pairs
 
@@ -99,6 +99,14 @@ def create(
     output_type: OutputType = None,
     artifacts: KeepArtifacts = None,
     priority: Priority = None,
+    require: placement.Require = None,
+    prefer: placement.Prefer = None,
+    strategy: placement.Strategy = None,
+    sticky_key: placement.StickyKey = None,
+    agent: placement.Agents = None,
+    slots: placement.Slots = None,
+    resource: placement.Resources = None,
+    max_running: placement.MaxRunning = None,
     max_memory_mb: limits.Memory = None,
     max_cpu_percent: limits.Cpu = None,
     max_execution_time: limits.ExecutionTime = None,
@@ -116,7 +124,7 @@ def create(
         grace, output_type, artifacts, priority,
         limits.values(
             max_memory_mb, max_cpu_percent, max_execution_time, max_output_size, max_processes, max_open_files
-        ),
+        ) | placement.values(require, prefer, strategy, sticky_key, agent, slots, resource, max_running),
     )  # fmt: skip
     if doubt := limits.doubt(max_cpu_percent):
         session.note(doubt)
@@ -157,6 +165,14 @@ def update(
     output_type: OutputType = None,
     artifacts: KeepArtifacts = None,
     priority: Priority = None,
+    require: placement.Require = None,
+    prefer: placement.Prefer = None,
+    strategy: placement.Strategy = None,
+    sticky_key: placement.StickyKey = None,
+    agent: placement.Agents = None,
+    slots: placement.Slots = None,
+    resource: placement.Resources = None,
+    max_running: placement.MaxRunning = None,
     max_memory_mb: limits.Memory = None,
     max_cpu_percent: limits.Cpu = None,
     max_execution_time: limits.ExecutionTime = None,
@@ -165,7 +181,7 @@ def update(
     max_open_files: limits.OpenFiles = None,
     new_name: Annotated[str | None, typer.Option("--name", help="Its new name.")] = None,
 ) -> None:
-    """Change what is given, leave the rest. --env, --label and --config replace all that was there."""
+    """Change what is given, leave the rest. Options that can be repeated replace all that was there."""
     session = Session.of(context)
     job, mask = _described(
         new_name, program, description, executor, cwd, env, label, plugin, entry, config, url, method, header,
@@ -174,7 +190,7 @@ def update(
         grace, output_type, artifacts, priority,
         limits.values(
             max_memory_mb, max_cpu_percent, max_execution_time, max_output_size, max_processes, max_open_files
-        ),
+        ) | placement.values(require, prefer, strategy, sticky_key, agent, slots, resource, max_running),
     )  # fmt: skip
     if doubt := limits.doubt(max_cpu_percent):
         session.note(doubt)
@@ -342,6 +358,7 @@ def run(
     ] = None,
     env: options.EnvOption = None,
     tag: options.TagOption = None,
+    label: options.TaskLabelOption = None,
     priority: Priority = None,
     at: Annotated[str | None, typer.Option(metavar="TIME", help="Not before: 2026-01-31T08:00, 08:00, +5m.")] = None,
     timeout: Seconds = None,
@@ -358,6 +375,7 @@ def run(
         parameters=None if parameters is None else json_payload(parameters, "--parameters"),
         environment=pairs(env, "--env"),
         tags=pairs(tag, "--tag"),
+        labels=pairs(label, "--label"),
         priority=priority,
         scheduled_at=None if at is None else instant(moment(at, "--at")),
         timeout=timeout,
@@ -427,6 +445,7 @@ def _card(session: Session, job: Job) -> RenderableType:
             ("labels", show.words(config.labels)),
             ("timeout", f"{config.timeout:g} s" if config.HasField("timeout") else None),
             ("limits", limits.shown(config)),
+            ("placement", placement.shown(config)),
             ("retries", _retries(config)),
             ("priority", str(config.priority) if config.HasField("priority") else None),
             ("revision", str(job.revision)),

@@ -20,16 +20,18 @@ app = typer.Typer(
 
 Name = Annotated[str, typer.Argument(metavar="NAMESPACE", help="Its name.", show_default=False)]
 Description = Annotated[str, typer.Option(help="For people.")]
+MaxRunning = Annotated[int | None, typer.Option(min=0, help="Tasks of it on agents at once; 0: any number.")]
 
 
 @app.command("create", cls=RemoteCommand)
-def create(context: typer.Context, name: Name, description: Description = "") -> None:
+def create(context: typer.Context, name: Name, description: Description = "", max_running: MaxRunning = None) -> None:
     """Create a namespace."""
     from pawl.v1.access_pb2 import Namespace
 
     session = Session.of(context)
     with session.client() as pawl:
-        made = pawl.call(lambda client: client.namespaces.create(Namespace(id=name, description=description)))
+        new = Namespace(id=name, description=description, max_running=max_running or 0)
+        made = pawl.call(lambda client: client.namespaces.create(new))
     _told(session, made, "created")
 
 
@@ -69,15 +71,20 @@ def list_namespaces(
 def update(
     context: typer.Context,
     name: Name,
-    description: Annotated[str, typer.Option(help="For people.", show_default=False)],
+    description: Annotated[str | None, typer.Option(help="For people.", show_default=False)] = None,
+    max_running: MaxRunning = None,
 ) -> None:
-    """Change a namespace's description."""
+    """Change a namespace's description, or how many of its tasks may be on agents at once."""
     from pawl.v1.access_pb2 import Namespace
 
     session = Session.of(context)
-    changed = Namespace(id=name, description=description)
+    given = {"description": description, "max_running": max_running}
+    mask = [field for field, value in given.items() if value is not None]
+    if not mask:
+        raise typer.BadParameter("nothing to change: give at least one option")
+    changed = Namespace(id=name, description=description or "", max_running=max_running or 0)
     with session.client() as pawl:
-        made = pawl.call(lambda client: client.namespaces.update(changed, ["description"]))
+        made = pawl.call(lambda client: client.namespaces.update(changed, mask))
     _told(session, made, "updated")
 
 
@@ -104,6 +111,7 @@ def _card(session: Session, one: Namespace) -> RenderableType:
         [
             ("name", one.id),
             ("description", one.description),
+            ("at most", f"{one.max_running:,} tasks on agents at once" if one.max_running else None),
             ("created", show.when(session, one, "created_at")),
             ("changed", show.when(session, one, "updated_at")),
         ]

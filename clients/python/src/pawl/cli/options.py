@@ -23,6 +23,10 @@ EnvOption = Annotated[
     list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="Environment variable; repeat it.")
 ]
 TagOption = Annotated[list[str] | None, typer.Option("--tag", metavar="NAME=VALUE", help="Tag; repeat it.")]
+TaskLabelOption = Annotated[
+    list[str] | None,
+    typer.Option("--label", metavar="NAME=VALUE", help="Label its agent must have, beside the job's; repeat it."),
+]
 RepeatOption = Annotated[
     str, typer.Option("--request-id", metavar="ID", help="A repeat of this command goes on where it was cut off.")
 ]

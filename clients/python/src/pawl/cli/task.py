@@ -250,11 +250,12 @@ def update(
     ] = None,
     env: options.EnvOption = None,
     tag: options.TagOption = None,
+    label: options.TaskLabelOption = None,
     priority: Annotated[int | None, typer.Option(min=0, max=1000, help="0 to 1000, higher first.")] = None,
     at: Annotated[str | None, typer.Option(metavar="TIME", help="Not before.")] = None,
     timeout: Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help="For an attempt.")] = None,
 ) -> None:
-    """Change a task that has not been placed yet. --env and --tag replace all that was there."""
+    """Change a task that has not been placed yet. --env, --tag and --label replace all that was there."""
     from pawl.cli import show
     from pawl.services import instant
     from pawl.v1.task_pb2 import Task
@@ -264,6 +265,7 @@ def update(
         "parameters": None if parameters is None else json_payload(parameters, "--parameters"),
         "environment": pairs(env, "--env") if env else None,
         "tags": pairs(tag, "--tag") if tag else None,
+        "labels": pairs(label, "--label") if label else None,
         "priority": priority,
         "scheduled_at": None if at is None else instant(moment(at, "--at")),
         "timeout": timeout,
