@@ -32,8 +32,9 @@ class Client:
     `server` is host:port (else PAWL_SERVER, else localhost:8081), `namespace` where names are looked up (else
     PAWL_NAMESPACE, else the credential's), `timeout` the seconds a call may take unless it says otherwise. `key` is the
     API key, `key_file` a file that holds it and is read again when it changes (else PAWL_API_KEY, else
-    PAWL_API_KEY_FILE, else none). Opens the connection with its first call. Raises ValueError for an address that is
-    none, and for a key or a file that cannot be used.
+    PAWL_API_KEY_FILE, else none). Tasks that are created at the same time go in one call, unless `coalesce` is false:
+    each has an answer of its own all the same. Opens the connection with its first call. Raises ValueError for an
+    address that is none, and for a key or a file that cannot be used.
     """
 
     def __init__(
@@ -45,13 +46,14 @@ class Client:
         key_file: str | os.PathLike[str] | None = None,
         timeout: float = 30.0,
         patience: Patience | None = None,
+        coalesce: bool = True,
     ) -> None:
         server = server or os.environ.get("PAWL_SERVER") or DEFAULT_SERVER
         namespace = os.environ.get("PAWL_NAMESPACE", "") if namespace is None else namespace
         credential = Credential.of(key, None if key_file is None else os.fspath(key_file))
         self.connection = Connection(server, namespace, timeout, patience or Patience(), credential)
         self.jobs = Jobs(self.connection)
-        self.tasks = Tasks(self.connection)
+        self.tasks = Tasks(self.connection, coalesce)
         self.task_instances = TaskInstances(self.connection)
         self.groups = TaskGroups(self.connection)
         self.schedules = Schedules(self.connection)

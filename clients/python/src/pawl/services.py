@@ -16,6 +16,7 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from pawl.coalesce import Creates
 from pawl.connection import Connection, new_request_id
 from pawl.errors import PawlError, from_status
 from pawl.payload import payload
@@ -107,6 +108,7 @@ from pawl.v1.task_pb2 import (
     ActOnTasksRequest,
     ActOnTasksResponse,
     BatchCreateTasksRequest,
+    BatchCreateTasksResponse,
     CancelTaskRequest,
     CreateTaskRequest,
     DeleteTaskRequest,
@@ -276,10 +278,11 @@ class Jobs:
 
 
 class Tasks:
-    """Runs of jobs."""
+    """Runs of jobs. Creates that are asked for at the same time go in one call, unless `coalesce` says no."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, coalesce: bool = True) -> None:
         self._to = connection
+        self._creates = Creates(self._create_one, self._create_batch, lambda: connection.metadata) if coalesce else None
 
     @cached_property
     def _stub(self) -> TaskServiceAsyncStub:
@@ -314,12 +317,19 @@ class Tasks:
 
     async def submit(self, task: Task, request_id: str = "") -> Task:
         """Create a task from its message."""
-        return await self._to.unary(self._stub.CreateTask, CreateTaskRequest(task=task, request_id=request_id))
+        request = CreateTaskRequest(task=task, request_id=request_id)
+        return await (self._create_one(request) if self._creates is None else self._creates.create(request))
+
+    async def _create_one(self, request: CreateTaskRequest) -> Task:
+        return await self._to.unary(self._stub.CreateTask, request)
+
+    async def _create_batch(self, requests: Sequence[CreateTaskRequest]) -> BatchCreateTasksResponse:
+        return await self._to.unary(self._stub.BatchCreateTasks, BatchCreateTasksRequest(requests=requests))
 
     async def create_many(self, tasks: Iterable[Task]) -> list[Task | PawlError]:
         """Create many tasks at once; each has a result of its own, in order."""
         requests = [CreateTaskRequest(task=task, request_id=new_request_id()) for task in tasks]
-        answer = await self._to.unary(self._stub.BatchCreateTasks, BatchCreateTasksRequest(requests=requests))
+        answer = await self._create_batch(requests)
         return [from_status(one.error) if one.HasField("error") else one.task for one in answer.results]
 
     async def run(self, job: str, parameters: Any = ..., **given: Any) -> Task:
