@@ -504,10 +504,6 @@ class ProcessRun:
         """As any program is stopped."""
         await self._inner.stop(grace_seconds)
 
-    def signal(self, number: int) -> None:
-        """To its group, for example SIGSTOP and SIGCONT."""
-        self._inner.signal(number)  # type: ignore[attr-defined] # the executor of programs has it
-
     def _read(self, outcome: Outcome) -> tuple[Mapping[str, Any] | None, bytes, int]:
         """The head that the process wrote, the output behind it as far as it was kept, and its whole size."""
         if outcome.output is None or outcome.exit_code not in (0, 1):
