@@ -60,7 +60,7 @@ class _Batch:
 
 
 class Creates:
-    """Sends creates, alone or together. `one` and `many` make the calls; those of different `metadata` are kept apart."""
+    """Sends creates, alone or together. `one` and `many` make calls; those of different `metadata` are kept apart."""
 
     def __init__(
         self,
