@@ -124,7 +124,7 @@ def _fill(message: Message, *, deep: bool) -> None:
 
 def in_path(method: Method) -> set[str]:
     """Fields that stand in the path of the first binding."""
-    return {piece.partition("}")[0] for piece in method.rules[0].template.split("{")[1:]}
+    return {piece.partition("}")[0].partition("=")[0] for piece in method.rules[0].template.split("{")[1:]}
 
 
 @pytest.mark.parametrize("name", BOTH)
