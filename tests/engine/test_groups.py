@@ -11,9 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from controlplane.domain.errors import AlreadyExists, IllegalTransition, Invalid, NotFound
-from controlplane.domain.group import MAX_MEMBERS, Group, Mode, Policy, Tally, verdict
+from controlplane.domain.group import MAX_MEMBERS, Group, Mode, Policy, Tally, close, verdict
 from controlplane.domain.idempotency import IdempotencyKey
-from controlplane.domain.job import JobConfig, JobSpec
+from controlplane.domain.job import JobConfig, JobSpec, JobStatus
 from controlplane.domain.page import PageRequest
 from controlplane.domain.task import FINAL, Status, Task
 from controlplane.engine.actions import Action, Actions
@@ -21,8 +21,11 @@ from controlplane.engine.explain import Explain
 from controlplane.engine.groups import Groups, GroupView, NewGroup
 from controlplane.engine.jobs import JobDraft
 from controlplane.engine.lists import Question
+from controlplane.engine.outputs import Outputs
+from controlplane.engine.retention import Kept, Retention
 from controlplane.engine.sessions import Session
-from controlplane.engine.tasks import NewTask
+from controlplane.engine.tasks import Deadlines, NewTask
+from controlplane.engine.upkeep import make_partitions
 from controlplane.store import Connection, groups
 from controlplane.store.tables import metadata
 from controlplane.store.tasks import TaskData
@@ -135,8 +138,6 @@ async def test_a_group_that_is_refused_has_made_nothing(one: Replica) -> None:
         if job == "disabled":
             spec = JobSpec("", {}, JobConfig(cmd="true"))
             made = await one.jobs.create("default", JobDraft(job, spec), None)
-            from controlplane.domain.job import JobStatus
-
             await one.jobs.set_status("default", made.id, JobStatus.DISABLED, None)
         with pytest.raises(kind):
             await of(one).create(wanted(3, job), None)
@@ -263,6 +264,21 @@ async def test_a_task_of_a_broadcast_waits_for_its_agent_and_says_so(one: Replic
     assert (await explain.task("default", waiting.id)).reason == "ABOUT_TO_START"
     assert await one.place() == 1
     assert len(placed(back)) == 1
+
+
+async def test_what_waits_for_an_agent_that_has_gone_fails_if_it_may_not_wait(one: Replica) -> None:
+    await one.job()
+    a, b = await one.connect("a"), await one.connect("b")
+    task = NewTask("default", "hello", deadlines=Deadlines(start_seconds=30))
+    made = await of(one).create(NewGroup(task, BROADCAST), None)
+    await one.agents.leave(b, on_purpose=True)
+    await one.place()
+    [told] = placed(a)
+    await one.start(told.ref)
+    one.clock.move(31)
+    await one.timers.fire()
+    assert await statuses(one, made.group.id) == ["RUNNING", "FAILED"]
+    assert (await check_tally(one, made.group.id)).status is Status.FAILED
 
 
 async def test_a_broadcast_that_is_done_again_adds_no_demands(one: Replica) -> None:
@@ -443,8 +459,6 @@ async def test_cancelling_a_group_ends_what_waits_and_stops_what_runs(one: Repli
 
 
 async def test_what_a_crash_left_of_a_cancel_is_done_by_the_loop(one: Replica) -> None:
-    from controlplane.domain.group import close
-
     await one.job()
     group_id = await sharded(one, 700)
 
@@ -521,6 +535,24 @@ async def test_a_group_whose_tasks_are_gone_goes_too(one: Replica) -> None:
     assert (await group(one, kept)).id == kept
     with pytest.raises(NotFound):
         await group(one, going)
+
+
+async def test_retention_takes_groups_whose_tasks_it_took(one: Replica) -> None:
+    await one.job()
+    old = await sharded(one, 2)
+    await of(one).cancel("default", old, by="ann", why="", key=None)
+    waits = await sharded(one, 2)
+    one.clock.move(70 * 86_400)
+    await one.engine.store.write(make_partitions, one.clock.now())
+    await of(one).cancel("default", young := await sharded(one, 1), by="ann", why="", key=None)
+    kept = Retention(one.engine, Outputs(one.engine), Kept(tasks=30))
+    for _ in range(3):  # a group is looked at before or after its tasks
+        while await kept.turn():
+            pass
+        one.clock.move(2 * 3_600)
+    _, found = await of(one).page(Question("default", None, (), PageRequest(1, 10)))
+    assert [each.group.id for each in found] == [young, waits]
+    assert kept.removed["groups"] == 1
 
 
 async def test_groups_are_listed_with_how_they_do(one: Replica) -> None:
