@@ -11,7 +11,6 @@ from controlplane.api import translate, translate_tasks
 from controlplane.api.translate import timestamp
 from controlplane.domain.errors import Invalid, Violation
 from controlplane.domain.group import COUNTING, MAX_MEMBERS, Mode, Policy
-from controlplane.domain.job_rules import label_problems
 from controlplane.engine.groups import GroupView, NewGroup
 
 _OF_TASKS = (
@@ -23,6 +22,8 @@ _OF_TASKS = (
     "scheduled_at",
     "timeout",
     "schedule_to_start_timeout_seconds",
+    "total_timeout_seconds",
+    "labels",
 )
 
 
@@ -34,14 +35,12 @@ def read_new_group(message: group_pb2.TaskGroup, namespace_id: str, trace: Trace
         raise Invalid.field("group.mode", "is required: BROADCAST for every agent that matches, or SHARDED")
     policy = translate.read_enum(message.policy, Policy, "group.policy") or Policy.ALL
     problems = [*_count_problems(message, policy), *_mode_problems(message, mode)]
-    problems += label_problems(message.labels, "group.labels")
     if problems:
         raise Invalid.fields(problems)
     return NewGroup(
         task=translate_tasks.read_new_task(task_pb2.Task(**given), namespace_id, None, trace, "group"),
         mode=mode,
         shards=message.shards if message.HasField("shards") else len(message.shard_parameters),
-        labels=dict(message.labels),
         parameters=[
             translate.read_payload(one, f"group.shard_parameters[{index}]")
             for index, one in enumerate(message.shard_parameters)
@@ -75,7 +74,7 @@ def _mode_problems(message: group_pb2.TaskGroup, mode: Mode) -> list[Violation]:
         if inputs:
             found.append(Violation("group.shard_parameters", "is of SHARDED: leave it out, and use parameters"))
         return found
-    found = [] if not message.labels else [Violation("group.labels", "is of BROADCAST: shards go where the job's do")]
+    found = []
     if not message.HasField("shards") and not inputs:
         found.append(Violation("group.shards", f"is required for SHARDED: 1 to {MAX_MEMBERS:,}"))
     elif message.HasField("shards") and not 1 <= message.shards <= MAX_MEMBERS:

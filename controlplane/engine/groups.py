@@ -8,8 +8,8 @@ to be done stands in the group's row, so it is done by whoever looks next.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from controlplane.domain import group as domain
 from controlplane.domain.errors import IllegalTransition, Invalid, NotFound
@@ -60,14 +60,13 @@ GROUPS = Queryable(
 
 @dataclass(frozen=True, slots=True)
 class NewGroup:
-    """A group to be made: `task` is what its members have in common. `shards` is of SHARDED, `labels` of BROADCAST;
-    `parameters` are those of each shard, with their types, where they differ.
+    """A group to be made: `task` is what its members have in common. `shards` is of SHARDED; `parameters` are those of
+    each shard, with their types, where they differ.
     """
 
     task: NewTask
     mode: Mode
     shards: int = 0
-    labels: Mapping[str, str] = field(default_factory=dict)
     parameters: Sequence[tuple[bytes, str]] = ()
     policy: Policy = Policy.ALL
     policy_count: int = 0
@@ -136,7 +135,7 @@ class Groups:
             tally=Tally(len(demands)),
             created_at=now,
             updated_at=now,
-            labels=new.labels,
+            labels=new.task.data.labels,
             tags=new.task.data.tags,
         )
         members = []
@@ -286,7 +285,7 @@ def _job(connection: Connection, wanted: NewTask) -> Job:
 def _demands(connection: Connection, new: NewGroup, job: Job) -> list[int]:
     """What each member of a broadcast demands: what the job does, and one of the agents that match now, by name."""
     usual = requirement_of(job.namespace_id, job.spec.config, job.id)
-    asked = replace(usual, labels={**usual.labels, **new.labels})
+    asked = replace(usual, labels={**usual.labels, **new.task.data.labels})
     offers = [offer_of(one) for one in agents.online(connection)]
     matching = sorted(offer.agent for offer in offers if can_run(offer, asked))
     if not matching:
@@ -301,7 +300,7 @@ def _demands(connection: Connection, new: NewGroup, job: Job) -> list[int]:
     if len(matching) > MAX_MEMBERS:
         message = f"{len(matching):,} agents match, a group has at most {MAX_MEMBERS:,} tasks: ask for more labels"
         raise IllegalTransition(message, facts={"job": job.name})
-    return jobs.intern_requirements(connection, [only_on(usual, agent) for agent in matching])
+    return jobs.intern_requirements(connection, [only_on(asked, agent) for agent in matching])
 
 
 def _check_size(new: NewGroup, count: int) -> None:

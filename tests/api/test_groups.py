@@ -12,6 +12,7 @@ from controlplane.domain.errors import Invalid
 from controlplane.domain.group import Group, Mode, Policy, Tally
 from controlplane.domain.task import Status
 from controlplane.engine.groups import GroupView, NewGroup
+from controlplane.engine.tasks import Deadlines
 
 JSON = {"data": "MQ==", "content_type": "application/json"}
 
@@ -30,7 +31,6 @@ def read(**body: Any) -> NewGroup:
         ({"mode": "SHARDED", "shards": 0}, "group.shards"),
         ({"mode": "SHARDED", "shards": -1}, "group.shards"),
         ({"mode": "SHARDED", "shards": 10_001}, "group.shards"),
-        ({"mode": "SHARDED", "shards": 2, "labels": {"a": "b"}}, "group.labels"),
         ({"mode": "SHARDED", "shards": 2, "shard_parameters": [JSON]}, "group.shard_parameters"),
         ({"mode": "SHARDED", "shard_parameters": [JSON], "parameters": JSON}, "group.parameters"),
         ({"mode": "SHARDED", "shard_parameters": [JSON] * 10_001}, "group.shard_parameters"),
@@ -73,17 +73,20 @@ def test_what_the_tasks_have_in_common_is_read_as_a_task_is() -> None:
         parameters=JSON,
         environment={"A": "1"},
         tags={"t": "x"},
+        labels={"disk": "ssd"},
         priority=7,
         timeout=3,
+        total_timeout_seconds=9,
         schedule_to_start_timeout_seconds=2.5,
         scheduled_at="2026-01-31T08:00:00Z",
         policy="MAX_FAILED",
         policy_count=0,
         cancel_rest=True,
     )
-    assert (new.task.job, new.task.priority, new.task.deadlines.start_seconds) == ("hello", 7, 2.5)
+    assert (new.task.job, new.task.priority, new.task.deadlines) == ("hello", 7, Deadlines(2.5, 9))
     data = new.task.data
     assert (data.parameters, data.environment, data.tags, data.timeout) == (b"1", {"A": "1"}, {"t": "x"}, 3)
+    assert data.labels == {"disk": "ssd"}
     assert new.task.scheduled_at == 1_769_846_400_000_000
     assert (new.mode, new.policy, new.policy_count, new.cancel_rest) == (Mode.BROADCAST, Policy.MAX_FAILED, 0, True)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -55,8 +55,8 @@ def wanted(shards: int = 3, job: str = "hello", data: TaskData | None = None, **
     return NewGroup(NewTask("default", job, data or TaskData()), SHARDED, shards, **fields)
 
 
-def everywhere(job: str = "hello", **fields: Any) -> NewGroup:
-    return NewGroup(NewTask("default", job), BROADCAST, **fields)
+def everywhere(job: str = "hello", labels: Mapping[str, str] | None = None, **fields: Any) -> NewGroup:
+    return NewGroup(NewTask("default", job, TaskData(labels=labels or {})), BROADCAST, **fields)
 
 
 async def sharded(replica: Replica, shards: int = 3, **fields: Any) -> str:
@@ -219,6 +219,16 @@ async def test_a_broadcast_may_ask_for_more_labels_than_the_job(one: Replica) ->
     made = await of(one).create(everywhere(labels={"disk": "ssd"}), None)
     await one.place()
     assert [each.agent_id for each in await members(one, made.group.id)] == ["a", "c"]
+    assert made.group.labels == {"disk": "ssd"}
+
+
+async def test_shards_may_ask_for_more_labels_than_the_job(one: Replica) -> None:
+    await one.job()
+    for name, disk in (("a", "ssd"), ("b", "hdd")):
+        await one.connect(name, labels={"disk": disk})
+    group_id = await sharded(one, 4, data=TaskData(labels={"disk": "ssd"}))
+    assert await one.place() == 4
+    assert {each.agent_id for each in await members(one, group_id)} == {"a"}
 
 
 async def test_a_broadcast_that_nobody_matches_is_refused_and_the_nearest_named(one: Replica) -> None:
@@ -362,7 +372,7 @@ async def test_the_rest_is_cancelled_once_it_is_decided(one: Replica) -> None:
     assert (found.status, found.closing, found.tally) == (Status.FAILED, False, Tally(5, 0, 1, 4, 0))
     waiting = (await members(one, group_id))[4]
     record = (await one.tasks.get("default", waiting.id)).transitions[-1]
-    assert record.reason == "its group is decided: FAILED"  # type: ignore[attr-defined]  # a column
+    assert record.reason == "its group is decided: FAILED"
 
 
 async def test_of_any_the_first_success_is_success_and_the_rest_need_not_run(one: Replica) -> None:

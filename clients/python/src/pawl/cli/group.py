@@ -38,7 +38,7 @@ def run(
     on_all: Annotated[bool, typer.Option("--on-all", help="A task for each connected agent that matches.")] = False,
     label: Annotated[
         list[str] | None,
-        typer.Option("--label", metavar="NAME=VALUE", help="--on-all: only agents that have it; repeat it."),
+        typer.Option("--label", metavar="NAME=VALUE", help="Only agents that have it; repeat it."),
     ] = None,
     shards: Annotated[int | None, typer.Option(min=1, max=10_000, help="So many tasks, on any agents.")] = None,
     inputs: Annotated[

@@ -17,7 +17,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class TaskGroup(_message.Message):
-    __slots__ = ("id", "namespace_id", "job_id", "job_name", "job_revision", "mode", "shards", "labels", "policy", "policy_count", "cancel_rest", "parameters", "shard_parameters", "environment", "tags", "priority", "scheduled_at", "timeout", "schedule_to_start_timeout_seconds", "status", "tally", "cancelling", "cancel_reason", "created_at", "updated_at", "decided_at", "finished_at", "version")
+    __slots__ = ("id", "namespace_id", "job_id", "job_name", "job_revision", "mode", "shards", "labels", "policy", "policy_count", "cancel_rest", "parameters", "shard_parameters", "environment", "tags", "priority", "scheduled_at", "timeout", "schedule_to_start_timeout_seconds", "total_timeout_seconds", "status", "tally", "cancelling", "cancel_reason", "created_at", "updated_at", "decided_at", "finished_at", "version")
     class Mode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNSPECIFIED: _ClassVar[TaskGroup.Mode]
@@ -66,6 +66,7 @@ class TaskGroup(_message.Message):
     SCHEDULED_AT_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     SCHEDULE_TO_START_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     TALLY_FIELD_NUMBER: _ClassVar[int]
     CANCELLING_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +95,7 @@ class TaskGroup(_message.Message):
     scheduled_at: _timestamp_pb2.Timestamp
     timeout: float
     schedule_to_start_timeout_seconds: float
+    total_timeout_seconds: float
     status: _task_pb2.Task.Status
     tally: GroupTally
     cancelling: bool
@@ -103,7 +105,7 @@ class TaskGroup(_message.Message):
     decided_at: _timestamp_pb2.Timestamp
     finished_at: _timestamp_pb2.Timestamp
     version: int
-    def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., job_revision: _Optional[int] = ..., mode: _Optional[_Union[TaskGroup.Mode, str]] = ..., shards: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ..., policy: _Optional[_Union[GroupPolicy.Policy, str]] = ..., policy_count: _Optional[int] = ..., cancel_rest: bool = ..., parameters: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., shard_parameters: _Optional[_Iterable[_Union[_types_pb2.Payload, _Mapping]]] = ..., environment: _Optional[_Mapping[str, str]] = ..., tags: _Optional[_Mapping[str, str]] = ..., priority: _Optional[int] = ..., scheduled_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., timeout: _Optional[float] = ..., schedule_to_start_timeout_seconds: _Optional[float] = ..., status: _Optional[_Union[_task_pb2.Task.Status, str]] = ..., tally: _Optional[_Union[GroupTally, _Mapping]] = ..., cancelling: bool = ..., cancel_reason: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., decided_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., job_revision: _Optional[int] = ..., mode: _Optional[_Union[TaskGroup.Mode, str]] = ..., shards: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ..., policy: _Optional[_Union[GroupPolicy.Policy, str]] = ..., policy_count: _Optional[int] = ..., cancel_rest: bool = ..., parameters: _Optional[_Union[_types_pb2.Payload, _Mapping]] = ..., shard_parameters: _Optional[_Iterable[_Union[_types_pb2.Payload, _Mapping]]] = ..., environment: _Optional[_Mapping[str, str]] = ..., tags: _Optional[_Mapping[str, str]] = ..., priority: _Optional[int] = ..., scheduled_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., timeout: _Optional[float] = ..., schedule_to_start_timeout_seconds: _Optional[float] = ..., total_timeout_seconds: _Optional[float] = ..., status: _Optional[_Union[_task_pb2.Task.Status, str]] = ..., tally: _Optional[_Union[GroupTally, _Mapping]] = ..., cancelling: bool = ..., cancel_reason: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., decided_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ...) -> None: ...
 
 class GroupPolicy(_message.Message):
     __slots__ = ()
