@@ -137,6 +137,7 @@ class Attempt:
         self._progress_timer: asyncio.TimerHandle | None = None
         self._progress_at = -math.inf
         self._over = False
+        self._ended = False
 
     # Leases. Unit u, TERM and KILL are the contract's: u = min(5, lost_after / 4).
 
@@ -219,7 +220,7 @@ class Attempt:
 
     def discard(self, grace_seconds: float) -> None:
         """The agent stops: end the run and report nothing, so that it is placed anew at no cost to its retries."""
-        if self._over:
+        if self._over or self._ended:
             return
         # One that was being cancelled is reported as that.
         self.discarded = self._verdict is None or self.discarded
@@ -228,7 +229,7 @@ class Attempt:
 
     def stop(self, verdict: Verdict, grace_seconds: float) -> None:
         """End the run. The first verdict counts; a later call can only shorten the grace."""
-        if self._over:
+        if self._over or self._ended:
             return
         first = self._verdict is None
         if first:
@@ -316,6 +317,12 @@ class Attempt:
         self._clocks.start(self.started_at)
         self._arm()
 
+    def ended(self) -> None:
+        """Nothing of it runs any more; whoever would stop it comes too late."""
+        self._ended = True
+        self._clocks.stop()
+        self._arm()
+
     def _say_progress(self) -> None:
         self._progress_timer = None
         self._progress_at = asyncio.get_running_loop().time()
@@ -400,9 +407,7 @@ class Attempt:
             item.output.content_type = outcome.output.content_type
         for one in outcome.artifacts:
             item.artifacts.add(name=one.name, size=one.size, digest=one.digest, content_type=one.content_type)
-        if (
-            self._said is not None
-        ):  # the last word: it may not have been sent, and what is sent after an end is not heard
+        if self._said is not None:  # the last word: what is sent of it after the end would not be heard
             item.progress.CopyFrom(self._said)
         if failure is not None:
             item.error.code, item.error.message, item.error.retryable = failure.code, failure.message, failure.retryable

@@ -37,6 +37,10 @@ class Clocks:
         """It showed that it is alive."""
         self._heard_at = now
 
+    def stop(self) -> None:
+        """It has ended: nothing can be over any more."""
+        self._total_at = self._timeout = self._heartbeat = math.inf
+
     def pause(self, now: float) -> None:
         """Stand still."""
         if self._paused_at is None:

@@ -86,6 +86,9 @@ class Ear:
     def started(self) -> None:
         """Nobody waits for that."""
 
+    def ended(self) -> None:
+        """Nobody waits for that either."""
+
 
 def run(module: bytes, cases: Sequence[Case]) -> list[Observed]:
     """What comes of each case, in order. Raises ModuleRefused, EgressError (a URL), RuntimeError (no plugins here)."""

@@ -148,6 +148,12 @@ class Sink(Protocol):
         """The program runs now. Called once by the executor, after the launch succeeded."""
         ...
 
+    def ended(self) -> None:
+        """Nothing of it runs any more: its end has decided what became of it, and no clock of its counts on while what
+        it gave is taken in. An executor that needs no time for that need not say it.
+        """
+        ...
+
 
 class Running(Protocol):
     """A run under way."""

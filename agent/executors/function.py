@@ -412,6 +412,10 @@ class MarkedWords:
         """Handed on."""
         self.sink.started()
 
+    def ended(self) -> None:
+        """Handed on."""
+        self.sink.ended()
+
     def progress(self, percent: float, message: str) -> None:
         """Handed on."""
         self.sink.progress(percent, message)

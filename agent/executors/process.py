@@ -308,6 +308,7 @@ class ProcessRun:
         for reader in self._readers:  # no writer is left, so what the pipes hold now is all that comes
             reader.drain()
             reader.close()
+        self._sink.ended()
         self.progress.look()
         if self._taken is None and self._settings.artifacts is not None and self._artifacts is not None:
             self._taken = await self._take(self._artifacts, self._settings.artifacts)

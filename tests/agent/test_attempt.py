@@ -383,3 +383,31 @@ def test_a_result_from_before_a_reboot_keeps_its_age() -> None:
     back = of_record(bytes(record))
     assert 0 <= boot_clock() - back.finished_at < 5
     assert back.started_at == pytest.approx(back.finished_at - 10)
+
+
+async def test_nothing_overtakes_the_end_of_a_program_while_what_it_gave_is_taken_in() -> None:
+    stage = Stage()
+    item = work(1, "x", timeout_seconds=0.2)
+    item.config.heartbeat_timeout_seconds = 0.1
+    async with attempting(stage, item) as (attempt, life):
+        await until(lambda: stage.starts)
+        assert stage.sink is not None
+        stage.sink.ended()
+        attempt.cancel("too late")
+        attempt.discard(0.0)
+        await asyncio.wait({life}, timeout=0.4)  # both of its clocks would be over by now
+        stage.outcome.set_result(Outcome(exit_code=0))
+        done = await life
+    assert (done.item.status, stage.graces, attempt.discarded) == (Status.SUCCEEDED, [], False)
+
+
+async def test_the_last_word_about_progress_comes_with_the_result() -> None:
+    stage = Stage()
+    async with attempting(stage, work(1, "x")) as (_, life):
+        await until(lambda: stage.sink is not None)
+        assert stage.sink is not None
+        for percent in range(10):
+            stage.sink.progress(percent, "counting")
+        stage.outcome.set_result(Outcome(exit_code=0))
+        item = (await life).item
+    assert (item.progress.percent, item.progress.message) == (9.0, "counting")

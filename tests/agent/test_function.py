@@ -51,6 +51,9 @@ class Said:
     def started(self) -> None:
         self.starts += 1
 
+    def ended(self) -> None:
+        pass
+
     def text(self, stream: LogStream = LogStream.LOG) -> str:
         return self.streams[stream].decode()
 

@@ -40,6 +40,9 @@ class Said:
     def started(self) -> None:
         self.starts += 1
 
+    def ended(self) -> None:
+        raise AssertionError("the end of a request is its answer")
+
 
 def work(url: str, parameters: Payload | None = None, limits: Limits | None = None, **settings: object) -> Work:
     return Work(

@@ -40,6 +40,9 @@ class Notes:
     def started(self) -> None:
         pass
 
+    def ended(self) -> None:
+        pass
+
 
 class Bench:
     """An executor with its keeper."""

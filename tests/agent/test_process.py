@@ -33,7 +33,7 @@ class Notes:
     def __init__(self) -> None:
         self.streams: dict[LogStream, bytearray] = {stream: bytearray() for stream in LogStream}
         self.count = 0
-        self.begun = 0
+        self.begun = self.ends = 0
         self.said: list[tuple[float, str]] = []
 
     def log(self, stream: LogStream, data: bytes) -> None:
@@ -49,6 +49,9 @@ class Notes:
 
     def started(self) -> None:
         self.begun += 1
+
+    def ended(self) -> None:
+        self.ends += 1
 
 
 class Bench:

@@ -102,6 +102,9 @@ class RecordingSink:
     def started(self) -> None:
         self.starts += 1
 
+    def ended(self) -> None:
+        pass
+
     def text(self, stream: LogStream = LogStream.LOG) -> str:
         return b"".join(data for kind, data in self.lines if kind is stream).decode()
 

@@ -46,6 +46,9 @@ class Ear:
     def started(self) -> None:
         """Nothing."""
 
+    def ended(self) -> None:
+        """Nothing."""
+
 
 async def measure(folder: Path, database: str, *, quick: bool, repeats: int) -> list[Row]:
     """A row for each plugin, and one for a process."""
