@@ -49,6 +49,10 @@ class Wire:
             for end in ends:
                 end.transport.abort()
 
+    def redirect(self, port: int) -> None:
+        """New connections lead there, as behind a load balancer."""
+        self._target = port
+
     def freeze(self) -> None:
         """Let nothing through; nobody is told. New connections are taken and stay silent."""
         self._flowing.clear()
