@@ -115,17 +115,17 @@ class ProcessExecutor:
 
     async def _try_user(self, user: TaskUser) -> None:
         """Every program would fail where its user may not pass: say so at the start."""
+        folder = str(self._config.work_dir)
+        argv, environment = ["sh", "-c", 'cd "$0"', folder], {"PATH": self._config.path}
         try:
-            child = await self._keeper.start(
-                "task-user", ["true"], {"PATH": self._config.path}, str(self._config.work_dir), user=user
-            )
-            await child.wait()
+            ended = await (await self._keeper.start("task-user", argv, environment, "/", user=user)).wait()
         except StartFailed as error:
-            if error.stage == "cwd":
-                raise OSError(
-                    f"the user that programs run as (agent.task_user, uid {user.uid}) may not pass to"
-                    f" {self._config.work_dir}: give executor.work_dir a folder whose parents all may pass"
-                ) from error
+            raise OSError(f"agent.task_user: no program can be started as uid {user.uid}: {error}") from error
+        if ended.code != 0:
+            raise OSError(
+                f"the user that programs run as (agent.task_user, uid {user.uid}) may not pass to {folder}: give"
+                " executor.work_dir a folder whose parents it may pass"
+            )
 
     def _prepare(self) -> None:
         root = self._config.work_dir
