@@ -12,7 +12,9 @@ from pawl.artifacts import MAX_FILE, MAX_TOTAL
 from controlplane.domain.errors import Exhausted, Invalid, NotFound, Unavailable
 from controlplane.domain.task import Status
 from controlplane.engine.artifacts import Artifacts
+from controlplane.engine.outputs import Outputs
 from controlplane.engine.results import Ref, Result, Verdict
+from controlplane.engine.retention import Retention
 from controlplane.engine.uploads import PIECE, Piece, Progress
 from controlplane.store.agents import overrunning
 from controlplane.store.tables import artifact, blob, blob_chunk
@@ -201,6 +203,39 @@ async def test_files_go_with_their_task(one: Replica, artifacts: Artifacts) -> N
     assert await stored(one) == (0, 0, 0)
     with pytest.raises(NotFound):
         await artifacts.of_task("default", ref.task_id, None)
+
+
+async def test_retention_takes_files_with_their_task_and_those_that_nobody_named_alone(
+    one: Replica, artifacts: Artifacts
+) -> None:
+    ref = await running(one)
+    await put(artifacts, ref, "named", LONG)
+    await put(artifacts, ref, "same", LONG)
+    await finish(one, ref, named=LONG, same=LONG)
+    await one.create()
+    session = await one.connect("late", free=1)
+    await one.place()
+    [left] = [placement.ref for placement in placed(session)]
+    await artifacts.put(left, ("default", "late"), "half", "", Piece(digest(LONG), len(LONG), 0, LONG[:PIECE]))
+    one.clock.move(1.5 * DAY)
+    kept = Retention(one.engine, Outputs(one.engine))
+    await settle(kept)
+    assert await stored(one) == (1, 3, 2)  # the half of a file has gone
+    assert await one.finish(left) is Verdict.COUNTED
+    one.clock.move(62 * DAY)
+    for _ in range(2):  # what is large first, then the month, where there are months
+        await settle(kept)
+    assert await stored(one) == (0, 0, 0)
+    with pytest.raises(NotFound):
+        await artifacts.of_task("default", ref.task_id, None)
+
+
+async def settle(kept: Retention) -> None:
+    """Turn until there is nothing more, as the loop does."""
+    for _ in range(1_000):
+        if not await kept.turn():
+            return
+    raise AssertionError("it never comes to an end")
 
 
 async def test_files_that_no_result_asks_for_go_after_a_day(one: Replica, artifacts: Artifacts) -> None:
