@@ -482,3 +482,19 @@ def test_the_rest_of_a_log_is_read_from_a_cursor(pawl: Pawl, agent: str, name: s
     task = str(data(pawl("job", "run", name, "--wait", "-o", "json"))["id"])
     entries = [json.loads(one) for one in re.split(r"(?<=})\n(?={)", pawl("task", "logs", task, "-o", "json").out)]
     assert pawl("task", "logs", task, "--after", entries[1]["cursor"]).out == "three\n"
+
+
+def test_a_job_is_a_function_of_a_worker(pawl: Pawl, agent: str, name: str) -> None:
+    made = data(pawl("job", "create", f"{name}.hello", "--function", f"{name}.hello", "-o", "json"))
+    assert isinstance(made["config"], dict)
+    assert made["config"]["executor"] == "function"
+    assert f"function {name}.hello" in pawl("job", "get", f"{name}.hello").out
+    waiting = data(pawl("job", "run", f"{name}.hello", "-o", "json"))["id"]
+    assert "no connected worker has the function" in pawl("task", "explain", str(waiting)).out
+
+
+def test_an_executor_that_no_agent_has_is_refused_with_its_options(pawl: Pawl, name: str) -> None:
+    refused = pawl("job", "create", name, "--executor", "quantum", "--options", '{"qubits": 3}')
+    assert refused.code == 2
+    assert "'quantum' is not offered" in refused.err
+    assert pawl("job", "create", name, "--executor", "quantum", "--options", "{").code == 2
