@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pawl.cli import limits, options, placement
+from pawl.cli import deadlines, kinds, limits, options, placement
 from pawl.cli.session import RemoteCommand, Session
 from pawl.cli.values import json_payload, moment, pairs
 
@@ -27,7 +27,10 @@ Program = Annotated[
     typer.Argument(metavar="-- PROGRAM ARG...", help="What a process runs, after two dashes.", show_default=False),
 ]
 Description = Annotated[str | None, typer.Option(help="For people.")]
-Executor = Annotated[str | None, typer.Option(help="process, wasm or http; follows from the other options.")]
+Executor = Annotated[
+    str | None,
+    typer.Option(help="process, wasm, http, function, or one that agents add; mostly follows."),
+]
 Cwd = Annotated[str | None, typer.Option(help="Working folder; else one of its own for each attempt.")]
 Env = options.EnvOption
 Label = Annotated[
@@ -86,6 +89,8 @@ def create(
     url: Url = None,
     method: Method = None,
     header: Header = None,
+    function: kinds.Function = None,
+    options_json: kinds.Options = None,
     timeout: Seconds = None,
     max_retries: Retries = None,
     retry_interval: Interval = None,
@@ -113,6 +118,9 @@ def create(
     max_output_size: limits.OutputSize = None,
     max_processes: limits.Processes = None,
     max_open_files: limits.OpenFiles = None,
+    schedule_to_start_timeout: deadlines.Start = None,
+    total_timeout: deadlines.Total = None,
+    heartbeat_timeout: deadlines.Silence = None,
     disabled: Annotated[bool, typer.Option("--disabled", help="Make no tasks yet.")] = False,
 ) -> None:
     """Create a job: pawl job create hello -- echo hello"""
@@ -124,12 +132,15 @@ def create(
         grace, output_type, artifacts, priority,
         limits.values(
             max_memory_mb, max_cpu_percent, max_execution_time, max_output_size, max_processes, max_open_files
-        ) | placement.values(require, prefer, strategy, sticky_key, agent, slots, resource, max_running),
+        ) | placement.values(require, prefer, strategy, sticky_key, agent, slots, resource, max_running)
+        | kinds.values(function, options_json)
+        | deadlines.values(schedule_to_start_timeout, total_timeout, heartbeat_timeout),
     )  # fmt: skip
     if doubt := limits.doubt(max_cpu_percent):
         session.note(doubt)
-    if not program and not plugin and not url and executor is None:
-        raise typer.BadParameter("say what to run: `-- PROGRAM ARG...`, --plugin or --url", param_hint="PROGRAM")
+    if not any((program, plugin, url, function, executor)):
+        words = "say what to run: `-- PROGRAM ARG...`, --plugin, --url, --function or --executor"
+        raise typer.BadParameter(words, param_hint="PROGRAM")
     if disabled:
         job.enabled = False
     with session.client() as pawl:
@@ -152,6 +163,8 @@ def update(
     url: Url = None,
     method: Method = None,
     header: Header = None,
+    function: kinds.Function = None,
+    options_json: kinds.Options = None,
     timeout: Seconds = None,
     max_retries: Retries = None,
     retry_interval: Interval = None,
@@ -179,6 +192,9 @@ def update(
     max_output_size: limits.OutputSize = None,
     max_processes: limits.Processes = None,
     max_open_files: limits.OpenFiles = None,
+    schedule_to_start_timeout: deadlines.Start = None,
+    total_timeout: deadlines.Total = None,
+    heartbeat_timeout: deadlines.Silence = None,
     new_name: Annotated[str | None, typer.Option("--name", help="Its new name.")] = None,
 ) -> None:
     """Change what is given, leave the rest. Options that can be repeated replace all that was there."""
@@ -190,7 +206,9 @@ def update(
         grace, output_type, artifacts, priority,
         limits.values(
             max_memory_mb, max_cpu_percent, max_execution_time, max_output_size, max_processes, max_open_files
-        ) | placement.values(require, prefer, strategy, sticky_key, agent, slots, resource, max_running),
+        ) | placement.values(require, prefer, strategy, sticky_key, agent, slots, resource, max_running)
+        | kinds.values(function, options_json)
+        | deadlines.values(schedule_to_start_timeout, total_timeout, heartbeat_timeout),
     )  # fmt: skip
     if doubt := limits.doubt(max_cpu_percent):
         session.note(doubt)
@@ -221,7 +239,7 @@ def _described(
         "name": name,
         "description": description,
         "environment": pairs(env, "--env") if env else None,
-        "config.executor": executor or ("wasm" if plugin else "http" if url else None),
+        "config.executor": executor or _kind(plugin, url, more),
         "config.cmd": program[0] if program else None,
         "config.args": program[1:] if program else None,
         "config.cwd": cwd,
@@ -253,6 +271,11 @@ def _described(
     return job, mask
 
 
+def _kind(plugin: str | None, url: str | None, more: dict[str, object]) -> str | None:
+    """The executor that follows from what is to be run."""
+    return "wasm" if plugin else "http" if url else "function" if more.get("config.function.name") else None
+
+
 def _backoff(word: str) -> int:
     from pawl.v1.job_pb2 import RetryRules
 
@@ -262,12 +285,16 @@ def _backoff(word: str) -> int:
 
 
 def _put(message: object, path: str, value: object) -> None:
+    from google.protobuf.message import Message
+
     *parents, field = path.split(".")
     for parent in parents:
         message = getattr(message, parent)
     if isinstance(value, bool):  # a message whose presence says it
         if value:
             getattr(message, field).SetInParent()
+    elif isinstance(value, Message):
+        getattr(message, field).CopyFrom(value)
     elif isinstance(value, dict):
         getattr(message, field).update(value)
     elif isinstance(value, list):
@@ -362,6 +389,8 @@ def run(
     priority: Priority = None,
     at: Annotated[str | None, typer.Option(metavar="TIME", help="Not before: 2026-01-31T08:00, 08:00, +5m.")] = None,
     timeout: Seconds = None,
+    schedule_to_start_timeout: deadlines.Start = None,
+    total_timeout: deadlines.Total = None,
     request_id: Annotated[str, typer.Option(metavar="ID", help="Makes a repeat of this command the same run.")] = "",
 ) -> None:
     """Run a job. Exit code 0 when it SUCCEEDED, 1 when it failed, 130 when it was cancelled."""
@@ -379,6 +408,8 @@ def run(
         priority=priority,
         scheduled_at=None if at is None else instant(moment(at, "--at")),
         timeout=timeout,
+        schedule_to_start_timeout_seconds=schedule_to_start_timeout,
+        total_timeout_seconds=total_timeout,
     )
     with session.client() as pawl:
         task = pawl.call(lambda client: client.tasks.submit(wanted, request_id))
@@ -425,6 +456,8 @@ def _runs(job: Job) -> str:
     if job.config.executor == "wasm":
         entry = f" {job.config.wasm.entry}" if job.config.wasm.entry not in ("", "execute_task") else ""
         return f"wasm {job.config.wasm.plugin}{entry}"
+    if (other := kinds.shown(job.config)) is not None:
+        return other
     return show.command_line([job.config.cmd, *job.config.args])
 
 
@@ -444,6 +477,7 @@ def _card(session: Session, job: Job) -> RenderableType:
             ("environment", show.words({**job.environment, **config.environment})),
             ("labels", show.words(config.labels)),
             ("timeout", f"{config.timeout:g} s" if config.HasField("timeout") else None),
+            *deadlines.rows(config),
             ("limits", limits.shown(config)),
             ("placement", placement.shown(config)),
             ("retries", _retries(config)),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pawl.cli import options
+from pawl.cli import deadlines, options
 from pawl.cli.session import RemoteCommand, Session
 from pawl.cli.values import json_payload, moment, pairs
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pawl.client import BlockingClient, Client
     from pawl.services import Bulk
-    from pawl.v1.task_pb2 import Task, TaskInstance, TaskTransition
+    from pawl.v1.task_pb2 import Task, TaskExplanation, TaskInstance, TaskTransition
 
 app = typer.Typer(
     help="Follow, explain, cancel and repeat runs.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
@@ -44,6 +44,8 @@ def create(
     timeout: Annotated[
         float | None, typer.Option("--timeout", metavar="SECONDS", help="An attempt may run so long.")
     ] = None,
+    schedule_to_start_timeout: deadlines.Start = None,
+    total_timeout: deadlines.Total = None,
     request_id: Annotated[str, typer.Option(metavar="ID", help="Makes a repeat of this command the same run.")] = "",
 ) -> None:
     """Run a job and do not wait for it: the same as `pawl job run` without --wait."""
@@ -51,7 +53,7 @@ def create(
 
     run(
         context, key, parameters=parameters, env=env, tag=tag, priority=priority, at=at, timeout=timeout,
-        request_id=request_id,
+        schedule_to_start_timeout=schedule_to_start_timeout, total_timeout=total_timeout, request_id=request_id,
     )  # fmt: skip
 
 
@@ -254,6 +256,8 @@ def update(
     priority: Annotated[int | None, typer.Option(min=0, max=1000, help="0 to 1000, higher first.")] = None,
     at: Annotated[str | None, typer.Option(metavar="TIME", help="Not before.")] = None,
     timeout: Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help="For an attempt.")] = None,
+    schedule_to_start_timeout: deadlines.Start = None,
+    total_timeout: deadlines.Total = None,
 ) -> None:
     """Change a task that has not been placed yet. --env, --tag and --label replace all that was there."""
     from pawl.cli import show
@@ -269,6 +273,8 @@ def update(
         "priority": priority,
         "scheduled_at": None if at is None else instant(moment(at, "--at")),
         "timeout": timeout,
+        "schedule_to_start_timeout_seconds": schedule_to_start_timeout,
+        "total_timeout_seconds": total_timeout,
     }
     mask = [name for name, value in given.items() if value is not None]
     if not mask:
@@ -393,10 +399,20 @@ def explain(context: typer.Context, task_id: TaskId) -> None:
             ("", told.message),
             ("moved by", told.moved_by),
             ("next", show.when(session, told, "next_at")),
+            ("next timeout", _next_timeout(session, told)),
             *sorted(told.details.items()),
         ]
     )
     show.answer(session, told, people)
+
+
+def _next_timeout(session: Session, told: TaskExplanation) -> RenderableType | None:
+    from rich.text import Text
+
+    from pawl.cli import show
+
+    at = show.when(session, told, "next_timeout_at")
+    return None if at is None else Text.assemble(f"{told.next_timeout} ", at)
 
 
 def _ending(session: Session, one: TaskInstance) -> RenderableType:
@@ -432,6 +448,7 @@ def _card(session: Session, task: Task) -> RenderableType:
             ("attempt", f"{task.attempt} of {task.max_retries + 1}" if task.attempt else None),
             ("agent", task.agent_id),
             ("schedule", task.schedule_id),
+            *deadlines.rows(task),
             ("priority", str(task.priority) if task.HasField("priority") else None),
             ("tags", show.words(task.tags)),
             ("environment", show.words(task.environment)),
