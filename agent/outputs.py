@@ -22,6 +22,7 @@ from typing import Final
 
 import grpc
 import grpc.aio
+from pawl.errors import from_call
 from pawl.link import Result
 from pawl.v1 import agent_pb2, task_pb2
 
@@ -277,7 +278,7 @@ def has_cargo(result: Result) -> bool:
 
 def _is_too_large(error: grpc.aio.AioRpcError) -> bool:
     """RESOURCE_EXHAUSTED for good, and not for want of room at this moment."""
-    return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and "may have at most" in (error.details() or "")
+    return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and from_call(error).reason == "TOO_LARGE"
 
 
 def _give_up(result: Result, why: str) -> None:

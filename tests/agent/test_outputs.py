@@ -13,7 +13,8 @@ import pytest
 from pawl.link import Result
 from pawl.v1 import agent_pb2, task_pb2
 
-from agent.outputs import PIECE_BYTES, Outputs, name_of
+from agent.artifacts import ArtifactFolder, Rules
+from agent.outputs import PIECE_BYTES, Outputs, has_cargo, name_of
 
 SIZE = 3 * PIECE_BYTES + 11
 DATA = random.Random(3).randbytes(SIZE)
@@ -184,3 +185,54 @@ async def test_outputs_that_wait_keep_new_work_away(tmp_path: Path) -> None:
     assert outputs.full
     await outputs.remove([name_of(one)])
     assert not outputs.full
+
+
+class Rack:
+    """The other side of artifacts: pieces by name, and errors that come before an answer."""
+
+    def __init__(self) -> None:
+        self.stored: dict[str, bytes] = {}
+        self.troubles: dict[str, list[grpc.StatusCode]] = {}
+
+    async def put(self, request: agent_pb2.PutArtifactRequest) -> agent_pb2.PutArtifactResponse:
+        """Take a piece."""
+        if troubles := self.troubles.get(request.name):
+            raise refusal(troubles.pop(0))
+        so_far = self.stored.get(request.name, b"")
+        if request.offset == len(so_far):
+            so_far = self.stored[request.name] = so_far + request.data
+        complete = (len(so_far), hashlib.sha256(so_far).hexdigest()) == (request.size, request.digest)
+        return agent_pb2.PutArtifactResponse(stored=len(so_far), complete=complete)
+
+
+async def test_artifacts_are_brought_before_the_result_and_one_that_is_refused_is_named_no_more(tmp_path: Path) -> None:
+    left = {"big": DATA, "empty": b"", "refused": b"1", "same": DATA}
+    (tmp_path / "left").mkdir()
+    for name, data in left.items():
+        (tmp_path / "left" / name).write_bytes(data)
+    files, rack, back = ArtifactFolder(tmp_path / "artifacts"), Rack(), asyncio.Queue[Result]()
+    rack.troubles = {
+        "big": [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED],
+        "refused": [grpc.StatusCode.INVALID_ARGUMENT],
+    }
+    outputs = Outputs(
+        tmp_path / "outputs", Shelf().put, lambda _: True, back.put_nowait, agent_id="a", namespace_id="default",
+        artifacts=files, put_artifact=rack.put,
+    )  # fmt: skip
+    outputs.open([])
+    one = result()
+    one.item.ClearField("output")
+    for kept in files.take(name_of(one), str(tmp_path / "left"), Rules()).artifacts:
+        one.item.artifacts.add(name=kept.name, size=kept.size, digest=kept.digest, content_type=kept.content_type)
+    assert outputs.waiting_bytes == 2 * SIZE + 1
+    assert has_cargo(one)
+    async with asyncio.timeout(WITHIN), asyncio.TaskGroup() as group:
+        working = group.create_task(outputs.run())
+        outputs.submit(one)
+        assert await back.get() is one
+        working.cancel()
+    assert rack.stored == {name: data for name, data in left.items() if name != "refused"}
+    assert [named.name for named in one.item.artifacts] == ["big", "empty", "same"]
+    await outputs.remove([name_of(one)])
+    assert outputs.waiting_bytes == 0
+    assert not any((tmp_path / "artifacts").iterdir())
