@@ -243,20 +243,23 @@ class Keeper:
         stage = "cwd"
         group = self._group(mark, bounds) if bounds and use_groups else None
         began = time.monotonic()
+        folder = -1
         try:
-            os.close(os.open(cwd, os.O_PATH | os.O_DIRECTORY))
+            folder = _lift(_opened_folder(cwd, user))
             stage = "exec"
             if PROCESSES in bounds and (group is None or CONTROLLER_OF[PROCESSES] not in group.holds):
                 rlimits = [*rlimits, *_room_for_forks(int(bounds[PROCESSES]))]
             with _placed(fds, numbers), _soft_limits(rlimits):
-                pid = self._spawn(argv, env, cwd, fds, numbers, user, None if group is None else group.enter)
+                enter = None if group is None else group.enter
+                pid = self._spawn(argv, env, f"/proc/self/fd/{folder}", fds, numbers, user, enter)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             code = error.errno if isinstance(error, OSError) and error.errno else errno.EINVAL
-            if isinstance(error, OSError) and error.filename == cwd:
-                stage = "cwd"  # it exists, and the task's user may not enter it
             self._abandon(group)
             self._send("failed", key, stage, code, str(error))
             return
+        finally:
+            if folder >= 0:
+                os.close(folder)
         for which, value in rlimits:
             with contextlib.suppress(OSError):  # it may have ended already
                 hard = resource.prlimit(pid, which)[1]
@@ -716,6 +719,23 @@ def _soft_limits(rlimits: list[tuple[int, int]]) -> Iterator[None]:
     finally:
         for which, soft, hard in before:
             resource.setrlimit(which, (soft, hard))
+
+
+def _opened_folder(path: str, user: tuple[int, int, list[int]] | None) -> int:
+    """The working folder, entered with no more rights than whoever runs in it: the start itself enters it as we may."""
+    inside = f"{path}/."  # opening a folder proves no right to enter it, opening something in it does
+    if user is None:
+        return os.open(inside, os.O_PATH | os.O_DIRECTORY)
+    groups = os.getgroups()
+    try:
+        os.setgroups(user[2])
+        os.setegid(user[1])
+        os.seteuid(user[0])
+        return os.open(inside, os.O_PATH | os.O_DIRECTORY)
+    finally:
+        os.seteuid(os.getuid())
+        os.setegid(os.getgid())
+        os.setgroups(groups)
 
 
 def _room_for_forks(processes: int) -> list[tuple[int, int]]:

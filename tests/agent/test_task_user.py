@@ -54,6 +54,18 @@ async def test_a_folder_that_the_user_may_not_pass_to_is_named_at_the_start(pass
 
 
 @only_root
+async def test_a_working_folder_that_the_user_may_not_enter_is_not_entered_for_it(passable: Path) -> None:
+    closed = passable / "closed" / "open"
+    closed.mkdir(parents=True, mode=0o755)
+    closed.parent.chmod(0o700)
+    item = shell(1, "ls", cwd=str(closed))
+    async with ScriptedControlPlane() as plane, running_agent(plane, passable, agent__task_user="nobody"):
+        *_, done = await plane.play(begins(), says(assign(item)), hears("finished", 1))
+    assert done.error.code == "CWD_NOT_FOUND"
+    assert "Permission denied" in done.error.message
+
+
+@only_root
 def test_a_user_is_a_name_or_numbers() -> None:
     assert task_user("") is None
     assert task_user("root") is None
