@@ -75,7 +75,7 @@ class Reaping:
                 Status.TIMED_OUT,
                 now,
                 error_code=TIMEOUT,
-                error_message=f"ran longer than its timeout of {one.timeout / 1e6:g} s, and its agent did not stop it",
+                error_message=f"ran longer than the {one.timeout / 1e6:g} s that it may, and its agent did not stop it",
                 error_retryable=True,
             )
             await self._results.finishing.submit(Result(_ref(one), end))

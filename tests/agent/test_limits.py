@@ -149,6 +149,12 @@ async def test_within_its_limits_a_run_is_left_alone(bench: Bench) -> None:
     assert code(outcome) == ""
 
 
+async def test_without_a_limit_memory_is_not_limited(bench: Bench) -> None:
+    outcome = await bench.python("x = b'x' * (150 << 20); import time; time.sleep(0.15)")
+    assert code(outcome) == ""
+    assert outcome.usage.peak_memory_bytes > 150 * MIB
+
+
 async def test_a_fork_bomb_is_ended_by_its_number_of_processes(bench: Bench) -> None:
     run = await bench.launch("bash", "-c", BOMB, processes=50)
     async with asyncio.timeout(DEADLINE):
