@@ -283,7 +283,7 @@ class Agent:
                 self._beats[result.key] = attempt.beat_seconds
             self._over(attempt)
             self._say_credits()
-            await attempt.output.close(LOG_WAIT_SECONDS if self._link.connected else 0.0)
+            await self._close_log(attempt)
             if attempt.key in self._results:  # else the control plane said meanwhile that nobody waits for it
                 self._deliver(result)
         finally:
@@ -294,6 +294,20 @@ class Agent:
             if known is not None and known[0] is attempt:
                 del self._tasks[attempt.work.task_id]
             self._changed.set()
+
+    async def _close_log(self, attempt: Attempt) -> None:
+        """All of its log before its result, for whoever follows it stops at the end; but no result waits for long."""
+        output = attempt.output
+        await output.close(LOG_WAIT_SECONDS if self._link.connected else 0.0)
+        if output.is_out or self._link.connected:
+            return
+
+        def is_decided() -> bool:
+            return self._link.connected or self._stops > 0 or attempt.key not in self._results
+
+        await self._wait(is_decided, math.inf)
+        if self._link.connected:
+            await output.leave(LOG_WAIT_SECONDS)
 
     def _over(self, attempt: Attempt) -> None:
         """What it took up is free again, once."""
@@ -380,6 +394,8 @@ class Agent:
             "connected to %s as %s (Pawl %s)",
             self._settings.address.target, self._settings.name, welcome.server_version,
         )  # fmt: skip
+        self._logs.in_reach()
+        self._changed.set()
         self.started_after_seconds = welcome.started_after_seconds
         for ref in reconcile.stop:
             attempt = self._attempts.get((ref.instance_id, ref.token))

@@ -172,11 +172,18 @@ class InstanceLog:
             self._release()
             return
         self._waiter = asyncio.get_running_loop().create_future()
+        await self.leave(wait_seconds)
+
+    @property
+    def is_out(self) -> bool:
+        """Whether it is closed, and all of it is stored or given up."""
+        return self.closed and (self._waiter is None or self._waiter.done())
+
+    async def leave(self, wait_seconds: float) -> None:
+        """Of a closed one: wait until all of it is stored, but not longer than this."""
         self._shipper.hurry()
-        if wait_seconds > 0:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_seconds):
-                    await self._waiter
+        if self._waiter is not None and wait_seconds > 0:
+            await asyncio.wait({self._waiter}, timeout=wait_seconds)
 
     def _take(self, stream: LogStream, data: bytes) -> None:
         now = time.time_ns()
@@ -299,6 +306,7 @@ class LogShipper:
         self._logs: dict[tuple[str, int], InstanceLog] = {}
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._in_reach = asyncio.Event()
         self.room = TOTAL_BYTES
 
     @property
@@ -320,6 +328,10 @@ class LogShipper:
         """Somebody waits for it."""
         self._hurry.set()
         self._wake.set()
+
+    def in_reach(self) -> None:
+        """The control plane has been heard of: what waits to be tried again need not wait longer."""
+        self._in_reach.set()
 
     def forget(self, instance_log: InstanceLog) -> None:
         """Nothing more will come of this one."""
@@ -379,7 +391,10 @@ class LogShipper:
                     await self._refused(request, logs, error)
                     return
                 log.debug("logs wait: %s: %s", error.code().name, error.details())
-                await asyncio.sleep(backoff)
+                self._in_reach.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(backoff):
+                        await self._in_reach.wait()
                 backoff = min(backoff * 2, LAST_BACKOFF_SECONDS)
             else:
                 for instance_log in logs:

@@ -478,6 +478,22 @@ async def test_a_result_does_not_wait_long_for_logs_that_nobody_takes(
     assert 0.5 < done.finished_seconds_ago < 5
 
 
+async def test_what_was_printed_out_of_reach_arrives_before_the_result(
+    plane: ScriptedControlPlane, tmp_path: Path
+) -> None:
+    script = f"echo first; while [ ! -e {tmp_path}/go ]; do sleep 0.02; done; echo last words; touch {tmp_path}/done"
+    async with running_agent(plane, tmp_path) as agent:
+        await plane.play(begins(), says(assign(shell(1, script))), hears("started", 1))
+        await until(lambda: plane.log_text(1) == b"first\n")
+        await plane.stop()
+        (tmp_path / "go").touch()
+        await until(lambda: (tmp_path / "done").exists())
+        await until(lambda: agent.agent.running == 0)
+        await plane.restart()
+        await plane.play(begins(), hears("finished", 1))
+        assert plane.log_text(1) == b"first\nlast words\n"  # whoever follows it stops at the end
+
+
 async def test_a_log_over_its_limit_says_how_much_is_missing(plane: ScriptedControlPlane, tmp_path: Path) -> None:
     line, count = b"0" * 100, 120_000  # 12 MB
     script = f"yes {line.decode()} | head -n {count}"
