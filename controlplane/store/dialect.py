@@ -375,6 +375,28 @@ def one_of(connection: Connection, column: sa.Column[Any], ids: Sequence[str]) -
     return column == sa.any_(array)
 
 
+def first_of_each(
+    connection: Connection, rows: sa.Select[Any], column: sa.Column[int], most: Mapping[int, int]
+) -> list[sa.Row[Any]]:
+    """Of the rows, which are in an order, the first ones for each value of a column, as many as are asked for, locked;
+    those that others have locked are skipped.
+
+    PostgreSQL repeats a subquery for each pair in one statement: a message for each would cost more than its rows. To
+    SQLite a statement is a call of a function.
+    """
+    if len(most) < 2 or not is_postgres(connection):
+        found: list[sa.Row[Any]] = []
+        for value, limit in most.items():
+            found += connection.execute(for_update(rows.where(column == value).limit(limit), skip_locked=True))
+        return found
+    arrays = (sa.bindparam(None, list(part), type_=sa.ARRAY(sa.Integer)) for part in (most.keys(), most.values()))
+    wanted = (sa.column("value", sa.Integer), sa.column("most", sa.Integer))
+    lane = sa.func.unnest(*arrays).table_valued(*wanted, name="lane").render_derived(name="lane")
+    head = rows.where(column == lane.c.value).limit(lane.c.most)
+    first = for_update(head, skip_locked=True).correlate(lane).lateral("first")
+    return list(connection.execute(sa.select(first).select_from(lane.join(first, sa.true()))))
+
+
 @dataclass(frozen=True, slots=True)
 class Lane:
     """Where one index has rows one after the other: those with the same value in `column`, by their `key`. What is

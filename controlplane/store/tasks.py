@@ -463,14 +463,10 @@ def waiting(connection: Connection, most: Mapping[int, int]) -> list[Waiting]:
 
     Each requirement is read in the order of its index, so the cost follows what is asked for and not the backlog.
     """
-    columns = (ready.c.priority, ready.c.ready_at, ready.c.task_id)
-    found: list[Waiting] = []
-    for requirement_id, limit in most.items():
-        first = sa.select(*columns).where(ready.c.requirement_id == requirement_id)
-        first = first.order_by(ready.c.priority.desc(), ready.c.ready_at, ready.c.task_id).limit(limit)
-        rows = connection.execute(dialect.for_update(first, skip_locked=True))
-        found += [Waiting(-row.priority, row.ready_at, row.task_id, requirement_id) for row in rows]
-    return sorted(found)
+    first = sa.select(ready.c.priority, ready.c.ready_at, ready.c.task_id, ready.c.requirement_id)
+    first = first.order_by(ready.c.priority.desc(), ready.c.ready_at, ready.c.task_id)
+    rows = dialect.first_of_each(connection, first, ready.c.requirement_id, most)
+    return sorted(Waiting(-row.priority, row.ready_at, row.task_id, row.requirement_id) for row in rows)
 
 
 def move_lane(connection: Connection, ids: Sequence[str], requirement_id: int) -> None:

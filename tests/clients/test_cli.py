@@ -262,6 +262,51 @@ def test_what_a_run_may_use_is_said_at_creation_and_shown(pawl: Pawl, name: str)
     assert "job.config.resource_limits.max_open_files" in refused.err
 
 
+def test_where_a_job_runs_is_said_at_creation_and_shown(pawl: Pawl, name: str) -> None:
+    rules = (
+        "--require",
+        "memory >= 16",
+        "--require",
+        "zone in a, b",
+        "--require",
+        "!spot",
+        "--prefer",
+        "-5:tier=basic",
+    )
+    more = ("--strategy", "sticky", "--sticky-key", "${tags.customer}", "--agent", "builder", "--slots", "2")
+    assert (
+        pawl("job", "create", name, *rules, *more, "--resource", "gpu=1", "--max-running", "3", "--", "true").code == 0
+    )
+    shown = pawl("job", "get", name).out
+    for line in (
+        "must have memory>=16", "must have zone in a,b", "must have !spot", "likes tier=basic (-5)", "only on builder",
+        "sticky by ${tags.customer}", "takes 2 slots", "takes 1 gpu", "at most 3 at once",
+    ):  # fmt: skip
+        assert line in shown
+    assert pawl("job", "update", name, "--require", "gpu", "--strategy", "random", "--max-running", "0").code != 0
+    assert pawl("job", "update", name, "--require", "gpu", "--max-running", "0").code == 0
+    shown = pawl("job", "get", name).out
+    assert "must have gpu" in shown
+    assert "memory" not in shown
+    assert "at once" not in shown
+    for wrong in ("--require", "> 3"), ("--strategy", "best"), ("--resource", "gpu=many"):
+        assert pawl("job", "update", name, *wrong).code == 2
+    task = pawl("job", "run", name, "--label", "zone=a", "--output", "json")
+    assert json.loads(task.out)["labels"] == {"zone": "a"}
+    changed = pawl("task", "update", json.loads(task.out)["id"], "--label", "zone=b", "--output", "json")
+    assert json.loads(changed.out)["labels"] == {"zone": "b"}
+
+
+def test_a_namespace_has_a_cap(pawl: Pawl) -> None:
+    assert pawl("namespace", "create", "capped", "--max-running", "5").code == 0
+    assert "5 tasks on agents at once" in pawl("namespace", "get", "capped").out
+    assert pawl("namespace", "update", "capped", "--description", "x").code == 0
+    assert "5 tasks on agents at once" in pawl("namespace", "get", "capped").out
+    assert pawl("namespace", "update", "capped", "--max-running", "0").code == 0
+    assert "at once" not in pawl("namespace", "get", "capped").out
+    assert pawl("namespace", "update", "capped").code == 2
+
+
 def test_a_wrong_document_is_named_and_nothing_is_applied(pawl: Pawl, name: str, tmp_path: Path) -> None:
     file = tmp_path / "all.yaml"
     file.write_text(MANIFEST.format(name=name).replace("timeout", "timeuot"))

@@ -249,6 +249,7 @@ def test_what_runs_all_the_time_reads_no_table_from_end_to_end(plans: Plans) -> 
         connection.exec_driver_sql("ANALYZE sched_ready, sched_timer")
     for work in (
         lambda: tasks.waiting(connection, {1: 50}),
+        lambda: tasks.waiting(connection, {0: 50, 1: 7, 2: 1}),
         lambda: tasks.ready_requirements(connection),
         lambda: tasks.due_ids(connection, NOW, 50),
         lambda: tasks.data_of(connection, ids[:50]),

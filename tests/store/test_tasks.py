@@ -142,6 +142,7 @@ def test_ready_tasks_are_given_by_priority_and_age_within_the_wanted_demands(sto
     assert waiting(store, {1: 10}) == [old.id, high.id, low.id]
     assert waiting(store, {2: 2, 1: 1}) == [other.id, old.id]
     assert waiting(store, {}) == []
+    assert waiting(store, {1: 1, 2: 1, 77: 5}) == [other.id, old.id]
 
 
 def test_demands_that_something_waits_for_are_found_by_jumps(store: Store) -> None:

@@ -30,7 +30,7 @@ def create(context: typer.Context, name: Name, description: Description = "", ma
 
     session = Session.of(context)
     with session.client() as pawl:
-        new = Namespace(id=name, description=description, max_running=max_running or 0)
+        new = Namespace(id=name, description=description, max_running=max_running)
         made = pawl.call(lambda client: client.namespaces.create(new))
     _told(session, made, "created")
 
@@ -82,7 +82,7 @@ def update(
     mask = [field for field, value in given.items() if value is not None]
     if not mask:
         raise typer.BadParameter("nothing to change: give at least one option")
-    changed = Namespace(id=name, description=description or "", max_running=max_running or 0)
+    changed = Namespace(id=name, description=description or "", max_running=max_running)
     with session.client() as pawl:
         made = pawl.call(lambda client: client.namespaces.update(changed, mask))
     _told(session, made, "updated")
