@@ -71,10 +71,11 @@ class Serving:
         self._agent: Agent | None = None
         self._stops = 0
         self.over: asyncio.Future[None] = loop.create_future()
+        self._thread = threading.Thread(target=self._main, name="pawl-worker", daemon=True)
 
     def start(self) -> None:
         """Begin."""
-        threading.Thread(target=self._main, name="pawl-worker", daemon=True).start()
+        self._thread.start()
 
     def stop(self) -> None:
         """Take nothing new, finish, leave; a second call: at once. From any thread."""
@@ -95,6 +96,7 @@ class Serving:
             self._theirs.call_soon_threadsafe(self._tell, error)
 
     def _tell(self, error: BaseException | None) -> None:
+        self._thread.join()  # this was the last that it did
         if self.over.done():
             return
         if error is None:
