@@ -93,10 +93,7 @@ class Explain:
         verdict = explain(requirement, offers, owner(requirement, offers))
         if verdict.obstacle in _PASSING:
             if seen.full is not None:
-                noun, name, most = seen.full
-                text = f"{noun} {name!r} has as many tasks on agents as its max_running allows: {most}"
-                details = {"max_running": str(most), noun: name}
-                return self._say(one, "MAX_RUNNING_REACHED", text, "the end of a running task", None, details)
+                return self._capped(one, *seen.full)
             if verdict.obstacle is Obstacle.NONE and (cap := self._placing.full_at):
                 text = f"agents have room, but [scheduler] max_concurrent_tasks = {cap} is reached"
                 return self._say(one, "NO_FREE_SLOTS", text, "the end of a running task")
@@ -129,6 +126,8 @@ class Explain:
         session = self._sessions.find((space, name))
         offer = offer_of(agent) if session is None else session.offer()
         verdict = explain(requirement, [offer])
+        if verdict.obstacle in _PASSING and (full := await self._engine.store.read(_full, one)) is not None:
+            return self._capped(one, *full)
         missing = describe(requirement, verdict.missing or {})
         reason, text = {
             Obstacle.NO_AGENT: ("NO_AGENT", f"{only}, and that does not serve namespace {one.namespace_id!r} any more"),
@@ -138,7 +137,13 @@ class Explain:
             Obstacle.NO_FREE_RESOURCES: ("NO_FREE_RESOURCES", f"{only}, and that has too little free"),
             Obstacle.TOO_LARGE: ("TOO_LARGE", f"{only}, and that is too small for it now"),
         }.get(verdict.obstacle, ("ABOUT_TO_START", f"{only}, and that has room for it: it is about to be placed"))
-        return self._say(one, reason, text, "the dispatcher", None, details)
+        return self._say(one, reason, text, _MOVERS.get(verdict.obstacle, "the dispatcher"), None, details)
+
+    def _capped(self, one: Task, noun: str, name: str, most: int) -> Explanation:
+        """Of a task that the cap of its job or namespace keeps waiting."""
+        text = f"{noun} {name!r} has as many tasks on agents as its max_running allows: {most}"
+        details = {"max_running": str(most), noun: name}
+        return self._say(one, "MAX_RUNNING_REACHED", text, "the end of a running task", None, details)
 
     @staticmethod
     def _say(

@@ -276,6 +276,17 @@ async def test_a_task_of_a_broadcast_waits_for_its_agent_and_says_so(one: Replic
     assert len(placed(back)) == 1
 
 
+async def test_a_cap_of_the_job_is_named_for_a_task_of_a_broadcast_too(one: Replica) -> None:
+    await one.job(max_running=1)
+    await one.connect("a")
+    await one.connect("b")
+    explain = Explain(one.engine, one.tasks, one.placing, one.sessions, one.agents)
+    made = await of(one).create(everywhere(), None)
+    assert await one.place() == 1
+    [waiting] = [each for each in await members(one, made.group.id) if each.status is Status.PENDING]
+    assert (await explain.task("default", waiting.id)).reason == "MAX_RUNNING_REACHED"
+
+
 async def test_what_waits_for_an_agent_that_has_gone_fails_if_it_may_not_wait(one: Replica) -> None:
     await one.job()
     a, b = await one.connect("a"), await one.connect("b")
