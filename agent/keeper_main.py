@@ -787,6 +787,15 @@ def _take_over_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
+def _run_before_others() -> None:
+    """Where we may, and where nobody chose otherwise for the agent: what we start gets the priority of everybody, not
+    the one that its agent was given.
+    """
+    if os.sched_getscheduler(0) == os.SCHED_OTHER and os.getpriority(os.PRIO_PROCESS, 0) == 0:
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+
+
 def main() -> None:
     """Take the inherited descriptors and serve."""
     _take_over_signals()
@@ -794,8 +803,7 @@ def main() -> None:
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         sys.exit(f"keeper: cannot adopt orphans: {os.strerror(ctypes.get_errno())}")
     libc.prctl(_PR_SET_NAME, b"pawl-keeper", 0, 0, 0)
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+    _run_before_others()
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < 2 * _OWN_FDS:

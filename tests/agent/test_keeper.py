@@ -191,6 +191,16 @@ async def test_what_cannot_start_says_why_and_leaves_the_key_free(
     assert (await ended(await sh(keeper, "exit 0"))).code == 0
 
 
+async def test_what_it_starts_has_ordinary_priority(keeper: Keeper) -> None:
+    argv = [
+        sys.executable,
+        "-S",
+        "-c",
+        "import os; print(os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0))",
+    ]
+    assert await read_pipe(keeper, argv) == f"{os.SCHED_OTHER} {os.getpriority(os.PRIO_PROCESS, 0)}\n"
+
+
 async def test_a_key_that_is_alive_cannot_be_started_twice(keeper: Keeper) -> None:
     child = await sh(keeper, "exec sleep 300")
     with pytest.raises(StartFailed, match="alive"):
