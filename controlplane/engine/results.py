@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+import structlog
+
 from controlplane.domain.errors import Fenced, IllegalTransition, Unavailable
 from controlplane.domain.retry import after_failure, after_loss
 from controlplane.domain.task import (
@@ -30,6 +32,8 @@ from controlplane.engine.tasks import READY_HINT, TIMERS_HINT
 from controlplane.store import Connection, artifacts, outputs, tasks
 from controlplane.store.committer import Committer
 from controlplane.store.tasks import AGENT_LOST, InstanceEnd
+
+_log = structlog.get_logger("controlplane.results")
 
 LEASE_EXPIRED = "LEASE_EXPIRED"  # an agent out of reach ended the work itself, before its lease did
 
@@ -256,15 +260,19 @@ class Results:
         def end(now: int) -> InstanceEnd:
             return InstanceEnd(Status.FAILED, now, error_code=AGENT_LOST, error_message=why, error_retryable=True)
 
-        await self._conclude(refs, transition, end)
+        for one in await self._conclude(refs, transition, end):
+            facts = {"task": one.id, "agent": one.agent_id, "stalled": one.stalled, "status": one.status.name}
+            _log.warning("a task stalled: its agent was lost", **facts)
 
     async def _conclude(
         self,
         refs: Sequence[Ref],
         transition: Callable[[Task], Transition],
         end: Callable[[int], InstanceEnd | None],
-    ) -> None:
-        def work(connection: Connection) -> list[str]:
+    ) -> list[Task]:
+        """The tasks as they are afterwards, but for those that somebody else was faster with."""
+
+        def work(connection: Connection) -> list[Task]:
             now = self._engine.clock.now()
             present = tasks.load_many(connection, (ref.task_id for ref in refs))
             self._revisions.load(connection, {(one.job_id, one.job_revision) for one in present.values()})
@@ -286,10 +294,13 @@ class Results:
                     if isinstance(effect, EndInstance) and concluded is not None:
                         ends[before.id, effect.token] = concluded
             tasks.save_many(connection, steps, ends=ends)
-            return [before.id for before, _ in steps]
+            return [step.task for _, step in steps]
 
-        if refs:
-            self._hint(await self._engine.store.write(work))
+        if not refs:
+            return []
+        changed = await self._engine.store.write(work)
+        self._hint(one.id for one in changed)
+        return changed
 
 
 def _wait(before: Task, started_at: int | None) -> list[float]:

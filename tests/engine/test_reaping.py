@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import structlog
 
 from controlplane.domain.task import DeadReason, Status
+from controlplane.engine.actions import Action, Bulk
 from controlplane.engine.agents import Beat
 from controlplane.engine.reaping import Reaping
 from controlplane.engine.results import Ref
@@ -190,6 +192,28 @@ async def test_a_loss_too_often_is_a_dead_letter(one: Replica) -> None:
     await one.reaping.reap()
     task = await one.task(ref.task_id)
     assert (task.status, task.dead_reason) == (Status.FAILED, DeadReason.AGENT_LOST)
+
+
+async def test_a_task_that_takes_its_agents_with_it_is_a_dead_letter_after_as_many_as_it_may(one: Replica) -> None:
+    ref = await running(one, lost_after_seconds=3.0)  # three may be lost unless the job says otherwise
+    with structlog.testing.capture_logs() as said:
+        for number in range(4):
+            one.clock.move(4)
+            assert await one.reaping.reap() == 1
+            following = await one.connect(f"victim-{number}", free=1)
+            await one.place()
+            for placement in placed(following):
+                await one.start(placement.ref)
+    poison = await one.task(ref.task_id)
+    assert (poison.status, poison.dead_reason, poison.stalled) == (Status.FAILED, DeadReason.AGENT_LOST, 4)
+    assert (poison.attempt, poison.token) == (1, 4)  # none of it was a failed attempt
+    stalls = [(entry["task"], entry["stalled"]) for entry in said if "stalled" in entry["event"]]
+    assert stalls == [(poison.id, count) for count in (1, 2, 3, 4)]
+    bulk = Bulk("default", Action.RETRY, {"id": {"eq": poison.id}}, by="ann", dead=True)
+    one.clock.move(1)
+    assert (await one.actions().act_on_all(bulk, None)).changed == 1
+    again = await one.task(poison.id)
+    assert (again.status, again.epoch, again.stalled) == (Status.PENDING, 2, 0)
 
 
 async def test_a_cancelled_task_ends_with_its_lease_at_the_latest(one: Replica) -> None:
