@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent import cgroups, procfs
-from agent.keeper_main import MAX_CHILD_FD, MAX_FDS, MAX_PACKET
+from agent.keeper_main import MAX_FDS, MAX_PACKET
+from agent.launch import MAX_CHILD_FD
 from agent.limits import ProcessLimits
 from agent.procfs import boot_clock
 from agent.statedir import StateDir

@@ -33,7 +33,6 @@ import array
 import contextlib
 import ctypes
 import errno
-import fcntl
 import json
 import os
 import resource
@@ -44,17 +43,16 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agent import cgroups
+from agent.launch import OWN_FDS, User, launch, lift, opened_folder, room_for_forks
 from agent.procfs import MARK, Children, Family, Stat, boot_clock, mark_of, storage_bytes, top_of
 from agent.watch import CONTROLLER_OF, PROCESSES, Watch
 
 MAX_PACKET = 60_000
 MAX_FDS = 32
-MAX_CHILD_FD = 99
-_OWN_FDS = 200  # ours live above, so that a child's descriptor may be put on its number before the start
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _LOOK_SECONDS = 0.1  # how often a run that does not end is looked at, beside every death
@@ -63,8 +61,6 @@ _GIVE_UP_SECONDS = 10.0  # a process in uninterruptible sleep, or of a user we m
 _LAST_KILL_SECONDS = 60.0
 _TOGETHER_SECONDS = 0.03  # looks that are due so soon after another are taken with it
 _STOP_ROUNDS = 100
-_ROOM_FOR_FORKS = 4096  # more threads than the machine has now: a bomb that outgrows our looks ends there
-_INHERITED_FLOOR = {resource.RLIMIT_DATA: 256 << 20, resource.RLIMIT_AS: 1 << 30, resource.RLIMIT_NOFILE: 64}
 
 
 class Run:
@@ -121,7 +117,7 @@ class Keeper:
         self._charges: dict[str, Charge] = {}
         self._charged: dict[int, Charge] = {}  # by descriptor
         # Each is an open file. Beyond this only the agent counts for them, for starts must not fail for want of files.
-        self._most_charges = max(0, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 2 * _OWN_FDS)
+        self._most_charges = max(0, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 2 * OWN_FDS)
         self._children = Children()
         self._family = Family()
         self._groups: cgroups.Groups | None = None
@@ -133,7 +129,7 @@ class Keeper:
         self._closing: set[str] = set()  # main process ended, something may be left
         self._outgoing: deque[bytes] = deque()
         self._wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._wake, wake_write = _lift(self._wake), _lift(wake_write)
+        self._wake, wake_write = lift(self._wake), lift(wake_write)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         self._poll = select.poll()
         self._poll.register(self._wake, select.POLLIN)
@@ -177,7 +173,7 @@ class Keeper:
                 fds.frombytes(body[: len(body) - len(body) % fds.itemsize])
             if not data:
                 return False
-            self._handle(data, [_lift(fd) for fd in fds])
+            self._handle(data, [lift(fd) for fd in fds])
         return True
 
     def _handle(self, data: bytes, fds: list[int]) -> None:
@@ -231,7 +227,7 @@ class Keeper:
         cwd: str,
         numbers: list[int],
         rlimits: list[tuple[int, int]],
-        user: tuple[int, int, list[int]] | None,
+        user: User | None,
         bounds: dict[str, float],
         use_groups: bool,
         ceiling: int | None,
@@ -242,16 +238,15 @@ class Keeper:
         env[MARK] = f"{mark}/{key}"
         stage = "cwd"
         group = self._group(mark, bounds) if bounds and use_groups else None
+        if PROCESSES in bounds and (group is None or CONTROLLER_OF[PROCESSES] not in group.holds):
+            rlimits = [*rlimits, *room_for_forks(int(bounds[PROCESSES]))]
         began = time.monotonic()
         folder = -1
         try:
-            folder = _lift(_opened_folder(cwd, user))
+            folder = lift(opened_folder(cwd, user))
             stage = "exec"
-            if PROCESSES in bounds and (group is None or CONTROLLER_OF[PROCESSES] not in group.holds):
-                rlimits = [*rlimits, *_room_for_forks(int(bounds[PROCESSES]))]
-            with _placed(fds, numbers), _soft_limits(rlimits):
-                enter = None if group is None else group.enter
-                pid = self._spawn(argv, env, f"/proc/self/fd/{folder}", fds, numbers, user, enter)
+            enter = None if group is None else group.enter
+            pid = launch(argv, env, folder, list(zip(fds, numbers, strict=True)), rlimits, user, enter)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             code = error.errno if isinstance(error, OSError) and error.errno else errno.EINVAL
             self._abandon(group)
@@ -260,11 +255,6 @@ class Keeper:
         finally:
             if folder >= 0:
                 os.close(folder)
-        for which, value in rlimits:
-            with contextlib.suppress(OSError):  # it may have ended already
-                hard = resource.prlimit(pid, which)[1]
-                value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-                resource.prlimit(pid, which, (value, value))
         if group is not None:
             group.close()
             if not group.has(pid):
@@ -288,38 +278,6 @@ class Keeper:
     def _abandon(self, group: cgroups.Group | None) -> None:
         if group is not None and not group.remove():
             self._emptying.append(group)
-
-    @staticmethod
-    def _spawn(
-        argv: list[str],
-        env: dict[str, str],
-        cwd: str,
-        fds: list[int],
-        numbers: list[int],
-        user: tuple[int, int, list[int]] | None,
-        enter: Callable[[], None] | None,
-    ) -> int:
-        standard = [subprocess.DEVNULL] * 3
-        for fd, number in zip(fds, numbers, strict=True):
-            if number < 3:
-                standard[number] = fd
-        uid, gid, groups = user if user is not None else (None, None, None)
-        process = subprocess.Popen(
-            argv,
-            preexec_fn=enter,  # noqa: PLW1509 - it writes to open files, and we have no threads
-            env=env,
-            cwd=cwd,
-            stdin=standard[0],
-            stdout=standard[1],
-            stderr=standard[2],
-            pass_fds=[number for number in numbers if number >= 3],
-            start_new_session=True,
-            user=uid,
-            group=gid,
-            extra_groups=groups,
-        )
-        process.returncode = 0  # reaped by our loop: keeps the object from waiting for the pid when it is dropped
-        return process.pid
 
     # -- charges
 
@@ -684,83 +642,10 @@ def _signal_stray(pid: int, number: int) -> None:
             os.kill(pid, number)
 
 
-@contextlib.contextmanager
-def _placed(fds: list[int], numbers: list[int]) -> Iterator[None]:
-    """Have the descriptors on the numbers that the child shall know them by."""
-    if len(fds) != len(numbers) or any(not 0 <= number <= MAX_CHILD_FD for number in numbers):
-        raise ValueError(f"descriptors {numbers} do not fit the {len(fds)} that were sent")
-    placed = [(fd, number) for fd, number in zip(fds, numbers, strict=True) if number >= 3]
-    try:
-        for fd, number in placed:
-            os.dup2(fd, number, inheritable=False)
-        yield
-    finally:
-        for _, number in placed:
-            with contextlib.suppress(OSError):
-                os.close(number)
-
-
-@contextlib.contextmanager
-def _soft_limits(rlimits: list[tuple[int, int]]) -> Iterator[None]:
-    """Lower our own soft limits during the start, so that the child never runs a moment without its own.
-
-    Neither a wrapper (a millisecond) nor a fork hook is needed. Limits that would hinder ourselves are left out here,
-    they reach the child a moment after its start; the hard limits always do.
-    """
-    before = []
-    try:
-        for which, value in rlimits:
-            soft, hard = resource.getrlimit(which)
-            fits = hard == resource.RLIM_INFINITY or value <= hard
-            if fits and value >= _INHERITED_FLOOR.get(which, 0):
-                resource.setrlimit(which, (value, hard))
-                before.append((which, soft, hard))
-        yield
-    finally:
-        for which, soft, hard in before:
-            resource.setrlimit(which, (soft, hard))
-
-
-def _opened_folder(path: str, user: tuple[int, int, list[int]] | None) -> int:
-    """The working folder, entered with no more rights than whoever runs in it: the start itself enters it as we may."""
-    inside = f"{path}/."  # opening a folder proves no right to enter it, opening something in it does
-    if user is None:
-        return os.open(inside, os.O_PATH | os.O_DIRECTORY)
-    groups = os.getgroups()
-    try:
-        os.setgroups(user[2])
-        os.setegid(user[1])
-        os.seteuid(user[0])
-        return os.open(inside, os.O_PATH | os.O_DIRECTORY)
-    finally:
-        os.seteuid(os.getuid())
-        os.setegid(os.getgid())
-        os.setgroups(groups)
-
-
-def _room_for_forks(processes: int) -> list[tuple[int, int]]:
-    """A backstop for a limit that is held by looking. It counts all that the user has, so it can only be a wide one;
-    root is not held by it at all.
-    """
-    try:
-        with open("/proc/loadavg", "rb", buffering=0) as file:
-            threads = int(file.read().split()[3].partition(b"/")[2])
-    except (OSError, IndexError, ValueError):
-        return []
-    return [(resource.RLIMIT_NPROC, threads + processes + _ROOM_FOR_FORKS)]
-
-
 def _read_memfd(fd: int) -> Any:
     with open(fd, "rb") as file:  # closes it
         file.seek(0)
         return json.loads(file.read())
-
-
-def _lift(fd: int) -> int:
-    """Move a descriptor out of the numbers that children use."""
-    lifted = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _OWN_FDS)
-    os.close(fd)
-    return lifted
 
 
 def _drain(fd: int) -> None:
@@ -806,9 +691,9 @@ def main() -> None:
     _run_before_others()
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < 2 * _OWN_FDS:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(2 * _OWN_FDS, hard), hard))
-    descriptors = [_lift(int(number)) for number in sys.argv[1:]]  # the second is the lock: held, never used
+    if soft != resource.RLIM_INFINITY and soft < 2 * OWN_FDS:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(2 * OWN_FDS, hard), hard))
+    descriptors = [lift(int(number)) for number in sys.argv[1:]]  # the second is the lock: held, never used
     connection = socket.socket(fileno=descriptors[0])
     connection.setblocking(False)
     with connection:
