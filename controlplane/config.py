@@ -77,7 +77,7 @@ class SchedulerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     # Longest rest of the loops between two looks; what is due sooner or hinted at wakes them.
     tick_interval: Annotated[float, Meta(ge=0.01, le=60)] = 1.0
-    # Most placements that this replica has out at once. 0: no cap.
+    # Most slots of this replica's agents that are in use at once. 0: no cap.
     max_concurrent_tasks: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
     # Waiting for so many seconds is worth one step of priority. 0: nothing ages.
     ageing_seconds: Annotated[float, Meta(ge=0, le=86_400 * 30)] = 60.0

@@ -11,6 +11,9 @@ are large enough, the one that lacks the least lets nothing that comes later in 
 comes later goes to the other agents meanwhile. A hold lasts as long as one dealing; the next one makes it anew, and the
 nearest agent stays the nearest, for nobody takes from it.
 
+Nor must large work starve the others: what stands in its way may never end. So it holds in turns that double (`holds`).
+At last one turn is longer than any work that ends, and half of the time the room is everybody's.
+
 Pure: chance and the memory of turns come in as arguments.
 """
 
@@ -29,6 +32,9 @@ Chance = Callable[[int], int]
 
 Turns = MutableMapping[int, dict[str, int]]
 """When an agent last got work of a lane, by lane and agent: counts up, so that the smallest is the longest ago."""
+
+
+TURN = 60_000_000  # the first turn of holding
 
 
 @dataclass(slots=True)
@@ -109,15 +115,17 @@ class Seating:
         lane = self._lanes[number]
         return sum(seat.room(lane.need) for _, seat in lane.seats) or int(lane.large and bool(lane.seats))
 
-    def seat(self, number: int) -> str | None:
-        """The agent for the lane's next work; None if there is no room for it now, nor for what follows in its lane."""
+    def seat(self, number: int, waited: int = 0) -> str | None:
+        """The agent for the lane's next work, which has waited so long (microseconds); None if there is no room for it
+        now, nor for what follows in its lane.
+        """
         lane = self._lanes[number]
         if lane.full:
             return None
         found = _least_loaded(lane) if lane.strategy is Strategy.LEAST_LOADED else self._chosen(lane)
         if found is None:
             lane.full = True
-            if lane.large and lane.seats:
+            if lane.large and lane.seats and holds(waited):
                 nearest = min((seat for _, seat in lane.seats), key=lambda seat: (seat.lacks(lane.need), seat.agent))
                 nearest.hold(lane.need)
             return None
@@ -142,6 +150,11 @@ class Seating:
         found = min(seats, key=lambda seat: (turns.get(seat.agent, 0), seat.agent))
         turns[found.agent] = max(turns.values(), default=0) + 1
         return found
+
+
+def holds(waited: int) -> bool:
+    """Whether work that has waited so long may hold room now: for 1 minute, then not for 2, then for 4, and so on."""
+    return (waited // TURN + 1).bit_length() % 2 == 1
 
 
 def _entry(score: int, seat: Seat) -> _Entry:

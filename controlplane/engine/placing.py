@@ -198,12 +198,13 @@ class Placing:
             if look_at:
                 most[number] = look_at
         agents_of: dict[str, str] = {}
+        now = self._engine.clock.now()
         waiting: Sequence[Waiting] = tasks.waiting(connection, most)
         for one in waiting:
             demand = self._matches[one.requirement_id]
             if not left.left(demand, 1):
                 continue
-            agent = seating.seat(one.requirement_id)
+            agent = seating.seat(one.requirement_id, now - one.ready_at)
             if agent is not None:
                 left.take(demand)
                 agents_of[one.task_id] = agent

@@ -223,6 +223,21 @@ def test_applying_twice_changes_nothing_the_second_time(pawl: Pawl, name: str, t
     assert pawl("apply", "-f", str(file)).out == f"Job {name} unchanged\nSchedule {name} unchanged\n"
 
 
+def test_rules_of_placement_that_leave_out_what_is_usual_are_the_same_when_applied_again(
+    pawl: Pawl, name: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "job.yaml"
+    rules = "required: [{label: zone, values: [a]}], preferred: [{label: ssd, op: exists}], resources: {gpu: 1}"
+    file.write_text(f"kind: Job\nname: {name}\nconfig: {{cmd: 'true', placement: {{{rules}}}, max_running: 2}}\n")
+    assert "created" in pawl("apply", "-f", str(file)).out
+    assert pawl("apply", "-f", str(file)).out == f"Job {name} unchanged\n"
+    file.write_text(file.read_text().replace("op: exists", "op: exists, weight: 5"))
+    assert "updated" in pawl("apply", "-f", str(file)).out
+    file.write_text(file.read_text().replace(", weight: 5", ""))
+    assert "updated" in pawl("apply", "-f", str(file)).out
+    assert "likes ssd (1)" in pawl("job", "get", name).out
+
+
 def test_applying_changes_what_the_file_says_and_nothing_else(pawl: Pawl, name: str, tmp_path: Path) -> None:
     file = tmp_path / "all.yaml"
     file.write_text(MANIFEST.format(name=name))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from controlplane.domain.job import Requirement
 from controlplane.domain.matching import Offer, fits
 from controlplane.domain.placement import Strategy
-from controlplane.domain.seating import Seat, Seating
+from controlplane.domain.seating import Seat, Seating, holds
 
 
 def offer(name: str, *, slots: int = 4, free: int | None = None, **more: object) -> Offer:
@@ -207,3 +207,14 @@ def test_large_work_gets_its_turn_although_small_work_never_ends() -> None:
             return
         running = dict(Counter(running) + Counter(filter(None, small)))
     pytest.fail("the large work never came to its turn")
+
+
+def test_room_is_held_in_turns_that_double_so_that_both_large_and_small_work_go_on() -> None:
+    minutes = [holds(minute * 60_000_000) for minute in range(31)]
+    assert minutes == [True] + [False] * 2 + [True] * 4 + [False] * 8 + [True] * 16
+    seats = [(0, Seat.of(offer("one", slots=4, free=3)))]
+    seating = Seating(lambda _: 0, {})
+    seating.add(1, need(4), seats)
+    seating.add(2, need(), seats)
+    assert seating.seat(1, 60_000_000) is None
+    assert seating.seat(2) == "one"

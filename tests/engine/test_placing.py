@@ -400,6 +400,18 @@ async def test_large_work_that_comes_first_is_placed_although_small_work_never_e
     assert [each.ref.task_id for each in placed(agent)] == [large.id]
 
 
+async def test_large_work_behind_what_never_ends_does_not_keep_small_work_waiting_for_ever(one: Replica) -> None:
+    await one.job("large", placement=PlacementRules(slots=4))
+    await one.job("small")
+    agent = await one.connect(slots=4, free=3)
+    agent.running = 1  # which never ends
+    await one.create("large", priority=600)
+    await one.create("small", count=5)
+    assert await one.place() == 0
+    one.clock.move(61)
+    assert await one.place() == 3
+
+
 async def test_an_agent_of_an_older_version_gets_no_work_that_takes_more_than_one_slot(one: Replica) -> None:
     await one.job("large", placement=PlacementRules(slots=2))
     await one.job("small")

@@ -157,12 +157,26 @@ def _message_of(found: FieldDescriptor) -> Descriptor:
 
 def compare(document: Document, current: Message) -> Step:
     """What has to change so that the current resource is as the document says."""
-    before, after = to_value(current), to_value(document.wanted)
+    before, after = to_value(current), to_value(_with_defaults(document.wanted))
     changes = [Change(path, _at(before, path), _at(after, path)) for path in document.paths]
     if document.kind == "Schedule":
         changes = [one for one in changes if not _same_job(one, before)]
     differing = tuple(one for one in changes if not _same(one.before, one.after))
     return Step(document, "update" if differing else "unchanged", differing)
+
+
+def _with_defaults(wanted: Message) -> Message:
+    """The same with what the server fills in where a list is compared as a whole: the rules of a job's placement."""
+    if not isinstance(wanted, Job):
+        return wanted
+    filled = Job()
+    filled.CopyFrom(wanted)
+    rules = filled.config.placement
+    for rule in (*rules.required, *rules.preferred):
+        rule.op = rule.op or rule.EQ
+    for rule in rules.preferred:
+        rule.weight = rule.weight if rule.HasField("weight") else 1
+    return filled
 
 
 def _same_job(change: Change, before: Mapping[str, Any]) -> bool:
