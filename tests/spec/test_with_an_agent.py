@@ -157,6 +157,85 @@ def test_every_figure_is_true(rest: Rest) -> None:
     assert [served[f"pawl_{what}_tasks"].value("_total") for what in ("new", "finished", "failed")] == [4, 3, 1]
 
 
+def test_every_timeout_ends_what_it_bounds_with_its_own_code(rest: Rest) -> None:
+    def job(name: str, script: str, **config: Any) -> None:
+        rest.post(
+            "/jobs", {"name": name, "config": {"cmd": "sh", "args": ["-c", script], "grace_seconds": 1, **config}}
+        )
+
+    job("nowhere", "true", labels={"gpu": "yes"}, schedule_to_start_timeout_seconds=1)
+    job("silent", "sleep 600", heartbeat_timeout_seconds=1)
+    job("alive", "for i in 1 2 3 4 5 6; do touch $PAWL_PROGRESS_FILE; sleep 0.4; done", heartbeat_timeout_seconds=1.5)
+    job("long", "sleep 600", total_timeout_seconds=2, max_retries=5, retry_interval=0)
+    job("again", "exit 1", total_timeout_seconds=3, max_retries=100, retry_interval=0.4)
+    tasks = {name: rest.run(name) for name in ("nowhere", "silent", "alive", "long", "again")}
+    explained = rest.get(f"/tasks/{tasks['nowhere']}:explain")
+    assert (explained["reason"], explained["next_timeout"]) == ("NO_MATCHING_LABELS", "SCHEDULE_TO_START_TIMEOUT")
+
+    def ended(name: str, status: str = "FAILED") -> tuple[str, str]:
+        found = rest.reaches(tasks[name], status)
+        return found.get("error", {}).get("code", ""), found["dead_reason"]
+
+    assert ended("nowhere") == ("SCHEDULE_TO_START_TIMEOUT", "TIME_EXHAUSTED")
+    assert ended("silent") == ("HEARTBEAT_TIMEOUT", "RETRIES_EXHAUSTED")
+    assert ended("long") == ("TOTAL_TIMEOUT", "TIME_EXHAUSTED")
+    assert ended("again")[1] == "TIME_EXHAUSTED"
+    assert 3 <= rest.get(f"/tasks/{tasks['again']}")["attempt"] < 20
+    assert ended("alive", "SUCCEEDED") == ("", "UNSPECIFIED")
+
+
+def test_what_runs_is_paused_resumed_and_cancelled_and_what_cannot_be_says_so(rest: Rest, tmp_path: Path) -> None:
+    ticks = tmp_path / "ticks"
+    script = f"while :; do echo . >> {ticks}; sleep 0.05; done"
+    rest.post("/jobs", {"name": "ticks", "config": {"cmd": "sh", "args": ["-c", script], "timeout": 600}})
+
+    def size() -> int:
+        return ticks.stat().st_size if ticks.exists() else 0
+
+    def grows() -> bool:
+        before = size()
+        threading.Event().wait(0.4)
+        return size() > before
+
+    task = rest.run("ticks")
+    rest.reaches(task, "RUNNING")
+    eventually(size, lambda found: found > 0)
+    paused = rest.post(f"/tasks/{task}:pause", {"reason": "a look"})
+    assert (paused["status"], paused["agent_id"] != "") == ("PAUSED", True)
+    eventually(grows, lambda going: not going)
+    explained = rest.get(f"/tasks/{task}:explain")
+    assert (explained["reason"], explained.get("next_timeout", "")) == ("PAUSED", "")
+    assert rest.post("/tasks:act", {"action": "RESUME", "filter": {"status": {"eq": "PAUSED"}}})["changed"] == 1
+    eventually(grows, bool)
+    rest.post(f"/tasks/{task}:pause", {})
+    rest.post(f"/tasks/{task}:cancel", {"reason": "enough"})
+    assert rest.reaches(task, "CANCELLED")["cancel_reason"] == "enough"
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.set()
+            answer.wait(DEADLINE)
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None: ...
+
+    asked, answer = threading.Event(), threading.Event()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as site:
+        threading.Thread(target=site.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{site.server_address[1]}/"
+        rest.post("/jobs", {"name": "calls", "config": {"executor": "http", "http": {"url": url}}})
+        call = rest.run("calls")
+        assert asked.wait(DEADLINE)
+        refused = rest.client.post(f"/tasks/{call}:pause", json={})
+        answer.set()
+        rest.reaches(call, "SUCCEEDED")
+        site.shutdown()
+    assert refused.status_code == 400
+    assert refused.json()["error"]["status"] == "FAILED_PRECONDITION"
+    assert refused.json()["error"]["details"][0]["reason"] == "EXECUTOR_CANNOT_PAUSE"
+
+
 def test_a_python_script_imports_from_the_pythonpath_of_its_job(rest: Rest, tmp_path: Path) -> None:
     scripts, here = tmp_path / "opt" / "app" / "scripts", tmp_path / "here"
     scripts.mkdir(parents=True)
