@@ -19,7 +19,7 @@ from controlplane.domain.page import parse_page
 from controlplane.engine import lists
 from controlplane.engine.lists import Question
 from controlplane.engine.nouns import TASK_INSTANCES, TASKS
-from controlplane.store import groups, schedules, tables, tasks
+from controlplane.store import agents, groups, schedules, tables, tasks
 from controlplane.store.dialect import is_postgres
 from controlplane.store.query import Page
 from tests.engine.stage import NOW, opened
@@ -252,6 +252,11 @@ def test_what_runs_all_the_time_reads_no_table_from_end_to_end(plans: Plans) -> 
         lambda: tasks.waiting(connection, {0: 50, 1: 7, 2: 1}),
         lambda: tasks.ready_requirements(connection),
         lambda: tasks.due_ids(connection, NOW, 50),
+        lambda: tasks.unstarted_ids(connection, NOW, 50),
+        lambda: tasks.overdue_ids(connection, NOW, 50),
+        lambda: tasks.next_deadline(connection),
+        lambda: agents.paused_on(connection, [("default", "agent")]),
+        lambda: agents.beyond_total(connection, NOW),
         lambda: tasks.data_of(connection, ids[:50]),
         lambda: tasks.load_many(connection, ids[:50]),
         lambda: schedules.due(connection, NOW, 50),
