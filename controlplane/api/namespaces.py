@@ -35,7 +35,7 @@ class NamespaceService:
         return access_pb2.ListNamespacesResponse(data=map(translate.namespace, found), **translate.page_fields(page))
 
     async def update_namespace(self, call: Call, request: access_pb2.UpdateNamespaceRequest) -> access_pb2.Namespace:
-        """Changes a namespace's description."""
+        """Changes a namespace: its description, its cap."""
         changed = await self._namespaces.update(
             _allowed(call, request.namespace.id, "namespace.id"),
             translate.namespace_change(request.namespace, request.update_mask),

@@ -22,7 +22,9 @@ class Aged:
         """Raise what has waited for another interval; in how many seconds the next look is due, None for never."""
         if self._ageing is None:
             return None
-        raised = await self._engine.store.write(tasks.age, self._engine.clock.now(), self._ageing)
+        store, now, raised = self._engine.store, self._engine.clock.now(), 0
+        for demand in sorted(await store.read(tasks.ready_requirements)):
+            raised += await store.write(tasks.age, demand, now, self._ageing)  # one by one: others write meanwhile
         if raised:
             self._engine.wakeups.hint(READY_HINT)
         return self._seconds

@@ -177,6 +177,18 @@ def standing_of(connection: Connection, namespace_id: str, task_id: str) -> Stan
     return None if row is None else Standing(row.version, progress_of(row))
 
 
+def progress_now(connection: Connection, one: Task, last: Row[Any] | None) -> tuple[float, str] | None:
+    """How far the task's newest placement of this epoch says it is. `last` is the one that ended last, if any did."""
+    if not one.token or (last is not None and last.token == one.token):
+        return None if last is None else progress_of(last)
+    of = task_instance.c
+    newest = sa.select(of.progress, of.progress_message).where(
+        of.task_id == one.id, of.token == one.token, of.epoch == one.epoch
+    )
+    row = connection.execute(newest).one_or_none()
+    return None if row is None else progress_of(row)
+
+
 def progress_of(row: Any) -> tuple[float, str] | None:
     """What a placement's row says of its progress: percent and words."""
     return None if row.progress is None else (row.progress, row.progress_message or "")
@@ -341,13 +353,22 @@ def _end_instances(connection: Connection, steps: Sequence[Step], ends: Mapping[
     dialect.update_rows(connection, task_instance, ("task_id", "token"), _ENDING, rows, kept=("started_at",))
 
 
+_STOOD_STILL = (
+    task_instance.update()
+    .where(task_instance.c.task_id == sa.bindparam("b_task_id"), task_instance.c.token == sa.bindparam("b_token"))
+    .values(paused=task_instance.c.paused + sa.bindparam("micros"))
+)
+
+
 def _count_pauses(connection: Connection, steps: Sequence[Step]) -> None:
-    for step in steps:
-        for effect in step.effects:
-            if isinstance(effect, StoodStill):
-                mine = (task_instance.c.task_id == step.task.id, task_instance.c.token == effect.token)
-                paused = task_instance.c.paused + effect.micros
-                connection.execute(task_instance.update().where(*mine).values(paused=paused))
+    rows = [
+        {"b_task_id": step.task.id, "b_token": effect.token, "micros": effect.micros}
+        for step in steps
+        for effect in step.effects
+        if isinstance(effect, StoodStill)
+    ]
+    if rows:
+        connection.execute(_STOOD_STILL, rows)
 
 
 def _end_row(task_id: str, token: int, end: InstanceEnd) -> dict[str, Any]:
@@ -487,16 +508,12 @@ def ready_requirements(connection: Connection) -> set[int]:
     return set(connection.execute(sa.select(found.c.id).where(found.c.id.is_not(None))).scalars())
 
 
-def age(connection: Connection, now: int, ageing: Ageing) -> int:
-    """Raise what has waited long; how many were raised. Of each demand and of each priority in it the oldest few: what
-    is in front of a queue that hardly moves. Found by jumps along the index of the claims.
+def age(connection: Connection, requirement_id: int, now: int, ageing: Ageing) -> int:
+    """Raise what has waited long with this demand; how many were raised. Of each priority the oldest few: what is in
+    front of a queue that hardly moves. Found by jumps along the index of the claims.
     """
-    raised = 0
-    for requirement_id in sorted(ready_requirements(connection)):
-        for priority in _priorities(connection, requirement_id):
-            if priority < ageing.top:
-                raised += _raise(connection, requirement_id, priority, now, ageing)
-    return raised
+    low = (priority for priority in _priorities(connection, requirement_id) if priority < ageing.top)
+    return sum(_raise(connection, requirement_id, priority, now, ageing) for priority in low)
 
 
 def _priorities(connection: Connection, requirement_id: int) -> list[int]:

@@ -3,15 +3,19 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 import pytest
 
+from controlplane.domain.errors import IllegalTransition
 from controlplane.domain.job import Job
 from controlplane.domain.task import Status
 from controlplane.engine.jobs import JobDraft
 from controlplane.engine.namespaces import NamespaceDraft, Namespaces
+from controlplane.engine.tasks import TaskEdit
+from controlplane.store import caps
+from controlplane.store.tasks import TaskData
 from tests.engine.stage import MovedClock, Replica, opened, placed
 
 
@@ -116,3 +120,42 @@ async def test_replicas_that_place_at_once_do_not_go_over_a_cap_together(postgre
                 assert len(found) <= 7
                 done += len(found)
                 await replicas[0].report([(ref, Status.SUCCEEDED) for ref in found])
+
+
+async def test_replicas_that_meet_a_new_cap_while_labels_change_neither_block_each_other_nor_go_over_it(
+    postgres_url: str,
+) -> None:
+    """Tasks are put into lanes of their own by whoever finds them, while people give them other labels."""
+    clock = MovedClock()
+    with ExitStack() as stack:
+        replicas = [stack.enter_context(opened(postgres_url, clock, name)) for name in ("one", "two")]
+        await replicas[0].job("capped")
+        await replicas[0].job("free")
+        made = await replicas[0].create("capped", count=40, priority=700)
+        await replicas[0].create("free", count=40)
+        await cap_job(replicas[0], "capped", 3)
+        agents = [await one.connect(one.engine.replica_id, slots=100, labels={"x": "y"}) for one in replicas]
+        names: Counter[str] = Counter()
+
+        async def places(number: int) -> None:
+            one, agent = replicas[number], agents[number]
+            while sum(names.values()) < 80:
+                agent.free = 8
+                await one.place()
+                found = placed(agent)
+                names.update(each.job_name for each in found)
+                running = await one.engine.store.read(caps.running_of_jobs, {made[0].job_id: "default"})
+                assert running.get(made[0].job_id, 0) <= 3
+                await one.report([(each.ref, Status.SUCCEEDED) for each in found])
+
+        async def relabels() -> None:
+            edit = TaskEdit(700, made[0].scheduled_at, TaskData(labels={"x": "y"}))
+            for task in made[::3]:
+                with suppress(IllegalTransition):
+                    await replicas[0].tasks.update("default", task.id, lambda _: edit, etag=None, key=None)
+
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            for work in (places(0), places(1), relabels()):
+                group.create_task(work)
+        assert names == {"capped": 40, "free": 40}
+        assert sum(one.engine.store.repeated for one in replicas) == 0

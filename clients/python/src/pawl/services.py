@@ -709,7 +709,7 @@ class Namespaces:
     async def update(
         self, namespace: Namespace, mask: Iterable[str] = (), etag: str = "", request_id: str = ""
     ) -> Namespace:
-        """Change a namespace's description."""
+        """Change a namespace's description, or how many of its tasks may be on agents at once."""
         request = UpdateNamespaceRequest(
             namespace=namespace, update_mask=FieldMask(paths=mask), etag=etag, request_id=request_id
         )

@@ -451,6 +451,7 @@ def _card(session: Session, task: Task) -> RenderableType:
             *deadlines.rows(task),
             ("priority", str(task.priority) if task.HasField("priority") else None),
             ("tags", show.words(task.tags)),
+            ("labels", show.words(task.labels)),
             ("environment", show.words(task.environment)),
             ("parameters", show.payload_text(task.parameters) if task.HasField("parameters") else None),
             ("progress", following.progress(task.progress) if task.HasField("progress") else None),

@@ -89,7 +89,7 @@ class NamespaceServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateNamespace(self, request, context):
-        """Changes a namespace's description.
+        """Changes a namespace's description, or how many of its tasks may be on agents at once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,7 +41,7 @@ class NamespaceServiceStub:
     ListNamespaces: _grpc.UnaryUnaryMultiCallable[_access_pb2.ListNamespacesRequest, _access_pb2.ListNamespacesResponse]
     """Lists namespaces, page by page."""
     UpdateNamespace: _grpc.UnaryUnaryMultiCallable[_access_pb2.UpdateNamespaceRequest, _access_pb2.Namespace]
-    """Changes a namespace's description."""
+    """Changes a namespace's description, or how many of its tasks may be on agents at once."""
     DeleteNamespace: _grpc.UnaryUnaryMultiCallable[_access_pb2.DeleteNamespaceRequest, _empty_pb2.Empty]
     """Deletes a namespace with its jobs, schedules and plugins. `default` stays. Whoever has the name next does not see the
     tasks of before.
@@ -59,7 +59,7 @@ class NamespaceServiceAsyncStub(NamespaceServiceStub):
     ListNamespaces: _aio.UnaryUnaryMultiCallable[_access_pb2.ListNamespacesRequest, _access_pb2.ListNamespacesResponse]  # type: ignore[assignment]
     """Lists namespaces, page by page."""
     UpdateNamespace: _aio.UnaryUnaryMultiCallable[_access_pb2.UpdateNamespaceRequest, _access_pb2.Namespace]  # type: ignore[assignment]
-    """Changes a namespace's description."""
+    """Changes a namespace's description, or how many of its tasks may be on agents at once."""
     DeleteNamespace: _aio.UnaryUnaryMultiCallable[_access_pb2.DeleteNamespaceRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a namespace with its jobs, schedules and plugins. `default` stays. Whoever has the name next does not see the
     tasks of before.
@@ -98,7 +98,7 @@ class NamespaceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_pb2.UpdateNamespaceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_pb2.Namespace, _abc.Awaitable[_access_pb2.Namespace]]:
-        """Changes a namespace's description."""
+        """Changes a namespace's description, or how many of its tasks may be on agents at once."""
 
     @_abc_1.abstractmethod
     def DeleteNamespace(
