@@ -282,13 +282,16 @@ class InlineRun:
         if not done.cancelled():
             self._tell(done.result())
             return
-        error = asyncio.CancelledError()
-        self._tell(calling.Called(failed=failed_by(error), error=error))
+        self._tell(_interrupted())
 
     def _in_thread(self) -> None:
-        called = calling.call_blocking(self._task, self._context, self._parameters)
-        while True:  # an interruption that comes this late must not keep the end from being told
+        """Call it once, and tell its end once, wherever an interruption comes."""
+        begun, called = False, _interrupted()
+        while True:
             try:
+                if not begun:
+                    begun = True
+                    called = calling.call_blocking(self._task, self._context, self._parameters)
                 self._cpu = time.thread_time()
                 self._tell(called)
             except TaskCancelled:
@@ -350,6 +353,12 @@ class InlineRun:
             self._theirs.call_soon_threadsafe(what)
         except RuntimeError:  # the worker's loop is closed: what ran on it is gone
             self._end(calling.Called(failed=Failed("WORKER_STOPPED", "the worker's loop has ended")))
+
+
+def _interrupted() -> calling.Called:
+    """What is told of a call that was ended before it could say anything itself."""
+    error = TaskCancelled("stopped")
+    return calling.Called(failed=failed_by(error), error=error)
 
 
 def _identity(work: Work) -> Identity:

@@ -131,13 +131,13 @@ class Worker:
         """Serve until SIGTERM or Ctrl-C; a second one ends it at once. Raises WorkerError, PawlError."""
         if not logging.getLogger().handlers:
             logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-        asyncio.run(self._run())
-
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
-        await self.serve()
+        # Not the loop's own handlers: a function that blocks the loop must not keep the worker from hearing them.
+        before = {number: signal.signal(number, lambda *_: self.stop()) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            asyncio.run(self.serve())
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     async def serve(self) -> None:
         """Serve until `stop`, in a program that has a loop of its own; async functions run on this loop."""
