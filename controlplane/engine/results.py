@@ -84,7 +84,7 @@ class Results:
             engine.store, "start tasks", self.start_many, self._started
         )
         self.progressing: Committer[tuple[Ref, float, str], None] = Committer(
-            engine.store, "progress", self._progress_many, self._progressed
+            engine.store, "progress", self.progress_many, self._progressed
         )
 
     # --- results
@@ -230,7 +230,7 @@ class Results:
         self._engine.wakeups.hint(*(f"task:{ref.task_id}" for ref, _ in items))
 
     @staticmethod
-    def _progress_many(connection: Connection, items: Sequence[tuple[Ref, float, str]]) -> Sequence[Exception | None]:
+    def progress_many(connection: Connection, items: Sequence[tuple[Ref, float, str]]) -> Sequence[Exception | None]:
         """What is said of placements that are open. Who names another's, or one that has ended, changes nothing."""
         open_now = tasks.open_placements(connection, {ref.task_id for ref, _, _ in items})
         known = [

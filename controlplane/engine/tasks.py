@@ -353,14 +353,14 @@ class Tasks:
         if one is None:
             raise NotFound.of("task", task_id, namespace_id)
         data = tasks.data_of(connection, [task_id])[task_id]
-        standing = tasks.standing_of(connection, namespace_id, task_id) or tasks.Standing(one.version, None)
+        last = tasks.last_ended_instance(connection, one) if one.token else None
         return TaskView(
             one,
             data,
             jobs.names(connection, [one.job_id]).get(one.job_id, ""),
-            tasks.last_ended_instance(connection, one) if one.token else None,
+            last,
             tasks.transitions_of(connection, task_id),
-            standing.progress,
+            tasks.progress_now(connection, one, last),
         )
 
     async def standing(self, namespace_id: str, task_id: str) -> tasks.Standing:

@@ -312,7 +312,7 @@ async def test_only_who_has_a_placement_says_how_far_it_is_and_only_while_it_is_
     )
 
     async def say(*reports: tuple[Ref, float, str]) -> tuple[float | None, str | None]:
-        await one.engine.store.write(one.results._progress_many, reports)
+        await one.engine.store.write(one.results.progress_many, reports)
         with_progress = sa.select(task_instance.c.progress, task_instance.c.progress_message)
         [row] = await one.engine.store.read(lambda connection: connection.execute(with_progress).all())
         return row[0], row[1]

@@ -1,5 +1,6 @@
 """Tasks as people ask for them: cancel, retry, edit, delete, and what is shown of them."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -10,12 +11,12 @@ import sqlalchemy as sa
 from controlplane.domain.errors import EtagMismatch, IllegalTransition, NotFound
 from controlplane.domain.task import Status
 from controlplane.engine.logs import LogPosition, Logs
-from controlplane.engine.results import Ref
+from controlplane.engine.results import Ref, Result
 from controlplane.engine.tasks import READY_HINT, TIMERS_HINT, NewTask, TaskEdit, TaskView
 from controlplane.store import Connection
 from controlplane.store.logs import Chunk
 from controlplane.store.tables import task_instance
-from controlplane.store.tasks import TaskData
+from controlplane.store.tasks import InstanceEnd, TaskData
 from tests.engine.stage import NOW, SECOND, Replica, committing, opened, placed
 
 
@@ -183,6 +184,38 @@ async def test_what_a_program_gave_and_how_it_ended_is_kept_of_every_attempt(one
         (1, Status.FAILED, 3, b"half", "EXIT_3"),
         (2, Status.SUCCEEDED, 0, b"whole", None),
     ]
+
+
+async def test_progress_is_of_the_newest_placement_and_its_last_word_comes_with_the_result(one: Replica) -> None:
+    ref = await on_agent(one, max_retries=1, retry_interval=0.0)
+
+    async def shown() -> tuple[float, str] | None:
+        view = await one.tasks.get("default", ref.task_id)
+        standing = await one.tasks.standing("default", ref.task_id)
+        assert (standing.version, standing.progress) == (view.task.version, view.progress)
+        return view.progress
+
+    assert await shown() is None
+    version = (await one.task(ref.task_id)).version
+    with one.engine.wakeups.listen(f"task:{ref.task_id}") as heard:
+        async with asyncio.TaskGroup() as group:
+            writing = group.create_task(one.results.progressing.run())
+            await one.results.progressing.enqueue((ref, 42.0, "half of it"))
+            writing.cancel()
+        assert heard.is_set()  # whoever watches looks now
+    assert await shown() == (42.0, "half of it")
+    assert (await one.task(ref.task_id)).version == version  # nobody's etag is outdated by it
+    end = InstanceEnd(Status.FAILED, one.clock.now(), error_code="EXIT_1", error_retryable=True)
+    [_] = await one.engine.store.write(one.results.finish_many, [Result(ref, end, progress=(77.0, "broke"))])
+    assert await shown() == (77.0, "broke")
+    await one.timers.fire()
+    agent = await one.connect("another", free=1)
+    await one.place()
+    [placement] = placed(agent)
+    assert await shown() is None  # the next attempt begins anew
+    await one.engine.store.write(one.results.progress_many, [(ref, 99.0, "of one that has ended")])
+    assert await shown() is None
+    await one.finish(placement.ref)
 
 
 # --- logs

@@ -306,7 +306,8 @@ def test_an_id_of_another_namespace_is_as_unknown_as_one_that_never_was(plane: K
     task = waiting_task(plane, other)
     caller = plane.with_role("admin", namespaces=(space,))
     nowhere = "01900000-0000-7000-8000-000000000000"
-    for name in ("GetTask", "CancelTask", "WatchTask", "ReadTaskLogs", "ReadTaskOutput", "ExplainTask", "DeleteTask"):
+    reads = ("GetTask", "WatchTask", "ReadTaskLogs", "ReadTaskOutput", "ListTaskArtifacts", "ExplainTask")
+    for name in (*reads, "CancelTask", "DeleteTask"):
         there, none = (caller.call(f"TaskService/{name}", front, id=one) for one in (task, nowhere))
         assert there.code == "NOT_FOUND", (name, there)
         assert (there.code, there.reason, there.text.replace(task, nowhere)) == (none.code, none.reason, none.text)
