@@ -506,7 +506,7 @@ class Keeper:
     def _judge(self, run: Run, members: Mapping[int, Stat], now: float) -> None:
         watch = run.watch
         known = watch.breach
-        watch.look(members, run.user + run.system, now)
+        watch.look(members, run.user + run.system, now, paused=run.held)
         if watch.breach is not None and known is None:
             self._end_greedy(run, members)
         elif run.held or run.term_sent is not None:

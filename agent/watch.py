@@ -75,8 +75,10 @@ class Watch:
             words[kind] = "sampling" if folder is None else f"control group, version {folder.version}"
         return words
 
-    def look(self, members: Mapping[int, Stat], ended_cpu_seconds: float, now: float) -> None:
-        """Take in how its processes are now. `ended_cpu_seconds`: what those used that have been reaped."""
+    def look(self, members: Mapping[int, Stat], ended_cpu_seconds: float, now: float, *, paused: bool = False) -> None:
+        """Take in how its processes are now. `ended_cpu_seconds`: what those used that have been reaped. `paused`: it
+        stands still for another reason than its share.
+        """
         passed, self._looked_at = now - self._looked_at, now
         threads = sum(stat.threads for stat in members.values())
         self._see_memory(members)
@@ -88,6 +90,7 @@ class Watch:
             self.breach = Breach(CEILING, self._ceiling, threads)
         if (share := self._sampled.get(CPU)) is not None:
             self._see_cpu(share, ended_cpu_seconds + sum(stat.cpu_seconds for stat in members.values()), passed)
+            self._stopped_seconds += passed if self.stopped and not paused else 0.0
         if not self._bounds:
             sudden = threads > self._threads + _SUDDEN and threads > 2 * self._threads
             self._interval = _FIRST_SECONDS if sudden else min(_LAST_SECONDS, self._interval * _GROWTH)
@@ -122,8 +125,6 @@ class Watch:
 
     def _see_cpu(self, share: float, total: float, passed: float) -> None:
         used, self._cpu = max(0.0, total - self._cpu), max(total, self._cpu)
-        if self.stopped:
-            self._stopped_seconds += passed
         self._credit = min(share * _BURST_SECONDS, self._credit + share * passed - used)
 
     @property
