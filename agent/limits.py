@@ -121,5 +121,6 @@ def time_limit(config: job_pb2.JobConfig, seconds: float) -> str:
 
 def not_held(executor: Executor | None, config: job_pb2.JobConfig) -> list[tuple[str, str]]:
     """The limits that the job sets and this executor does not hold, each with the reason."""
-    why: Mapping[str, str] = getattr(executor, "not_held", {})
+    said = getattr(executor, "not_held", {})
+    why: Mapping[str, str] = said(config) if callable(said) else said
     return [(name, reason) for name, reason in why.items() if config.resource_limits.HasField(name)]
