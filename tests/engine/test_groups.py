@@ -3,8 +3,9 @@
 import asyncio
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,12 +17,13 @@ from controlplane.domain.idempotency import IdempotencyKey
 from controlplane.domain.job import JobConfig, JobSpec, JobStatus
 from controlplane.domain.page import PageRequest
 from controlplane.domain.task import FINAL, Status, Task
-from controlplane.engine.actions import Action, Actions
+from controlplane.engine.actions import Action, Actions, Bulk
 from controlplane.engine.explain import Explain
 from controlplane.engine.groups import Groups, GroupView, NewGroup
 from controlplane.engine.jobs import JobDraft
 from controlplane.engine.lists import Question
 from controlplane.engine.outputs import Outputs
+from controlplane.engine.results import Ref
 from controlplane.engine.retention import Kept, Retention
 from controlplane.engine.sessions import Session
 from controlplane.engine.tasks import Deadlines, NewTask
@@ -590,6 +592,76 @@ async def test_groups_are_listed_with_how_they_do(one: Replica) -> None:
     running = {"status": {"eq": "RUNNING"}, "mode": {"eq": "SHARDED"}}
     page, found = await of(one).page(Question("default", running, (), PageRequest(1, 10)))
     assert ([each.group.id for each in found], page.total) == ([second], 1)
+
+
+# --- whatever happens
+
+
+async def test_whatever_becomes_of_members_they_are_counted_right(one: Replica) -> None:
+    """A long random walk: members are placed, started, lost, given back, ended, held, skipped, called done, cancelled
+    and run again, one by one and all at once, while the loop cancels what is left of groups that are decided.
+    """
+    chance = random.Random(11)  # a walk, no secret
+    await one.job("steady", max_retries=1, retry_interval=1, max_stalled=1)
+    await one.job("hasty", schedule_to_start_timeout_seconds=40.0, total_timeout_seconds=90.0)
+    session = await one.connect(slots=40)
+    ids = [
+        await sharded(one, 6, job="steady"),
+        await sharded(one, 6, job="hasty", policy=Policy.AT_LEAST, policy_count=3, cancel_rest=True),
+        await sharded(one, 4, job="steady", policy=Policy.ANY, cancel_rest=True),
+        await sharded(one, 6, job="hasty", policy=Policy.MAX_FAILED, policy_count=2),
+    ]
+    held: list[Ref] = []
+    seen: set[Status] = set()
+
+    async def placing() -> None:
+        session.free = 6
+        await one.place()
+        held.extend(told.ref for told in placed(session))
+
+    async def ending() -> None:
+        several = chance.sample(held, min(len(held), 3))
+        await one.report([(ref, chance.choice([S, S, F, Status.CANCELLED])) for ref in several])
+
+    async def member(act: Action) -> None:
+        task = chance.choice(await members(one, chance.choice(ids)))
+        if act is Action.RETRY:
+            await one.tasks.retry("default", task.id, by="ann", why="", key=None)
+        elif act is Action.CANCEL:
+            await one.cancel(task.id)
+        else:
+            await actions_of(one).act("default", task.id, act, by="ann", why="", key=None)
+
+    async def all_of(act: Action) -> None:
+        where = {"group_id": {"eq": chance.choice(ids)}}
+        await actions_of(one).act_on_all(Bulk("default", act, where, by="ann"), None)
+
+    async def time() -> None:
+        one.clock.move(chance.choice([0.5, 2, 20]))
+        await one.timers.fire()
+
+    steps = [
+        *[placing, ending, time] * 4,
+        lambda: one.start(chance.choice(held)),
+        lambda: one.results.lose([chance.choice(held)], "its agent burnt"),
+        lambda: one.results.release([chance.choice(held)]),
+        *(partial(member, act) for act in Action if act is not Action.DELETE),
+        partial(all_of, Action.PAUSE),
+        partial(all_of, Action.RESUME),
+        partial(all_of, Action.RETRY),
+        lambda: of(one).turn(),
+        lambda: of(one).retry("default", chance.choice(ids), by="ann", why="", key=None),
+        lambda: of(one).cancel("default", chance.choice(ids), by="ann", why="", key=None),
+    ]
+    for number in range(200):
+        if not held:
+            await placing()
+        with suppress(IllegalTransition):
+            await chance.choice(steps)()
+        if number % 8 == 0:
+            for group_id in ids:
+                seen.add((await check_tally(one, group_id)).status)
+    assert seen == {Status.RUNNING, Status.SUCCEEDED, Status.FAILED, Status.CANCELLED}
 
 
 # --- together
