@@ -13,7 +13,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import MessageToDict
 from pawl.artifacts import MAX_FILES
 from pawl.tracing import Trace
-from pawl.v1 import agent_pb2, task_pb2
+from pawl.v1 import agent_pb2, job_pb2, task_pb2
 
 from controlplane.api import translate
 from controlplane.api.translate import timestamp
@@ -21,6 +21,7 @@ from controlplane.domain.errors import Invalid
 from controlplane.domain.filter import is_storable
 from controlplane.domain.idempotency import IdempotencyKey
 from controlplane.domain.ids import is_id
+from controlplane.domain.job import JobConfig
 from controlplane.domain.retry import SCHEDULE_TO_START_TIMEOUT, TOTAL_TIMEOUT
 from controlplane.domain.task import DeadReason, Status
 from controlplane.domain.task_rules import reason_problems, task_problems
@@ -562,6 +563,21 @@ def _figures(item: agent_pb2.Finished.Item) -> str | None:
     return msgspec.json.encode(fields).decode() if fields else None
 
 
+_CONFIGS_KEPT = 1_024
+_configs: dict[tuple[str, int], tuple[JobConfig, job_pb2.JobConfig]] = {}
+
+
+def _config_of(one: Placement) -> job_pb2.JobConfig:
+    """A revision's settings go out with every placement and never change: the message is made once."""
+    key = one.job_id, one.job_revision
+    known = _configs.get(key)
+    if known is None or known[0] is not one.config:
+        if len(_configs) >= _CONFIGS_KEPT:
+            _configs.clear()
+        known = _configs[key] = one.config, translate.config(one.config)
+    return known[1]
+
+
 def placement(one: Placement) -> agent_pb2.Assign.Item:
     """A placement as the agent gets it."""
     return agent_pb2.Assign.Item(
@@ -571,7 +587,7 @@ def placement(one: Placement) -> agent_pb2.Assign.Item:
         job_id=one.job_id,
         job_name=one.job_name,
         job_revision=one.job_revision,
-        config=translate.config(one.config),
+        config=_config_of(one),
         environment=one.environment,
         parameters=translate.payload(one.parameters, one.parameters_type),
         timeout_seconds=one.timeout,
