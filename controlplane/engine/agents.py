@@ -26,7 +26,15 @@ from controlplane.engine.idempotency import once
 from controlplane.engine.lists import Question
 from controlplane.engine.nouns import AGENTS
 from controlplane.engine.results import Ref, Results
-from controlplane.engine.sessions import AgentKey, DrainAgent, EndStream, Session, Sessions, StopWork
+from controlplane.engine.sessions import (
+    TOLD_TO_PAUSE,
+    AgentKey,
+    DrainAgent,
+    EndStream,
+    Session,
+    Sessions,
+    StopWork,
+)
 from controlplane.engine.tasks import READY_HINT
 from controlplane.store import Connection, agents, restored, tasks
 from controlplane.store.agents import Agent, AgentStatus, OpenInstance
@@ -122,7 +130,7 @@ class Agents:
         stored, plan = await self._engine.store.write(self._arrive, arrival, session.session_id)
         session.labels, session.version = stored.labels, stored.version
         session.draining = stored.status is AgentStatus.DRAINING
-        session.paused.update(plan.paused)  # the answer to its hello says so
+        session.paused.update(dict.fromkeys(plan.paused, TOLD_TO_PAUSE))  # the answer to its hello says so
         self._sessions.add(session)
         if plan.ahead:
             _log.error("the database was put back: an agent knows newer placements", agent=arrival.key[1])
@@ -211,8 +219,8 @@ class Agents:
             held = {_ref(one) for one in paused if one.agent == session.key}
             was = before.get(session.session_id, frozenset())
             # What was said while we looked is newer than what we saw.
-            session.pause(held - (was - session.paused))
-            session.resume((was & session.paused) - held)
+            session.pause(held - (was - session.paused.keys()))
+            session.resume((was & session.paused.keys()) - held)
         for one in cancelling:
             self._sessions.stop(one.agent, [(_ref(one), reasons.get(one.task_id) or "cancelled")])
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 AgentKey = tuple[str, str]  # (home namespace, name)
 MAX_WAITING_BYTES = 4 << 20
+TOLD_TO_PAUSE = 3  # times
 PLACEMENT_BYTES = 1 << 10  # what one weighs beside its parameters, roughly
 
 
@@ -150,7 +151,7 @@ class Session:
     farewell: EndStream | None = None
     outbox: deque[ToAgent] = field(default_factory=deque)
     stopping: set[Ref] = field(default_factory=set)  # what is to be stopped since the outbox was empty
-    paused: set[Ref] = field(default_factory=set)  # what it was told to hold still, and not to let go on
+    paused: dict[Ref, int] = field(default_factory=dict)  # what it was told to hold still, and how often
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     beat_at: float = field(default_factory=time.monotonic)  # its last sign of life, or its hello
     said: Mapping[str, float] = field(default_factory=dict)  # the figures in that
@@ -207,17 +208,18 @@ class Session:
         self.wake.set()
 
     def pause(self, refs: Iterable[Ref]) -> None:
-        """Have placements held still. Said again, for the word may have come before the placement itself."""
-        known = tuple(refs)
+        """Have placements held still. Said more than once, for the word may have come before the placement itself."""
+        known = tuple(ref for ref in refs if self.paused.get(ref, 0) < TOLD_TO_PAUSE)
         if known:
-            self.paused.update(known)
+            self.paused.update((ref, self.paused.get(ref, 0) + 1) for ref in known)
             self.send(PauseWork(known))
 
     def resume(self, refs: Iterable[Ref]) -> None:
         """Let placements go on."""
         known = tuple(refs)
         if known:
-            self.paused.difference_update(known)
+            for ref in known:
+                self.paused.pop(ref, None)
             self.send(ResumeWork(known))
 
     @property
