@@ -497,6 +497,8 @@ def _hello_problems(hello: agent_pb2.Hello) -> Iterator[Violation]:
         yield from name_violations(one.name, f"hello.executors[{index}].name")
         if (problem := schema_problem(one.options_schema)) is not None:
             yield Violation(f"hello.executors[{index}].options_schema", problem)
+    if hello.functions and all(one.name != "function" for one in hello.executors):
+        yield Violation("hello.functions", "needs the executor 'function' among hello.executors")
     for index, function in enumerate(hello.functions):
         yield from name_violations(function.name, f"hello.functions[{index}].name")
         yield from text_problems(function.code_version, f"hello.functions[{index}].code_version", MAX_CODE_VERSION)

@@ -3,10 +3,13 @@
 import asyncio
 import json
 import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pawl.calling import LogCapture
 from pawl.context import Identity
-from pawl.function_process import spec_of
+from pawl.function_process import Spec, spec_of
 from pawl.v1.job_pb2 import JobConfig
 from pawl.workflow import TaskFunction, Workflow
 
@@ -432,6 +435,17 @@ def test_a_function_that_only_this_process_has_cannot_have_a_process_of_its_own(
 
     with pytest.raises(ValueError, match="can be imported"):
         spec_of(local)
+
+
+@pytest.mark.parametrize("name", ["shop.app", "shop.__main__"])
+def test_a_program_that_is_a_module_is_found_as_that_module(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    main = ModuleType("__main__")
+    main.__spec__ = ModuleSpec(name, None)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    monkeypatch.setattr(functions.nothing, "__module__", "__main__")
+    spec = spec_of(Workflow("shop").task(isolation="process")(functions.nothing))
+    assert (spec.module, spec.main, spec.attribute) == (name, "", "nothing")
+    assert Spec.of(spec.encoded()) == spec
 
 
 # The words of a function's process.

@@ -171,6 +171,11 @@ def test_a_hello_brings_functions_and_schemas() -> None:
     arrival = _read_hello(agent_pb2.ConnectRequest(seq=1, hello=hello), "default")
     assert arrival.functions == ["greet.hello"]
     assert arrival.executors[1]["options_schema"] == SCHEMA
+    alone = agent_pb2.Hello()
+    alone.CopyFrom(hello)
+    del alone.executors[0]
+    with pytest.raises(Invalid, match="needs the executor 'function'"):
+        _read_hello(agent_pb2.ConnectRequest(seq=1, hello=alone), "default")
     hello.functions.add(name="no/name")
     with pytest.raises(Invalid, match=r"hello.functions\[1\]"):
         _read_hello(agent_pb2.ConnectRequest(seq=1, hello=hello), "default")

@@ -62,6 +62,7 @@ async def test_a_worker_registers_its_functions_and_runs_them(cluster: Cluster) 
         await until("the hook is called", lambda: "hook: shop.double InvalidInput" in worker.said(), SECONDS)
         lines = [entry.text async for entry in pawl.tasks.logs(wrong.id)]
         assert any("InvalidInput" in line for line in lines)
+    assert "Traceback" not in worker.said()
 
 
 async def test_a_job_is_a_new_revision_only_when_its_function_has_changed(sqlite_cluster: Cluster) -> None:

@@ -153,6 +153,7 @@ def _card(session: Session, one: Agent) -> RenderableType:
             ("resources", ", ".join(f"{one.resources[name]} {name}" for name in sorted(one.resources))),
             ("labels", "\n".join(f"{name}={one.labels[name]}" for name in sorted(one.labels))),
             ("executors", ", ".join(f"{e.name} (ABI {e.abi})" if e.abi else e.name for e in one.executors)),
+            ("functions", "\n".join(f"{f.name} ({f.code_version})" for f in one.functions)),
             ("serves", ", ".join(one.serves)),
             ("host", one.hostname),
             ("version", one.agent_version),
