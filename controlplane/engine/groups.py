@@ -16,8 +16,8 @@ from controlplane.domain.errors import IllegalTransition, Invalid, NotFound
 from controlplane.domain.filter import Field, Kind, Queryable
 from controlplane.domain.group import MAX_MEMBERS, MAX_PARAMETERS_BYTES, Group, Mode, Policy, Tally
 from controlplane.domain.idempotency import IdempotencyKey
-from controlplane.domain.job import Job, requirement_of
-from controlplane.domain.matching import can_run, describe, explain, only_on
+from controlplane.domain.job import Job, Requirement, requirement_of
+from controlplane.domain.matching import Obstacle, Verdict, can_run, describe, explain, only_on
 from controlplane.domain.task import Status, Task
 from controlplane.engine import lists
 from controlplane.engine.actions import Action, Actions, Bulk
@@ -290,10 +290,8 @@ def _demands(connection: Connection, new: NewGroup, job: Job) -> list[int]:
     matching = sorted(offer.agent for offer in offers if can_run(offer, asked))
     if not matching:
         verdict = explain(asked, offers)
-        missing = describe(asked, verdict.missing or {})
-        nearest = f"; the nearest, {verdict.nearest.split('/', 1)[-1]!r}, lacks {missing}" if missing else ""
         raise IllegalTransition(
-            f"no connected agent matches job {job.name!r} with these labels{nearest}",
+            f"no connected agent matches job {job.name!r}: {_why_nobody(verdict, asked)}",
             reason="NO_MATCHING_AGENT",
             facts={"job": job.name, "obstacle": verdict.obstacle.name},
         )
@@ -301,6 +299,18 @@ def _demands(connection: Connection, new: NewGroup, job: Job) -> list[int]:
         message = f"{len(matching):,} agents match, a group has at most {MAX_MEMBERS:,} tasks: ask for more labels"
         raise IllegalTransition(message, facts={"job": job.name})
     return jobs.intern_requirements(connection, [only_on(asked, agent) for agent in matching])
+
+
+def _why_nobody(verdict: Verdict, asked: Requirement) -> str:
+    nearest = verdict.nearest.rpartition("/")[2]
+    function = f" and function {asked.function!r}" if asked.function else ""
+    return {
+        Obstacle.NO_AGENT: f"none serves namespace {asked.namespace_id!r}",
+        Obstacle.NO_NAMED_AGENT: f"of those that it names, {', '.join(asked.agents)}, none is connected",
+        Obstacle.NO_EXECUTOR: f"none has the executor {asked.executor!r}"
+        + (asked.function and f" and {asked.function!r}"),
+        Obstacle.TOO_LARGE: "none is large enough for it",
+    }.get(verdict.obstacle, f"the nearest, {nearest!r}, lacks {describe(asked, verdict.missing or {})}")
 
 
 def _check_size(new: NewGroup, count: int) -> None:

@@ -16,6 +16,7 @@ from controlplane.domain.group import MAX_MEMBERS, Group, Mode, Policy, Tally, c
 from controlplane.domain.idempotency import IdempotencyKey
 from controlplane.domain.job import JobConfig, JobSpec, JobStatus
 from controlplane.domain.page import PageRequest
+from controlplane.domain.placement import PlacementRules
 from controlplane.domain.task import FINAL, Status, Task
 from controlplane.engine.actions import Action, Actions, Bulk
 from controlplane.engine.explain import Explain
@@ -235,12 +236,18 @@ async def test_shards_may_ask_for_more_labels_than_the_job(one: Replica) -> None
 
 async def test_a_broadcast_that_nobody_matches_is_refused_and_the_nearest_named(one: Replica) -> None:
     await one.job()
-    with pytest.raises(IllegalTransition, match="no connected agent matches job 'hello'") as refused:
+    with pytest.raises(IllegalTransition, match="matches job 'hello': none serves namespace 'default'") as refused:
         await of(one).create(everywhere(), None)
     assert refused.value.reason == "NO_MATCHING_AGENT"
     await one.connect("a", labels={"disk": "hdd"})
     with pytest.raises(IllegalTransition, match="the nearest, 'a', lacks disk=ssd"):
         await of(one).create(everywhere(labels={"disk": "ssd"}), None)
+    await one.job("large", placement=PlacementRules(slots=9))
+    with pytest.raises(IllegalTransition, match="none is large enough"):
+        await of(one).create(everywhere("large"), None)
+    await one.job("named", placement=PlacementRules(agents=("b", "c")))
+    with pytest.raises(IllegalTransition, match="of those that it names, b, c, none is connected"):
+        await of(one).create(everywhere("named"), None)
 
 
 async def test_two_agents_of_one_name_are_two(one: Replica) -> None:

@@ -274,6 +274,7 @@ _ADVICE: Final = {
     "NAMESPACE_NOT_FOUND": "Namespaces: pawl namespace list. Make one: pawl namespace create NAME.",
     "NAME_TAKEN": "Change the one that is there with `update`, or describe it in a file and use: pawl apply -f FILE.",
     "HAS_UNFINISHED_TASKS": "Wait for them, or cancel them with it: --cancel-tasks.",
+    "NO_MATCHING_AGENT": "Agents: pawl agent list. What the job asks of them: pawl job get NAME.",
     "JOB_DISABLED": "Let it run again: pawl job enable NAME.",
     "ETAG_MISMATCH": "It has changed since it was read: look again, then repeat.",
     "UNAUTHENTICATED": "Keys: --key-file FILE, PAWL_API_KEY_FILE or PAWL_API_KEY. An admin makes one: pawl key create.",
