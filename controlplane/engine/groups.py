@@ -307,8 +307,7 @@ def _why_nobody(verdict: Verdict, asked: Requirement) -> str:
     return {
         Obstacle.NO_AGENT: f"none serves namespace {asked.namespace_id!r}",
         Obstacle.NO_NAMED_AGENT: f"of those that it names, {', '.join(asked.agents)}, none is connected",
-        Obstacle.NO_EXECUTOR: f"none has the executor {asked.executor!r}"
-        + (asked.function and f" and {asked.function!r}"),
+        Obstacle.NO_EXECUTOR: f"none has executor {asked.executor!r}{function}",
         Obstacle.TOO_LARGE: "none is large enough for it",
     }.get(verdict.obstacle, f"the nearest, {nearest!r}, lacks {describe(asked, verdict.missing or {})}")
 
