@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from controlplane.domain.job import Requirement
 from controlplane.domain.matching import Offer, can_run
-from controlplane.domain.placement import Strategy, owner_of, score
+from controlplane.domain.placement import owner_of, score
 
 
 @dataclass(slots=True)
@@ -27,7 +27,8 @@ class Matches:
     def __init__(self) -> None:
         self._demands: dict[int, Requirement] = {}
         self._order: list[int] = []
-        self._sticky: list[int] = []
+        self.any_sticky = False  # whether the agents of other replicas have a say, too
+        self.any_capped = False
         self._met: dict[str, _Met] = {}
 
     def __len__(self) -> int:
@@ -40,19 +41,14 @@ class Matches:
         """A demand by its id, if it has been met."""
         return self._demands.get(number)
 
-    @property
-    def any_sticky(self) -> bool:
-        """Whether the agents of other replicas have a say, too."""
-        return bool(self._sticky)
-
     def learn(self, found: Iterable[tuple[int, Requirement]]) -> None:
         """Demands that were added."""
         for number, demand in found:
             if number not in self._demands:
                 self._demands[number] = demand
                 self._order.append(number)
-                if demand.strategy is Strategy.STICKY:
-                    self._sticky.append(number)
+                self.any_sticky |= demand.bucket is not None
+                self.any_capped |= bool(demand.capped_job)
 
     def scores(self, session_id: str, offer: Offer) -> Mapping[int, int]:
         """The demands that an agent meets, each with how much it prefers the agent."""

@@ -162,13 +162,15 @@ class Placing:
 
     def _lanes(self, connection: Connection, room: _Room) -> dict[int, list[tuple[int, str]]]:
         """The demands that something may wait for, and the agents with room that meet each."""
-        met: set[int] = set().union(*room.scores.values())
-        if len(met) > FEW_REQUIREMENTS or any(self._matches[number].capped_job for number in met):
-            met &= tasks.ready_requirements(connection)
+        wanted: set[int]
+        if len(self._matches) > FEW_REQUIREMENTS or self._matches.any_capped:
+            wanted = tasks.ready_requirements(connection)  # what a claim costs does not grow with what there ever was
+        else:
+            wanted = set().union(*room.scores.values())
         lanes: dict[int, list[tuple[int, str]]] = {}
-        for number in met:
+        for number in wanted:
             able = [(scores[number], agent) for agent, scores in room.scores.items() if number in scores]
-            if self._matches[number].bucket is not None:
+            if able and self._matches[number].bucket is not None:
                 mine = self._owner(number, room.all_offers)
                 able = [one for one in able if one[1] == mine]
             if able:

@@ -12,7 +12,7 @@ from pawl.tracing import Trace
 from controlplane.domain.errors import IllegalTransition
 from controlplane.domain.placement import LabelRule, Operator, PlacementRules, Strategy
 from controlplane.domain.task import Cause, Status
-from controlplane.engine.placing import Placing
+from controlplane.engine.placing import FEW_REQUIREMENTS, Placing
 from controlplane.engine.revisions import Revisions
 from controlplane.engine.tasks import TaskEdit
 from controlplane.store import Connection, tasks
@@ -311,6 +311,16 @@ async def test_a_planned_task_keeps_the_labels_that_it_was_given_meanwhile(one: 
     assert await one.place() == 0
     await one.connect("here", labels={"zone": "b"})
     assert await one.place() == 1
+
+
+async def test_among_very_many_demands_only_those_that_something_waits_for_are_looked_at(one: Replica) -> None:
+    for number in range(FEW_REQUIREMENTS + 3):
+        await one.job(f"job-{number}", labels={"number": str(number)})
+    await one.create("job-7", priority=1)
+    await one.create("job-66", priority=2)
+    agents = [await one.connect(number, labels={"number": number}) for number in ("7", "66", "5")]
+    assert await one.place() == 2
+    assert [[each.job_name for each in placed(agent)] for agent in agents] == [["job-7"], ["job-66"], []]
 
 
 # --- keys
