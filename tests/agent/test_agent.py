@@ -487,7 +487,7 @@ async def test_what_was_printed_out_of_reach_arrives_before_the_result(
         await until(lambda: plane.log_text(1) == b"first\n")
         await plane.stop()
         (tmp_path / "go").touch()
-        await until(lambda: (tmp_path / "done").exists())
+        await until((tmp_path / "done").exists)
         await until(lambda: agent.agent.running == 0)
         await plane.restart()
         await plane.play(begins(), hears("finished", 1))

@@ -523,7 +523,7 @@ def test_progress_is_shown_while_a_task_runs(pawl: Pawl, agent: str, name: str) 
     ran = pawl("job", "run", name, "--wait")
     assert ran.code == 0
     assert "42% half of it" in ran.err
-    [task] = data(pawl("task", "list", "--job", name, "-o", "json"))["data"]  # type: ignore[misc] # a list
+    [task] = json.loads(pawl("task", "list", "--job", name, "-o", "json").out)["data"]
     shown = data(pawl("task", "get", task["id"], "-o", "json"))
     assert shown["progress"] == {"percent": 42.0, "message": "half of it"}
 

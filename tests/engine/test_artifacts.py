@@ -1,7 +1,7 @@
 """Artifacts: they count with the result that names them, all at once, and go with their task."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -64,7 +64,9 @@ async def put(artifacts: Artifacts, ref: Ref, name: str, data: bytes) -> None:
     assert progress == Progress(len(data), True)
 
 
-async def finish(one: Replica, ref: Ref, status: Status = Status.SUCCEEDED, **files: bytes) -> Verdict | Exception:
+async def finish(
+    one: Replica, ref: Ref, files: Mapping[str, bytes], status: Status = Status.SUCCEEDED
+) -> Verdict | Exception:
     """The result that names these."""
     named = {name: digest(data) for name, data in files.items()}
     result = Result(ref, InstanceEnd(status, one.clock.now()), artifacts=named)
@@ -105,7 +107,7 @@ async def test_files_are_there_with_the_result_that_names_them_and_not_before(
     for name, data in files.items():
         await put(artifacts, ref, name, data)
     assert await listed(artifacts, ref) == {}
-    assert await finish(one, ref, **files) is Verdict.COUNTED
+    assert await finish(one, ref, files) is Verdict.COUNTED
     assert await listed(artifacts, ref) == {name: len(files[name]) for name in sorted(files)}
     for name, data in files.items():
         assert await given(artifacts, ref, name) == data
@@ -119,7 +121,7 @@ async def test_a_failed_attempt_keeps_its_files_too_and_each_attempt_its_own(
 ) -> None:
     ref = await running(one, max_retries=1, retry_interval=0.0)
     await put(artifacts, ref, "log", b"first")
-    assert await finish(one, ref, Status.FAILED, log=b"first") is Verdict.COUNTED
+    assert await finish(one, ref, {"log": b"first"}, Status.FAILED) is Verdict.COUNTED
     found = await artifacts.of_task("default", ref.task_id, ref.instance_id)
     assert (found.attempt, [one.name for one in found.artifacts]) == (1, ["log"])
 
@@ -129,16 +131,16 @@ async def test_a_result_whose_files_are_not_all_there_waits_for_them(one: Replic
     await put(artifacts, ref, "single", b"1")
     await artifacts.put(ref, KEY, "long", "", Piece(digest(LONG), len(LONG), 0, LONG[:PIECE]))
     for missing in ({"two": b"2"}, {"long": LONG}, {"single": b"another"}):
-        assert isinstance(await finish(one, ref, **{"single": b"1", **missing}), Unavailable)
+        assert isinstance(await finish(one, ref, {"single": b"1", **missing}), Unavailable)
     assert await listed(artifacts, ref) == {}
-    assert await finish(one, ref, single=b"1") is Verdict.COUNTED
+    assert await finish(one, ref, {"single": b"1"}) is Verdict.COUNTED
     assert await stored(one) == (1, 1, 1)  # what the result does not name went with it
 
 
 async def test_what_a_result_has_named_changes_no_more(one: Replica, artifacts: Artifacts) -> None:
     ref = await running(one)
     await put(artifacts, ref, "single", b"1")
-    await finish(one, ref, single=b"1")
+    await finish(one, ref, {"single": b"1"})
     answer = await artifacts.put(ref, KEY, "single", "", Piece(digest(b"other"), 5, 0, b"other"))
     assert answer == Progress(5, True)  # whoever repeats this need not go on
     assert await given(artifacts, ref, "single") == b"1"
@@ -156,7 +158,7 @@ async def test_pieces_that_come_again_change_nothing_and_wrong_bytes_never_count
     with pytest.raises(Invalid, match=r"digest: the bytes sent have [0-9a-f]{64}"):
         await artifacts.put(ref, KEY, "y", "", wrong)
     await put(artifacts, ref, "x", LONG[::-1])  # another file under the same name begins anew
-    assert await finish(one, ref, x=LONG[::-1]) is Verdict.COUNTED
+    assert await finish(one, ref, {"x": LONG[::-1]}) is Verdict.COUNTED
 
 
 async def test_only_the_agent_that_has_the_placement_puts_files(one: Replica, artifacts: Artifacts) -> None:
@@ -196,7 +198,7 @@ async def test_files_go_with_their_task(one: Replica, artifacts: Artifacts) -> N
     ref = await running(one)
     for name, data in {"x": LONG, "y": b"1"}.items():
         await put(artifacts, ref, name, data)
-    await finish(one, ref, x=LONG, y=b"1")
+    await finish(one, ref, {"x": LONG, "y": b"1"})
     one.clock.move(2 * DAY)
     assert await artifacts.drop_stale(one.clock.now()) == 0  # named ones stay as long as it does
     await one.tasks.delete("default", ref.task_id, etag=None, key=None)
@@ -211,7 +213,7 @@ async def test_retention_takes_files_with_their_task_and_those_that_nobody_named
     ref = await running(one)
     await put(artifacts, ref, "named", LONG)
     await put(artifacts, ref, "same", LONG)
-    await finish(one, ref, named=LONG, same=LONG)
+    await finish(one, ref, {"named": LONG, "same": LONG})
     await one.create()
     session = await one.connect("late", free=1)
     await one.place()
@@ -261,7 +263,7 @@ async def test_a_name_that_is_not_there_is_said_so(one: Replica, artifacts: Arti
     ref = await running(one)
     with pytest.raises(NotFound, match="has no artifact 'x'"):
         await artifacts.find("default", ref.task_id, None, "x")
-    await finish(one, ref)
+    await finish(one, ref, {})
     with pytest.raises(NotFound, match="has no artifact 'x'"):
         await artifacts.find("default", ref.task_id, ref.instance_id, "x")
     assert await listed(artifacts, ref) == {}
