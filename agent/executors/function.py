@@ -519,7 +519,8 @@ class ProcessRun:
 
     def _read(self, outcome: Outcome) -> tuple[Mapping[str, Any] | None, bytes, int]:
         """The head that the process wrote, the output behind it as far as it was kept, and its whole size."""
-        if outcome.output is None or outcome.exit_code not in (0, 1):
+        ended_otherwise = outcome.failure is not None and outcome.failure.code != "EXIT_1"  # by a limit, or a lease
+        if outcome.output is None or outcome.exit_code not in (0, 1) or ended_otherwise:
             return None, b"", 0
         line, _, data = outcome.output.data.partition(b"\n")
         try:
