@@ -41,6 +41,31 @@ class Breach:
     seen: float
 
 
+class Share:
+    """A share of the processor, held by stopping whoever has had more of it until it has not."""
+
+    def __init__(self, cores: float, now: float) -> None:
+        self.stopped = False
+        self.stopped_seconds = 0.0
+        self._cores = cores
+        self._credit = 0.0
+        self._total = 0.0
+        self._seen_at = now
+
+    def see(self, total: float, now: float, *, paused: bool = False) -> None:
+        """`total`: the seconds of processor it has used until now. `paused`: it stood still for another reason."""
+        passed, self._seen_at = now - self._seen_at, now
+        used, self._total = max(0.0, total - self._total), max(total, self._total)
+        self._credit = min(self._cores * _BURST_SECONDS, self._credit + self._cores * passed - used)
+        if self.stopped and not paused:
+            self.stopped_seconds += passed
+
+    @property
+    def must_stop(self) -> bool:
+        """Whether it has had more than its share."""
+        return self._credit < 0
+
+
 class Watch:
     """One run's figures and limits. Pure but for reading files: whoever looks also acts."""
 
@@ -55,12 +80,8 @@ class Watch:
         self._sampled = {kind: bound for kind, bound in bounds.items() if CONTROLLER_OF[kind] not in held}
         self.breach: Breach | None = None
         self.peak = 0
-        self.stopped = False
-        self._stopped_seconds = 0.0
-        self._credit = 0.0
-        self._cpu = 0.0
         self._threads = 0
-        self._looked_at = now
+        self._share = Share(self._sampled[CPU], now) if CPU in self._sampled else None
         if self._sampled:
             self._interval = _LOOK_SECONDS
         else:
@@ -79,7 +100,6 @@ class Watch:
         """Take in how its processes are now. `ended_cpu_seconds`: what those used that have been reaped. `paused`: it
         stands still for another reason than its share.
         """
-        passed, self._looked_at = now - self._looked_at, now
         threads = sum(stat.threads for stat in members.values())
         self._see_memory(members)
         self.notice()
@@ -88,9 +108,9 @@ class Watch:
             self.breach = Breach(PROCESSES, allowed, threads)
         elif self._ceiling is not None and threads > self._ceiling and self.breach is None:
             self.breach = Breach(CEILING, self._ceiling, threads)
-        if (share := self._sampled.get(CPU)) is not None:
-            self._see_cpu(share, ended_cpu_seconds + sum(stat.cpu_seconds for stat in members.values()), passed)
-            self._stopped_seconds += passed if self.stopped and not paused else 0.0
+        if self._share is not None:
+            total = ended_cpu_seconds + sum(stat.cpu_seconds for stat in members.values())
+            self._share.see(total, now, paused=paused)
         if not self._bounds:
             sudden = threads > self._threads + _SUDDEN and threads > 2 * self._threads
             self._interval = _FIRST_SECONDS if sudden else min(_LAST_SECONDS, self._interval * _GROWTH)
@@ -110,7 +130,23 @@ class Watch:
     @property
     def throttled_seconds(self) -> float:
         """How long it was kept from the processor."""
-        return self._stopped_seconds + (self.group.throttled_seconds() if self.group is not None else 0.0)
+        stopped = self._share.stopped_seconds if self._share is not None else 0.0
+        return stopped + (self.group.throttled_seconds() if self.group is not None else 0.0)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it stands still because of its share; said by whoever stops it."""
+        return self._share is not None and self._share.stopped
+
+    @stopped.setter
+    def stopped(self, stopped: bool) -> None:
+        if self._share is not None:
+            self._share.stopped = stopped
+
+    @property
+    def must_stop(self) -> bool:
+        """Whether it has had more than its share of the processor."""
+        return self._share is not None and self._share.must_stop
 
     def _see_memory(self, members: Mapping[int, Stat]) -> None:
         used = sum(stat.resident for stat in members.values())
@@ -122,15 +158,6 @@ class Watch:
         self.peak = max(self.peak, used)
         if allowed is not None and used > allowed and self.breach is None:
             self.breach = Breach(MEMORY, allowed, used)
-
-    def _see_cpu(self, share: float, total: float, passed: float) -> None:
-        used, self._cpu = max(0.0, total - self._cpu), max(total, self._cpu)
-        self._credit = min(share * _BURST_SECONDS, self._credit + share * passed - used)
-
-    @property
-    def must_stop(self) -> bool:
-        """Whether it has had more than its share of the processor."""
-        return self._credit < 0
 
 
 def _together(now: float, interval: float) -> float:

@@ -82,7 +82,6 @@ class WasmExecutor:
 
     name = "wasm"
     can_pause = True
-    not_held: Final = {"max_cpu_percent": "the share of the processor is not limited for plugins, their time is"}
 
     def __init__(
         self,
@@ -157,6 +156,7 @@ class WasmExecutor:
             memory_bytes=budget.memory_bytes,
             cpu_seconds=budget.cpu_seconds,
             open_files=max(work.limits.open_files or DEFAULT_OPEN_FILES, 16),
+            cpu_cores=work.limits.cpu_cores,
         )
         self._runs.add(run)
         run.on_end(lambda: self._ended(work.key, run))

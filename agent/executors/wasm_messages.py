@@ -38,6 +38,7 @@ class Launch(msgspec.Struct, tag="launch", frozen=True):
     memory_bytes: int
     cpu_seconds: int
     open_files: int
+    cpu_cores: float | None = None
 
 
 class Kill(msgspec.Struct, tag="kill", frozen=True):
@@ -87,6 +88,7 @@ class Exited(msgspec.Struct, tag="exited", frozen=True):
     user_cpu_seconds: float
     system_cpu_seconds: float
     peak_memory_bytes: int
+    throttled_seconds: float = 0.0
 
 
 ToZygote = Launch | Kill | Hold

@@ -336,7 +336,13 @@ class WasmRun:
         wall, exited = self._loop.time() - self._began, self._exited
         if exited is None:
             return Usage(wall_seconds=wall)
-        return Usage(wall, exited.user_cpu_seconds, exited.system_cpu_seconds, exited.peak_memory_bytes)
+        return Usage(
+            wall,
+            exited.user_cpu_seconds,
+            exited.system_cpu_seconds,
+            exited.peak_memory_bytes,
+            cpu_throttled_seconds=exited.throttled_seconds,
+        )
 
     def _content_type(self, output: bytes, truncated: bool) -> str:
         """The type the plugin's metadata declares, else what the bytes are. Half a JSON text is not JSON."""

@@ -36,6 +36,8 @@ from extism.extism import CompiledPlugin
 
 from agent.executors import guest
 from agent.executors import wasm_messages as wire
+from agent.procfs import stat_of
+from agent.watch import Share
 
 COMPILED_KEPT: Final = 16
 SPARES_KEPT: Final = 4
@@ -50,6 +52,8 @@ REFUSALS_KEPT: Final = 64
 COMPILE_WORDS: Final = 4096
 """Of a compiler's complaint that are shown."""
 PAGE_BYTES: Final = 65536
+SHARE_SECONDS: Final = 0.05
+"""How often those are looked at that may have a share of the processor only."""
 COMPILE_FAILED: Final = "PLUGIN_COMPILE_FAILED"
 
 
@@ -70,6 +74,8 @@ class Run:
     launch: wire.Launch
     descriptors: list[int]
     pid: int = 0
+    held: bool = False
+    share: Share | None = None
 
     @property
     def build(self) -> Build:
@@ -121,6 +127,7 @@ class Zygote:
     refused: OrderedDict[Build, tuple[float, str]] = field(default_factory=OrderedDict)
     spares: OrderedDict[Build, Spare] = field(default_factory=OrderedDict)
     spare_wanted: Build | None = None
+    shares_at: float = 0.0
     identity: guest.Zygote = field(default_factory=guest.Zygote.this)
 
     def serve(self) -> None:
@@ -147,6 +154,7 @@ class Zygote:
                 if self.control.fileno() in ready and not self._receive():
                     return
                 self._stop_late_compiles()
+                self._hold_shares()
         except (BrokenPipeError, ConnectionResetError):
             return
         finally:
@@ -214,7 +222,24 @@ class Zygote:
     def _hold(self, number: int, *, still: bool) -> None:
         run = self.runs.get(number)
         if run is not None and run.pid:
+            run.held = still
+            if run.share is not None:
+                run.share.stopped = False
             os.kill(run.pid, signal.SIGSTOP if still else signal.SIGCONT)
+
+    def _hold_shares(self) -> None:
+        """Stop those that have had more than their share of the processor, let others go on."""
+        now = time.monotonic()
+        if now < self.shares_at:
+            return
+        self.shares_at = now + SHARE_SECONDS
+        for run in self.by_pid.values():
+            if run.share is None or (stat := stat_of(run.pid)) is None:
+                continue
+            run.share.see(stat.cpu_seconds, now, paused=run.held)
+            if run.share.must_stop != run.share.stopped and not run.held:
+                run.share.stopped = run.share.must_stop
+                os.kill(run.pid, signal.SIGSTOP if run.share.stopped else signal.SIGCONT)
 
     def _refuse(self, run: Run, code: str, message: str, *, retryable: bool) -> None:
         run.close()
@@ -235,6 +260,8 @@ class Zygote:
                 _become_guest(self.compiled[run.build], run.launch, run.descriptors, self.identity)
         run.close()
         run.pid = pid
+        if run.launch.cpu_cores is not None:
+            run.share = Share(run.launch.cpu_cores, time.monotonic())
         self.by_pid[pid] = run
         self._send_forked(wire.Forked(run.launch.run, pid))
         self.spare_wanted = run.build
@@ -285,9 +312,10 @@ class Zygote:
             self.compiling[pid] = Compile(build, words, time.monotonic() + COMPILE_WALL_SECONDS)
 
     def _patience(self) -> float | None:
-        if not self.compiling:
-            return None
-        return max(0.0, min(one.deadline for one in self.compiling.values()) - time.monotonic())
+        due = [one.deadline for one in self.compiling.values()]
+        if any(run.share is not None for run in self.by_pid.values()):
+            due.append(self.shares_at)
+        return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _stop_late_compiles(self) -> None:
         now = time.monotonic()
@@ -352,7 +380,8 @@ class Zygote:
                 self._compile_ended(one, status)
             elif (run := self.by_pid.pop(pid, None)) is not None:
                 del self.runs[run.launch.run]
-                self.send(_exited(run.launch.run, status, usage))
+                throttled = run.share.stopped_seconds if run.share is not None else 0.0
+                self.send(_exited(run.launch.run, status, usage, throttled))
             else:
                 self._forget_spare(pid)
 
@@ -368,7 +397,7 @@ class Zygote:
                 os.kill(pid, signal.SIGKILL)
 
 
-def _exited(run: int, status: int, usage: resource.struct_rusage) -> wire.Exited:
+def _exited(run: int, status: int, usage: resource.struct_rusage, throttled: float) -> wire.Exited:
     by_signal = os.WIFSIGNALED(status)
     return wire.Exited(
         run=run,
@@ -377,6 +406,7 @@ def _exited(run: int, status: int, usage: resource.struct_rusage) -> wire.Exited
         user_cpu_seconds=usage.ru_utime,
         system_cpu_seconds=usage.ru_stime,
         peak_memory_bytes=usage.ru_maxrss * 1024,
+        throttled_seconds=throttled,
     )
 
 

@@ -189,6 +189,19 @@ async def test_a_paused_plugin_stands_still_goes_on_and_can_be_ended(stage: Stag
     assert (await running.wait()).failure is None or not grace
 
 
+async def test_a_plugin_beyond_its_share_of_the_processor_is_slowed_down(stage: Stage) -> None:
+    burns = execute(
+        "(local $n i64) (local.set $n (i64.const 400000000))"
+        " (loop $more (local.set $n (i64.sub (local.get $n) (i64.const 1)))"
+        " (br_if $more (i64.ne (local.get $n) (i64.const 0))))"
+    )
+    result = await stage.run(stage.work(burns, limits=Limits(cpu_cores=0.1)), RecordingSink())
+    assert result.failure is None
+    usage = result.usage
+    assert usage.cpu_throttled_seconds > 0
+    assert usage.wall_seconds > 4 * (usage.user_cpu_seconds + usage.system_cpu_seconds)
+
+
 async def test_progress_is_reported(stage: Stage) -> None:
     op = json.dumps({"op": "progress", "args": {"percent": 42.5, "message": "halfway"}})
     sink = RecordingSink()
