@@ -31,6 +31,9 @@ while not os.path.exists(folder + "/go"):
     time.sleep(0.02)
 with open(os.environ["PAWL_OUTPUT_FILE"], "wb") as file:
     file.write(random.Random(size).randbytes(size))
+if "PAWL_ARTIFACTS_DIR" in os.environ:
+    with open(os.environ["PAWL_ARTIFACTS_DIR"] + "/beside.bin", "wb") as file:
+        file.write(random.Random(7).randbytes(7 << 20))
 """
 
 
@@ -39,11 +42,15 @@ def expected(size: int) -> bytes:
     return random.Random(size).randbytes(size)
 
 
-async def make_job(pawl: Client, folder: Path, size: int, *, waits: bool = False, limit: int = 100 * MIB) -> None:
+async def make_job(
+    pawl: Client, folder: Path, size: int, *, waits: bool = False, limit: int = 100 * MIB, artifacts: bool = False
+) -> None:
     """The job `large`."""
     if not waits:
         (folder / "go").touch()
     config = JobConfig(cmd=sys.executable, args=["-c", PROGRAM, str(folder), str(size)], max_output_size=limit)
+    if artifacts:
+        config.artifacts.SetInParent()
     await pawl.jobs.create(Job(name="large", config=config))
 
 
@@ -164,7 +171,7 @@ async def test_a_link_that_is_cut_again_and_again_costs_no_byte(cluster: Cluster
         await once_at_rest(agent)
 
 
-async def test_an_output_survives_the_death_of_its_agent_and_of_the_control_plane(
+async def test_an_output_and_artifacts_survive_the_death_of_their_agent_and_of_the_control_plane(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     cluster.server.start()
@@ -172,7 +179,7 @@ async def test_an_output_survives_the_death_of_its_agent_and_of_the_control_plan
     async with Wire(cluster.server.grpc_port) as wire, cluster.client() as pawl:
         agent = cluster.agent("a", server=wire.address).start()
         await cluster.online(pawl, agent)
-        await make_job(pawl, tmp_path, 20 * MIB, waits=True)
+        await make_job(pawl, tmp_path, 20 * MIB, waits=True, artifacts=True)
         task = await pawl.tasks.create("large")
         await until("the program began", (tmp_path / "began").exists, WITHIN)
         wire.freeze()
@@ -192,4 +199,7 @@ async def test_an_output_survives_the_death_of_its_agent_and_of_the_control_plan
         ended = await pawl.tasks.wait(task.id)
         assert (ended.status, ended.attempt) == (Task.Status.SUCCEEDED, 1)
         assert await bytes_of(pawl, task.id) == expected(20 * MIB)
+        [beside] = (await pawl.tasks.artifacts(task.id)).data
+        pieces = [piece.data async for piece in pawl.tasks.artifact(task.id, beside.name)]
+        assert b"".join(pieces) == random.Random(7).randbytes(7 * MIB)
         await once_at_rest(agent)
