@@ -39,7 +39,7 @@ _PASSED_ON = frozenset(
     }
 )
 # What answers may say by its own name; everything else keeps the prefix that marks it as metadata.
-_SAID_PLAINLY = frozenset({"etag", "location", "retry-after", "link", "content-disposition"})
+_SAID_PLAINLY = frozenset({"etag", "location", "retry-after", "link", "content-disposition", "content-length"})
 _PREFIX = "grpc-metadata-"
 _NAME = re.compile(r"[0-9a-z_.-]+", re.ASCII)
 _VALUE = re.compile(r"[\x20-\x7e]*")

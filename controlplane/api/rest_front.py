@@ -404,7 +404,7 @@ class _Exchange:
             headers = [(response_header(name), value) for name, value in told.items()]
             etag = told.get("etag")
             if not self._started and etag and call.unwanted and names_version(call.unwanted, etag):
-                await self._whole(304, b"", *headers)
+                await self._whole(304, b"", ("etag", etag))
                 return
             await self._begin(taken[0][0], headers)
             if self._verb == "HEAD":

@@ -303,6 +303,7 @@ class TaskService:
         only = translate_tasks.read_instance_id(request.instance_id)
         found = await self._artifacts.find(call.namespace_id, task_id, only, request.name)
         call.response_headers["etag"] = f'"{found.digest}"'
+        call.response_headers["content-length"] = str(max(0, found.size - request.offset))
         call.response_headers["content-disposition"] = translate_tasks.as_a_file(found.name)
         if request.offset == found.size:
             yield HttpBody(content_type=found.content_type)  # at least the type, also of nothing

@@ -312,6 +312,7 @@ def test_an_artifact_is_a_file_to_save_and_never_a_page_of_this_server(rest: Res
         assert (got.status_code, str(len(got.content))) == (200, one["size"])
         assert hashlib.sha256(got.content).hexdigest() == one["digest"]
         assert got.headers["content-type"] == one["content_type"]
+        assert got.headers["content-length"] == one["size"]
         assert got.headers["etag"] == f'"{one["digest"]}"'
         assert got.headers["x-content-type-options"] == "nosniff"
         assert got.headers["content-security-policy"] == "sandbox"
