@@ -35,6 +35,7 @@ from agent.executors.base import (
     Running,
     Shard,
     Work,
+    look,
     pause,
     resume,
 )
@@ -346,6 +347,8 @@ class Attempt:
 
     def _time(self) -> None:
         now = boot_clock()
+        if self._clocks.over(now) == HEARTBEAT_TIMEOUT:
+            look(self._running)  # it may have said so where nobody has looked yet
         if (code := self._clocks.over(now)) is not None:
             failure = Failure(code, self._overdue(code), retryable=code != TOTAL_TIMEOUT)
             self.stop(Verdict(Status.TIMED_OUT, failure), self.grace_seconds)

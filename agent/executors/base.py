@@ -180,6 +180,21 @@ class Pausable(Protocol):
         ...
 
 
+@runtime_checkable
+class Looked(Protocol):
+    """A run that says things where somebody has to look for them now and then."""
+
+    def look(self) -> None:
+        """Hand on what it has said since the last look."""
+        ...
+
+
+def look(running: Running | None) -> None:
+    """Hear whatever a run has said by now."""
+    if isinstance(running, Looked):
+        running.look()
+
+
 def pause(running: Running) -> None:
     """Hold a run still, if it can be: the control plane asks only those executors that say `can_pause`."""
     if isinstance(running, Pausable):

@@ -183,7 +183,7 @@ class ProcessExecutor:
     def _look_at_progress(self) -> None:
         self._look = None
         for run in self._runs:
-            run.progress.look()
+            run.look()
         if self._runs:
             self._look_later()
 
@@ -290,6 +290,10 @@ class ProcessRun:
         self.child.stop(grace_seconds)
         with contextlib.suppress(KeeperLost):
             await self.child.wait()
+
+    def look(self) -> None:
+        """Hand on what it says of its progress."""
+        self.progress.look()
 
     def signal(self, number: int) -> None:
         """Signal its group, for example SIGSTOP and SIGCONT."""

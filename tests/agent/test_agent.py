@@ -319,6 +319,19 @@ async def test_work_out_of_reach_is_stopped_before_its_lease_is_over(
     assert (done.status, done.error.code, done.error.retryable) == (Status.FAILED, "LEASE_EXPIRED", True)
 
 
+async def test_a_program_that_touches_its_progress_file_is_alive(plane: ScriptedControlPlane, tmp_path: Path) -> None:
+    touches = 'for _ in $(seq 15); do touch "$PAWL_PROGRESS_FILE"; sleep 0.1; done'
+    alive_for_long, silent = shell(1, touches), shell(2, f"{touches}; sleep 60")
+    for one in (alive_for_long, silent):
+        one.config.heartbeat_timeout_seconds = 0.4  # less than from one look at the file to the next
+    async with running_agent(plane, tmp_path):
+        await plane.play(begins(), says(assign(alive_for_long, silent)))
+        [done] = await plane.play(hears("finished", 1))
+        assert done.status == Status.SUCCEEDED
+        [done] = await plane.play(hears("finished", 2))
+    assert (done.status, done.error.code) == (Status.TIMED_OUT, "HEARTBEAT_TIMEOUT")
+
+
 async def test_beats_come_often_enough_for_the_shortest_lease(plane: ScriptedControlPlane, tmp_path: Path) -> None:
     async with running_agent(plane, tmp_path):
         await plane.play(
