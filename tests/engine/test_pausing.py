@@ -11,7 +11,7 @@ from controlplane.engine.actions import Action, Bulk
 from controlplane.engine.agents import Beat
 from controlplane.engine.explain import Explain
 from controlplane.engine.results import Ref
-from controlplane.engine.sessions import Session
+from controlplane.engine.sessions import Session, StopWork
 from tests.engine.stage import PAUSING, MovedClock, Replica, arrival, committing, held, opened, placed, stopped
 
 
@@ -196,3 +196,22 @@ async def test_a_pause_on_another_replica_reaches_the_agent_with_the_next_look(p
         assert held(session) == [("resume", [refs[0]])]
         await one.agents.refresh()
         assert not held(session)
+
+
+async def test_a_cancel_on_another_replica_reaches_the_agent_with_what_was_said(postgres_url: str) -> None:
+    clock = MovedClock()
+    with opened(postgres_url, clock, "one") as one, opened(postgres_url, clock, "two") as two:
+        session, [ref] = await running(one)
+        await two.cancel(ref.task_id, "not needed")
+        await one.agents.refresh()
+        assert [message.refs for message in session.outbox if isinstance(message, StopWork)] == [((ref, "not needed"),)]
+
+
+async def test_many_that_are_cancelled_together_are_one_message_to_their_agent(one: Replica) -> None:
+    session, refs = await running(one, count=4)
+    for ref in refs:
+        one.sessions.stop(session.key, [(ref, "enough")])
+        one.sessions.stop(session.key, [(ref, "enough")])  # said again before it was told
+    [message] = session.outbox
+    assert isinstance(message, StopWork)
+    assert message.refs == tuple((ref, "enough") for ref in refs)
