@@ -25,7 +25,7 @@ from typing import Any, Final, Protocol
 from pawl.address import DEFAULT_SERVER
 from pawl.client import Client
 from pawl.connection import Patience
-from pawl.errors import AlreadyExists, DeadlineExceeded, NotFound, PermissionDenied, Unavailable
+from pawl.errors import AlreadyExists, DeadlineExceeded, NotFound, PawlError, PermissionDenied, Unavailable
 from pawl.v1.job_pb2 import Job
 from pawl.workflow import TaskFunction, Workflow, in_function_process
 
@@ -128,13 +128,17 @@ class Worker:
         return self.name or re.sub(r"[^A-Za-z0-9._-]+", "-", f"worker-{socket.gethostname()}").strip("._-")[:56]
 
     def run(self) -> None:
-        """Serve until SIGTERM or Ctrl-C; a second one ends it at once. Raises WorkerError, PawlError."""
+        """Serve until SIGTERM or Ctrl-C; a second one ends it at once. What keeps it from serving ends the program, with
+        exit code 1 and the reason on stderr.
+        """
         if not logging.getLogger().handlers:
             logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
         # Not the loop's own handlers: a function that blocks the loop must not keep the worker from hearing them.
         before = {number: signal.signal(number, lambda *_: self.stop()) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             asyncio.run(self.serve())
+        except (WorkerError, PawlError) as error:
+            raise SystemExit(f"pawl worker: {error}") from None
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
