@@ -128,8 +128,8 @@ class Worker:
         return self.name or re.sub(r"[^A-Za-z0-9._-]+", "-", f"worker-{socket.gethostname()}").strip("._-")[:56]
 
     def run(self) -> None:
-        """Serve until SIGTERM or Ctrl-C; a second one ends it at once. What keeps it from serving ends the program, with
-        exit code 1 and the reason on stderr.
+        """Serve until SIGTERM or Ctrl-C; a second one ends it at once. What keeps it from serving ends the program,
+        with exit code 1 and the reason on stderr.
         """
         if not logging.getLogger().handlers:
             logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
