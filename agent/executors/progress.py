@@ -5,7 +5,8 @@
 A line is a number from 0 to 100, with or without `%`, and words; or words alone, which leave the number as it was; or a
 JSON object with `percent` and `message`. The last whole line counts, whether lines replace each other or are appended.
 The file is looked at every half second, at the end, and before the program is taken for silent. Whatever is written to
-it, a `touch` too, shows that it is alive. A file and no pipe: nobody who writes to it ever waits, and nothing breaks when nobody reads.
+it, a `touch` too, shows that it is alive. A file and no pipe: nobody who writes to it ever waits, and nothing breaks
+when nobody reads.
 """
 
 from __future__ import annotations
