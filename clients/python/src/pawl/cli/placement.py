@@ -25,7 +25,7 @@ Prefer = Annotated[
     typer.Option("--prefer", metavar="[WEIGHT:]RULE", help="Agents that are taken first, as 50:zone=a; repeat it."),
 ]
 Strategy = Annotated[
-    str | None, typer.Option(metavar="HOW", help="Which of them: least-loaded, round-robin, random or sticky.")
+    str | None, typer.Option(metavar="HOW", help="Which agent: least-loaded, round-robin, random or sticky.")
 ]
 StickyKey = Annotated[
     str | None, typer.Option(metavar="KEY", help="sticky: tasks with one key go to one agent: '${tags.customer}'.")
@@ -35,7 +35,7 @@ Slots = Annotated[int | None, typer.Option(min=1, help="Slots of its agent that 
 Resources = Annotated[
     list[str] | None,
     typer.Option(
-        "--resource", metavar="NAME=UNITS", help="Units of its agent's that it takes up, as gpu=1; repeat it."
+        "--resource", metavar="NAME=UNITS", help="Units of a resource that a task takes up, as gpu=1; repeat it."
     ),
 ]
 MaxRunning = Annotated[int | None, typer.Option(min=0, help="Tasks of it on agents at once; 0: any number.")]
