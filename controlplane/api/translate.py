@@ -392,7 +392,7 @@ def _read_config(message: job_pb2.JobConfig) -> JobConfig:
 
 
 def _roomy(config: JobConfig, limits: ResourceLimits) -> JobConfig:
-    """With these limits; smaller defaults of the same meaning give way. What is out of bounds is refused as the limit."""
+    """With these limits; smaller defaults of the same meaning give way, unless the limit is one that is refused."""
     config = replace(config, resource_limits=limits)
     if config.timeout < (longest := limits.max_execution_time_secs or 0) <= LIMITS["max_execution_time_secs"][1]:
         config = replace(config, timeout=longest)
