@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -299,21 +300,22 @@ _CHANGING = (
     "started_at",
     "finished_at",
     "version",
-    "start_within",
-    "end_within",
-    "end_by",
-    "paused_from",
-    "paused_at",
 )
+# What an ordinary run never touches, and is not to pay for.
+_RARELY_CHANGING = ("start_within", "end_within", "end_by", "paused_from", "paused_at")
+_rare = attrgetter(*_RARELY_CHANGING)
 
 
 def _update_tasks(connection: Connection, steps: Sequence[tuple[Task, Step]]) -> None:
     rows = []
+    changing: tuple[str, ...] = _CHANGING
     for before, step in steps:
         row = _task_row(step.task)
         row["b_id"], row["b_version"] = before.id, before.version
         rows.append(row)
-    if dialect.update_rows(connection, task, ("id", "version"), _CHANGING, rows) != len(steps):
+        if changing is _CHANGING and _rare(before) != _rare(step.task):
+            changing = _CHANGING + _RARELY_CHANGING
+    if dialect.update_rows(connection, task, ("id", "version"), changing, rows) != len(steps):
         raise Fenced("a task changed under this transaction")
 
 
