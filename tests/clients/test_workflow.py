@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_type
 
 import pawl
 import pytest
@@ -151,6 +151,26 @@ def test_an_output_comes_back_in_its_type_or_as_the_failure_that_it_was() -> Non
 
 def _counts() -> dict[str, int]:
     return {}
+
+
+async def _typed(shop: pawl.Workflow, done: Task) -> None:
+    """For the type checker alone: what is called, run and read has the function's own types."""
+
+    @shop.task()
+    async def later(order: int, ctx: pawl.Context) -> str:
+        return str(order)
+
+    @shop.task()
+    def at_once(order: int) -> str:
+        return str(order)
+
+    assert_type(await later(1, pawl.Context(None, None)), str)  # type: ignore[arg-type] # not called
+    assert_type(at_once(1), str)
+    assert_type(await later.run(1), str)
+    assert_type(await at_once.run(1), str)
+    assert_type(later.output_of(done), str)
+    assert_type(at_once.output_of(done), str)
+    at_once("1")  # type: ignore[arg-type] # what the checker finds
 
 
 def test_a_workflow_of_one_task_runs_it_and_another_says_how_many_it_has() -> None:

@@ -17,9 +17,9 @@ import hashlib
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Literal, ParamSpec, TypeVar, get_type_hints
+from typing import Any, Final, Generic, Literal, ParamSpec, TypeVar, get_type_hints, overload
 
 from pawl.client import Client
 from pawl.context import Context
@@ -31,6 +31,7 @@ from pawl.v1.types_pb2 import Payload
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 Isolation = Literal["inline", "process"]
 ISOLATIONS: Final = ("inline", "process")
@@ -115,6 +116,12 @@ class TaskFunction(Generic[P, R]):
         async with Client() as own:
             return await own.tasks.create(self.name, parameters, **given)
 
+    @overload
+    async def run(
+        self: TaskFunction[P, Coroutine[Any, Any, T]], input: Any = ..., *, client: Client | None = None, **given: Any
+    ) -> T: ...
+    @overload
+    async def run(self, input: Any = ..., *, client: Client | None = None, **given: Any) -> R: ...
     async def run(self, input: Any = ..., *, client: Client | None = None, **given: Any) -> Any:
         """Make a task of it, wait, and give what the function returned. Raises TaskFailed when it did not succeed."""
         if client is None:
@@ -128,6 +135,10 @@ class TaskFunction(Generic[P, R]):
         made = self.shape.reads.write(input)
         return Payload(data=b"null", content_type="application/json") if made is None else made
 
+    @overload
+    def output_of(self: TaskFunction[P, Coroutine[Any, Any, T]], task: Task) -> T: ...
+    @overload
+    def output_of(self, task: Task) -> R: ...
     def output_of(self, task: Task) -> Any:
         """What the function returned, in its type. Raises TaskFailed when the task did not succeed."""
         if task.status != Task.Status.SUCCEEDED:
