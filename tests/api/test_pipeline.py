@@ -78,7 +78,7 @@ def test_every_rpc_has_its_roles_and_admin_may_call_all_of_them() -> None:
 
 
 def test_a_viewer_may_call_exactly_what_reads() -> None:
-    reads = ("Get", "List", "Watch", "Read", "Explain", "Preview", "Download")
+    reads = ("Get", "List", "Watch", "Wait", "Read", "Explain", "Preview", "Download")
     for method in METHODS.values():
         assert method.mutates == (not method.name.partition("/")[2].startswith(reads)), method.name
 
