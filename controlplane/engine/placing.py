@@ -152,6 +152,9 @@ class Placing:
             for task_id in agents_of
             if task_id in present and present[task_id].status is Status.PENDING
         ]
+        # Whose time is over is the timers' to end, also when nobody was there to do it in time.
+        late = tasks.too_late(connection, chosen, self._engine.clock.now())
+        chosen = [one for one in chosen if one.id not in late] if late else chosen
         if not chosen:
             return _Claim({})
         self._revisions.load(connection, {(one.job_id, one.job_revision) for one in chosen})

@@ -566,6 +566,20 @@ def overdue_ids(connection: Connection, now: int, limit: int) -> list[str]:
     return list(connection.execute(over).scalars())
 
 
+def too_late(connection: Connection, found: Iterable[Task], now: int) -> set[str]:
+    """Which of these, all of them ready, must not be begun any more. Asks nothing where none has such a deadline."""
+    late, asked = set(), []
+    for one in found:
+        if one.end_by is not None and one.end_by <= now:
+            late.add(one.id)
+        elif one.start_within is not None:
+            asked.append(one.id)
+    if asked:
+        mine = dialect.one_of(connection, ready.c.task_id, asked)
+        late.update(connection.execute(sa.select(ready.c.task_id).where(mine, ready.c.start_by <= now)).scalars())
+    return late
+
+
 def start_by(connection: Connection, task_id: str) -> int | None:
     """Until when a task that waits for an agent does so."""
     found: int | None = connection.execute(sa.select(ready.c.start_by).where(ready.c.task_id == task_id)).scalar()

@@ -68,6 +68,18 @@ async def test_what_no_agent_begins_in_time_fails_for_good(one: Replica) -> None
     assert await one.place() == 0
 
 
+@pytest.mark.parametrize("limit", ["schedule_to_start_timeout_seconds", "total_timeout_seconds"])
+async def test_what_is_too_late_is_not_begun_though_nobody_was_there_to_end_it(one: Replica, limit: str) -> None:
+    limits: dict[str, Any] = {limit: 5.0}
+    late = await new(one, **limits)
+    one.clock.move(6)  # the control plane was away
+    [punctual] = await one.create()
+    session = await one.connect(free=4)
+    await one.place()
+    assert [placement.ref.task_id for placement in placed(session)] == [punctual.id]
+    assert (await after(one, 0, late.id)).status is Status.FAILED
+
+
 async def test_a_wait_for_an_agent_counts_from_when_the_task_is_due(one: Replica) -> None:
     made = await new(one, schedule_to_start_timeout_seconds=5.0, at=100)
     assert (await after(one, 99, made.id)).status is Status.PENDING
