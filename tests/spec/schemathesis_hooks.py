@@ -35,13 +35,14 @@ BEYOND_SCHEMAS: dict[str, str] = {
     r"must lie between": "integers have their width",
     r"2\^53|is nested deeper": "what a double cannot hold, and how deep it may be",
     r"url: ": "addresses",
+    r"is of (SHARDED|BROADCAST|AT_LEAST)|is for all alike|must have|there are only": "what fits the mode of a group",
 }
 
 
 @schemathesis.hook
 def before_call(ctx: Any, case: Any, kwargs: Any) -> None:
-    """Calls that wait for a task to end are not waited for: nothing here runs tasks."""
-    if re.search(r":watch$|/logs$|:run$", case.operation.path):
+    """Calls that wait for tasks to end are not waited for: nothing here runs tasks."""
+    if re.search(r":watch$|/logs$|:run$|:wait$", case.operation.path):
         case.headers["X-Server-Timeout"] = "3"
 
 
