@@ -117,6 +117,11 @@ class JobConfig:
         most = self.resource_limits.max_execution_time_secs
         return asked if most is None else min(asked, most)
 
+    def time_limit(self, seconds: float) -> str:
+        """Which field says that an attempt may run so long."""
+        most = self.resource_limits.max_execution_time_secs
+        return "timeout" if most is None or seconds < most else "resource_limits.max_execution_time_secs"
+
     @property
     def retry_policy(self) -> RetryPolicy:
         """The policy in the units of the middle (microseconds)."""

@@ -70,12 +70,16 @@ class Reaping:
 
     async def _stop_overrunning(self, now: int) -> None:
         """Their agent should have ended them a lease ago and says nothing: end them here, and tell it to stop."""
-        for one in await self._engine.store.read(agents.overrunning, now):
+        late = await self._engine.store.read(agents.overrunning, now)
+        specs = await self._engine.store.read(jobs.revisions, {one.revision for one in late}) if late else {}
+        for one in late:
+            seconds = one.timeout / 1e6
+            limit = specs[one.revision].config.time_limit(seconds)
             end = InstanceEnd(
                 Status.TIMED_OUT,
                 now,
                 error_code=TIMEOUT,
-                error_message=f"ran longer than the {one.timeout / 1e6:g} s that it may, and its agent did not stop it",
+                error_message=f"ran longer than its {limit} of {seconds:g} s, and its agent did not stop it",
                 error_retryable=True,
             )
             await self._results.finishing.submit(Result(_ref(one), end))

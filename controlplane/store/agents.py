@@ -80,6 +80,7 @@ class OpenInstance:
     paused: bool = False
     last_beat_at: int = 0
     agent: AgentKey = ("", "")
+    revision: tuple[str, int] = ("", 0)
 
 
 def of_row(row: Row[Any]) -> Agent:
@@ -161,6 +162,8 @@ def _open() -> sa.Select[Any]:
         task_instance.c.started_at,
         task_instance.c.agent_id,
         task_instance.c.agent_namespace_id,
+        task.c.job_id,
+        task.c.job_revision,
         task.c.cancel_requested,
         task.c.paused_from,
         agent.c.last_beat_at,
@@ -189,6 +192,7 @@ def _open_of(row: Row[Any]) -> OpenInstance:
         paused=row.paused_from is not None,
         last_beat_at=row.last_beat_at,
         agent=(row.agent_namespace_id, row.agent_id),
+        revision=(row.job_id, row.job_revision),
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 import structlog
 
+from controlplane.domain.job import ResourceLimits
 from controlplane.domain.task import DeadReason, Status
 from controlplane.engine.actions import Action, Bulk
 from controlplane.engine.agents import Beat
@@ -51,6 +52,26 @@ async def test_a_lease_holds_as_long_as_its_agent_gives_signs_of_life(one: Repli
         assert await one.reaping.reap() == 0
         await beat(one)
     assert (await one.task(ref.task_id)).status is Status.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("most", "named"), [(5.0, "resource_limits.max_execution_time_secs of 5 s"), (99.0, "timeout of 9 s")]
+)
+async def test_an_attempt_that_its_agent_does_not_stop_is_ended_by_the_smaller_limit_which_is_named(
+    one: Replica, most: float, named: str
+) -> None:
+    limits = ResourceLimits(max_execution_time_secs=most)
+    ref = await running(one, timeout=9.0, resource_limits=limits, lost_after_seconds=30.0)
+    async with committing(one.results.finishing):
+        for _ in range(5):  # grace and a lease later
+            one.clock.move(12)
+            await beat(one)
+            await one.reaping.reap()
+    view = await one.tasks.get("default", ref.task_id)
+    assert view.task.status is Status.FAILED
+    assert view.last is not None
+    assert view.last._mapping["error_code"] == "TIMEOUT"
+    assert named in view.last._mapping["error_message"]
 
 
 async def test_a_lease_that_is_over_gives_the_task_back(one: Replica) -> None:
