@@ -9,7 +9,7 @@ from controlplane.domain.task import Status
 from controlplane.engine.context import Engine
 from controlplane.engine.results import Ref, Result, Results
 from controlplane.engine.sessions import AgentKey, Sessions
-from controlplane.store import Connection, agents
+from controlplane.store import Connection, agents, jobs
 from controlplane.store.agents import AgentStatus, OpenInstance
 from controlplane.store.tasks import InstanceEnd
 
