@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -145,10 +145,10 @@ class _Handler:
         handler: grpc.RpcMethodHandler[Any, Any] = build(handle)
         return handler
 
-    async def _unary(self, raws: AsyncIterator[bytes], context: Context) -> bytes:
+    async def _unary(self, _: object, context: Context) -> bytes:
         call = _Incoming(context, self._pipeline, self._method)
         try:
-            raw = await self._only(raws)
+            raw = await self._only(context)
             with self._door, self._pipeline.intake.hold(len(raw)):
                 metadata = call.metadata()
                 await self._pipeline.check(self._method, metadata, "grpc")  # nobody makes us decode who may not call
@@ -158,29 +158,29 @@ class _Handler:
                 )
                 answer = encode(self._method, reply.message, self._limits.max_message)
         except Exception as error:
-            await call.abort(error)
+            return call.refuse(error)
         call.close(reply.headers)
         return answer
 
-    async def _client_stream(self, raws: AsyncIterator[bytes], context: Context) -> bytes:
+    async def _client_stream(self, _: object, context: Context) -> bytes:
         call = _Incoming(context, self._pipeline, self._method)
         try:
             with self._door:
                 metadata = call.metadata()
-                pieces = self._decoded(_without_long_pauses(raws, self._limits.patience_seconds))
+                pieces = self._decoded(_without_long_pauses(context, self._limits.patience_seconds))
                 reply = await self._pipeline.client_stream(
                     self._method, pieces, metadata, "grpc", deadline=call.deadline
                 )
                 answer = encode(self._method, reply.message, self._limits.max_message)
         except Exception as error:
-            await call.abort(error)
+            return call.refuse(error)
         call.close(reply.headers)
         return answer
 
-    async def _server_stream(self, raws: AsyncIterator[bytes], context: Context) -> None:
+    async def _server_stream(self, _: object, context: Context) -> None:
         call = _Incoming(context, self._pipeline, self._method)
         try:
-            raw = await self._only(raws)
+            raw = await self._only(context)
             with self._door, self._pipeline.intake.hold(len(raw)):
                 metadata = call.metadata()
                 await self._pipeline.check(self._method, metadata, "grpc")  # nobody makes us decode who may not call
@@ -190,18 +190,21 @@ class _Handler:
                 )
                 await self._send(answers, call)
         except Exception as error:
-            await call.abort(error)
-        call.close({})
+            call.refuse(error)
+        else:
+            call.close({})
 
-    async def _bidi(self, raws: AsyncIterator[bytes], context: Context) -> None:
+    async def _bidi(self, _: object, context: Context) -> None:
         call = _Incoming(context, self._pipeline, self._method)
         try:
             with self._door:
                 metadata = call.metadata()
-                await self._send(self._pipeline.bidi(self._method, self._decoded(raws), metadata, "grpc"), call)
+                requests = self._decoded(_messages(context))
+                await self._send(self._pipeline.bidi(self._method, requests, metadata, "grpc"), call)
         except Exception as error:
-            await call.abort(error)
-        call.close({})
+            call.refuse(error)
+        else:
+            call.close({})
 
     async def _send(self, answers: AsyncIterator[Message], call: _Incoming) -> None:
         async with aclosing(answers) as open_answers:  # type: ignore[type-var] # an async generator
@@ -209,19 +212,19 @@ class _Handler:
                 raw = encode(self._method, answer, self._limits.max_message)
                 await call.write(raw, self._limits.patience_seconds)
 
-    async def _only(self, raws: AsyncIterator[bytes]) -> bytes:
+    async def _only(self, context: Context) -> bytes:
         """The request of a call that has one. Raises Invalid where none comes, Unavailable where it does not come in
         time.
         """
         try:
             async with asyncio.timeout(self._limits.patience_seconds):
-                raw = await anext(raws, None)
+                raw: bytes = await context.read()
         except TimeoutError:
             raise Unavailable(
                 f"the request did not come within {self._limits.patience_seconds:g} s; nothing was done",
                 retry_after_seconds=1.0,
             )
-        if raw is None:
+        if raw is grpc.aio.EOF:
             error = Invalid(f"{self._method.name} needs a message, and none came", reason="MALFORMED_REQUEST")
             self._pipeline.undecodable(self._method, "grpc", error)
             raise error
@@ -239,16 +242,24 @@ class _Handler:
             yield self._decode(raw)[0]
 
 
-async def _without_long_pauses(raws: AsyncIterator[bytes], patience: float) -> AsyncIterator[bytes]:
+async def _messages(context: Context) -> AsyncIterator[bytes]:
+    """What the caller sends. Not through the library's iterator: it and its call hold each other, and a call whose
+    messages were not all read stays among those of its connection until the garbage collector comes by.
+    """
+    while (raw := await context.read()) is not grpc.aio.EOF:
+        yield raw
+
+
+async def _without_long_pauses(context: Context, patience: float) -> AsyncIterator[bytes]:
     """The pieces of an upload. Raises Unavailable when the next one does not come."""
     while True:
         try:
             async with asyncio.timeout(patience):
-                raw = await anext(raws)
-        except StopAsyncIteration:
-            return
+                raw = await context.read()
         except TimeoutError:
             raise Unavailable(f"nothing of this upload came for {patience:g} s; send it again", retry_after_seconds=1.0)
+        if raw is grpc.aio.EOF:
+            return
         yield raw
 
 
@@ -291,8 +302,13 @@ class _Incoming:
         """The last metadata of a call that succeeded."""
         self._context.set_trailing_metadata((("x-request-id", self._id), *headers.items()))
 
-    async def abort(self, error: Exception) -> NoReturn:
-        """End the call with this error."""
+    def refuse(self, error: Exception) -> bytes:
+        """Let the call end with this error, once its handler returns this, which nobody reads.
+
+        Not by the library's `abort`: that keeps what it raises where what it raises leads back to, and only the garbage
+        collector ends such a ring. Until then the call counts among those of its connection, which is refused further
+        ones when there are too many.
+        """
         self._pipeline.turned_away("grpc", error, self._id, self._method.name)
         failure = failure_of(error, if_match=self._if_match, call_id=self._id)
         trailers: list[tuple[str, Any]] = [("grpc-status-details-bin", failure.status().SerializeToString())]
@@ -300,5 +316,7 @@ class _Incoming:
             trailers.append(("grpc-retry-pushback-ms", str(int(failure.retry_after_seconds * 1000))))
         if self._id:
             trailers.append(("x-request-id", self._id))
-        await self._context.abort(failure.code, failure.message, tuple(trailers))
-        raise AssertionError("abort raises")
+        self._context.set_code(failure.code)
+        self._context.set_details(failure.message)
+        self._context.set_trailing_metadata(tuple(trailers))
+        return b""

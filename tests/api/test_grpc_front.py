@@ -1,6 +1,7 @@
 """The gRPC side: bytes, sizes, metadata, deadlines, cancelling, slow readers, limits, health, reflection, ports."""
 
 import asyncio
+import gc
 import gzip
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -252,6 +253,24 @@ async def test_what_is_no_message_in_the_middle_of_an_upload_ends_it(served: Ser
     good = served.method.input(text="a").SerializeToString()
     assert await outcome(served, "upload", good, b"\xff\xff\xff", good) == ("INVALID_ARGUMENT", "MALFORMED_REQUEST")
     assert len(served.echo.calls) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_calls_that_have_ended_do_not_count_among_those_of_their_connection_until_garbage_is_collected(
+    kind: str,
+) -> None:
+    failure = NotFound.of("thing", "x", "default")
+    async with serving(max_calls=20) as served:
+        gc.disable()
+        try:
+            for _ in range(60):
+                served.echo.failure = None
+                assert await outcome(served, kind, b"") == ("OK", "")
+                assert await outcome(served, kind, b"\xff\xff\xff") == ("INVALID_ARGUMENT", "MALFORMED_REQUEST")
+                served.echo.failure = failure
+                assert await outcome(served, kind, b"") == ("NOT_FOUND", "RESOURCE_NOT_FOUND")
+        finally:
+            gc.enable()
 
 
 @pytest.mark.parametrize("kind", KINDS)
