@@ -218,7 +218,7 @@ class _Handler:
         """
         try:
             async with asyncio.timeout(self._limits.patience_seconds):
-                raw: bytes = await context.read()
+                raw: Any = await context.read()
         except TimeoutError:
             raise Unavailable(
                 f"the request did not come within {self._limits.patience_seconds:g} s; nothing was done",
@@ -228,7 +228,7 @@ class _Handler:
             error = Invalid(f"{self._method.name} needs a message, and none came", reason="MALFORMED_REQUEST")
             self._pipeline.undecodable(self._method, "grpc", error)
             raise error
-        return raw
+        return bytes(raw)
 
     def _decode(self, raw: bytes) -> tuple[Message, bytes]:
         try:
