@@ -259,7 +259,6 @@ async def test_what_is_no_message_in_the_middle_of_an_upload_ends_it(served: Ser
 async def test_calls_that_have_ended_do_not_count_among_those_of_their_connection_until_garbage_is_collected(
     kind: str,
 ) -> None:
-    failure = NotFound.of("thing", "x", "default")
     async with serving(max_calls=20) as served:
         gc.disable()
         try:
@@ -267,7 +266,7 @@ async def test_calls_that_have_ended_do_not_count_among_those_of_their_connectio
                 served.echo.failure = None
                 assert await outcome(served, kind, b"") == ("OK", "")
                 assert await outcome(served, kind, b"\xff\xff\xff") == ("INVALID_ARGUMENT", "MALFORMED_REQUEST")
-                served.echo.failure = failure
+                served.echo.failure = NotFound.of("thing", "x", "default")
                 assert await outcome(served, kind, b"") == ("NOT_FOUND", "RESOURCE_NOT_FOUND")
         finally:
             gc.enable()
