@@ -39,6 +39,7 @@ test: setup ## Run every test, on SQLite and on PostgreSQL (ARGS=... goes to pyt
 
 faults: setup ## Run the tests that kill, cut and duplicate
 	@PAWL_RANDOM_REQUESTS=$${PAWL_RANDOM_REQUESTS:-100000} PAWL_SCHEMATHESIS_SECONDS=$${PAWL_SCHEMATHESIS_SECONDS:-900} \
+	  PAWL_RANDOM_FAULTS_SECONDS=$${PAWL_RANDOM_FAULTS_SECONDS:-120} \
 	  $(PY) -m pytest -q tests/faults tests/spec/test_schemathesis.py $(ARGS)
 
 bench: setup ## Measure, beside the floor of the same run
