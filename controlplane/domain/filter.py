@@ -209,7 +209,7 @@ def _all_of(value: object, noun: Queryable, path: str) -> AllOf:
         raise Invalid.field(path, 'must be an object such as {"status": {"eq": "RUNNING"}}')
     seen: dict[tuple[str, str], str] = {}
     conditions: list[Condition] = []
-    for spelling, operators in value.items():
+    for spelling, operators in _in_order(value):
         known, tag = _field(str(spelling), noun, path)
         place = f"{path}.{known.name}" + (f".{tag}" if tag else "")
         if (known.name, tag) in seen:
@@ -219,6 +219,11 @@ def _all_of(value: object, noun: Queryable, path: str) -> AllOf:
     # A message's map has no order: sorted, so that equal filters are equal trees and page tokens keep fitting.
     conditions.sort(key=lambda one: (one.field.name, one.tag, one.operator))
     return AllOf(tuple(conditions))
+
+
+def _in_order(members: Mapping[object, object]) -> list[tuple[object, object]]:
+    """By name: a message's map has no order, and of several mistakes every caller is to be told the same one."""
+    return sorted(members.items(), key=lambda member: str(member[0]))
 
 
 def _field(spelling: str, noun: Queryable, path: str) -> tuple[Field, str]:
@@ -251,7 +256,7 @@ def _conditions(operators: object, known: Field, tag: str, place: str) -> Iterat
     if not operators:
         raise Invalid.field(place, f"needs an operator: {', '.join(offered)}")
     seen: set[Op] = set()
-    for spelling, value in operators.items():
+    for spelling, value in _in_order(operators):
         operator = _OPERATOR_SPELLINGS.get(str(spelling).removeprefix("$"))
         if operator is None:
             raise _unknown(f"{place}.{spelling}", "there is no such operator", offered)

@@ -212,6 +212,12 @@ names = st.sampled_from([*TASK.by_spelling, "tags.env", "tags.", "nothing"]) | s
 operators = st.sampled_from(["eq", "$not", "in", "not_in", "lt", "contains", "null"]) | st.text(max_size=4)
 
 
+def test_of_several_mistakes_the_same_is_told_in_whatever_order_they_come() -> None:
+    wrong = {"priority": {"contains": "x", "nope": 1}, "status": {"eq": "GONE"}, "nope": {}}
+    turned = {name: dict(reversed(of.items())) for name, of in reversed(wrong.items())}
+    assert str(refusal(wrong)) == str(refusal(turned))
+
+
 @given(st.dictionaries(names, st.dictionaries(operators, json_values, max_size=2) | json_values, max_size=3))
 def test_whatever_is_sent_is_read_or_refused_cleanly(filter_: object) -> None:
     try:
