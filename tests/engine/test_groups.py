@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
@@ -647,7 +647,7 @@ async def test_whatever_becomes_of_members_they_are_counted_right(one: Replica) 
         one.clock.move(chance.choice([0.5, 2, 20]))
         await one.timers.fire()
 
-    steps = [
+    steps: list[Callable[[], Awaitable[object]]] = [
         *[placing, ending, time] * 4,
         lambda: one.start(chance.choice(held)),
         lambda: one.results.lose([chance.choice(held)], "its agent burnt"),
