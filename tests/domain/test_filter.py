@@ -213,7 +213,8 @@ operators = st.sampled_from(["eq", "$not", "in", "not_in", "lt", "contains", "nu
 
 
 def test_of_several_mistakes_the_same_is_told_in_whatever_order_they_come() -> None:
-    wrong: dict[str, dict[str, object]] = {"priority": {"contains": "x", "nope": 1}, "status": {"eq": "GONE"}, "nope": {}}
+    unread = {"contains": "x", "nope": 1}
+    wrong: dict[str, dict[str, object]] = {"priority": unread, "status": {"eq": "GONE"}, "nope": {}}
     turned = {name: dict(reversed(of.items())) for name, of in reversed(wrong.items())}
     assert str(refusal(wrong)) == str(refusal(turned))
 
