@@ -14,7 +14,7 @@ from pawl.v1 import agent_pb2, task_pb2
 
 from agent import logs
 from agent.executors.base import LogStream
-from agent.logs import BURST_BYTES, END_BYTES, LogShipper
+from agent.logs import BUFFER_BYTES, BURST_BYTES, CHUNK_BYTES, END_BYTES, TOTAL_BYTES, LogShipper
 
 GAP = re.compile(rb"\[pawl\] ([\d,]+) bytes(?: \(([\d,]+) lines\))? of output are missing here: (.*)")
 LIMIT = 10 << 20
@@ -132,6 +132,43 @@ async def test_while_nobody_takes_the_log_a_run_goes_on_and_the_gap_is_told_late
     [(missing, _, why)] = shelf.told()
     assert why == "it came faster than it left"
     assert missing + len(shelf.kept()) in (4_000_000, 4_000_001)  # a line that was cut is ended
+
+
+async def test_what_waits_out_of_reach_is_bounded_for_each_run_and_for_the_agent() -> None:
+    shelf = Shelf()
+    shelf.open.clear()
+    async with shipping(shelf) as shipper:
+        for number in range(2 * TOTAL_BYTES // BUFFER_BYTES):
+            log, before = shipper.open(ref(f"run-{number}"), LIMIT), shipper.waiting_bytes
+            for _ in range(30):
+                log.write(LogStream.STDOUT, b"x" * 99_999 + b"\n")
+            assert shipper.waiting_bytes - before <= BUFFER_BYTES + CHUNK_BYTES
+        assert TOTAL_BYTES / 2 < shipper.waiting_bytes <= TOTAL_BYTES + BUFFER_BYTES
+
+
+async def test_what_fits_out_of_reach_arrives_whole_in_order_and_once() -> None:
+    shelf, calls = Shelf(), 0
+
+    async def append(request: agent_pb2.AppendLogsRequest) -> object:
+        nonlocal calls
+        calls += 1
+        if calls < 4:  # the second was taken, and its answer was lost
+            if calls == 2:
+                await shelf.append(request)
+            nothing = grpc.aio.Metadata()
+            raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, nothing, nothing)
+        return await shelf.append(request)
+
+    shipper = LogShipper(append, "a", "default")
+    async with asyncio.TaskGroup() as group:
+        working = group.create_task(shipper.run())
+        log = shipper.open(ref(), LIMIT)
+        for number in range(1_000):
+            log.write(LogStream.STDOUT, b"%d\n" % number)
+        await log.close(10)
+        working.cancel()
+    assert shelf.text() == b"".join(b"%d\n" % number for number in range(1_000))
+    assert calls > 3
 
 
 async def test_what_is_refused_for_good_is_given_up_and_costs_no_memory() -> None:
