@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from operator import attrgetter
+from enum import IntEnum
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgspec
@@ -107,44 +108,21 @@ class Terms:
     grace: int = 0
 
 
+# By place and not by name: a page has a thousand rows, and a claim reads one for every task.
+_FIELDS = tuple(one.name for one in fields(Task))
+_in_order_of_fields = itemgetter(*(task.c.keys().index(name) for name in _FIELDS))
+_ENUMS: tuple[tuple[int, dict[int | None, IntEnum | None]], ...] = tuple(
+    (_FIELDS.index(name), {None: None} | {int(one): one for one in kind})
+    for name, kind in (("status", Status), ("cause", Cause), ("dead_reason", DeadReason), ("paused_from", Status))
+)
+
+
 def of_row(row: Row[Any]) -> Task:
-    """A row of sched_task."""
-    return Task(
-        id=row.id,
-        namespace_id=row.namespace_id,
-        job_id=row.job_id,
-        job_revision=row.job_revision,
-        requirement_id=row.requirement_id,
-        schedule_id=row.schedule_id,
-        status=Status(row.status),
-        priority=row.priority,
-        scheduled_at=row.scheduled_at,
-        max_retries=row.max_retries,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        attempt=row.attempt,
-        epoch=row.epoch,
-        token=row.token,
-        result_token=row.result_token,
-        stalled=row.stalled,
-        cause=Cause(row.cause),
-        cancel_requested=row.cancel_requested,
-        dead_reason=DeadReason(row.dead_reason),
-        agent_id=row.agent_id,
-        instance_id=row.instance_id,
-        wake_at=row.wake_at,
-        group_id=row.group_id,
-        shard_index=row.shard_index,
-        shard_total=row.shard_total,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        version=row.version,
-        start_within=row.start_within,
-        end_within=row.end_within,
-        end_by=row.end_by,
-        paused_from=None if row.paused_from is None else Status(row.paused_from),
-        paused_at=row.paused_at,
-    )
+    """A row that begins with the columns of sched_task."""
+    values = list(_in_order_of_fields(row))
+    for place, members in _ENUMS:
+        values[place] = members[values[place]]
+    return Task(*values)
 
 
 def find(connection: Connection, namespace_id: str, task_id: str, *, lock: bool = False) -> Task | None:
