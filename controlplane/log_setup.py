@@ -24,7 +24,7 @@ FAMILIES: Final = ("controlplane", "asyncio", "apscheduler", "grpc", "openteleme
 # Ours that have a name of their own. They come into being with their first line, which may be long after a change.
 OWN: Final = tuple(
     f"controlplane.{name}"
-    for name in ("agents", "api", "calls", "dev", "link", "loops", "retention", "store", "upkeep")
+    for name in ("agents", "api", "calls", "dev", "link", "loops", "results", "retention", "store", "upkeep")
 )
 
 Event = MutableMapping[str, Any]
