@@ -33,7 +33,7 @@ def test_it_answers_on_a_unix_socket_too(postgres: Postgres) -> None:
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-@pytest.mark.skipif(wheel() is None, reason="the wheel with a PostgreSQL has no build for this machine")
+@pytest.mark.skipif(wheel() is None, reason="not on this machine: a build of the wheel with a PostgreSQL")
 def test_the_server_of_the_wheel_runs_where_the_system_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAWL_TEST_POSTGRES", "wheel")
     with Postgres(find()) as server, psycopg.connect(server.url("postgres")) as connection:
@@ -41,7 +41,7 @@ def test_the_server_of_the_wheel_runs_where_the_system_has_none(monkeypatch: pyt
     assert not server.folder.exists()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+@pytest.mark.skipif(sys.platform != "linux", reason="not on this machine: only Linux ends a child with its parent")
 def test_a_killed_test_run_leaves_no_server_behind() -> None:
     script = (
         "from tests.postgres import Postgres, find\n"

@@ -229,7 +229,7 @@ async def test_a_memory_limit_stops_a_program_that_takes_more(keeper: Keeper) ->
     assert exit_.peak_memory_bytes < 200 << 20
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may choose the user")
+@pytest.mark.skipif(os.getuid() != 0, reason="not on this machine: only root may choose the user")
 async def test_a_task_user_is_taken_on_before_the_program_runs(keeper: Keeper) -> None:
     told = await read_pipe(keeper, ["sh", "-c", "id -u; id -g; id -G"], user=TaskUser(65534, 65534))
     assert told.split() == ["65534", "65534", "65534"]

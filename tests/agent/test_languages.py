@@ -74,7 +74,7 @@ class Ear:
 async def test_a_script_in_a_language_of_the_machine(language: str, tmp_path: Path) -> None:
     cmd, name, source = LANGUAGES[language]
     if shutil.which(cmd) is None:
-        pytest.skip(f"{cmd} is not installed")
+        pytest.skip(f"not on this machine: {cmd}")
     script = tmp_path / name
     script.write_text(source)
     ear = Ear()

@@ -75,7 +75,7 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     """With what the machine offers, and with nothing but looking."""
     groups = request.param == "control groups"
     if groups and set(OFFERED) != set(cgroups.CONTROLLERS):
-        pytest.skip(f"control groups cannot be had here: {cgroups.look().problems}")
+        pytest.skip(f"not on this machine: control groups: {cgroups.look().problems}")
     keeper = Keeper()
     await keeper.open()
     bench = Bench(keeper, ProcessConfig(tmp_path / "work", cgroups=groups))
@@ -300,7 +300,7 @@ async def test_without_limits_of_the_job_the_agents_ceiling_ends_a_fork_bomb(tmp
         await keeper.close()
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may choose the user")
+@pytest.mark.skipif(os.getuid() != 0, reason="not on this machine: only root may choose the user")
 async def test_a_task_user_is_held_by_the_same_limits(bench: Bench) -> None:
     with tempfile.TemporaryDirectory() as outer:  # pytest's own folders let nobody else pass
         os.chmod(outer, 0o711)

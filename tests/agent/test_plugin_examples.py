@@ -14,11 +14,11 @@ from pawl.wasm import validate
 from agent import rehearsal
 from agent.executors.base import Payload
 from tests.agent.wasm_stage import Stage, opened
-from tests.conftest import NO_TOOLCHAIN
 
 PLUGINS = Path(__file__).parents[2] / "plugins" / "examples"
 EXAMPLES = sorted(path.parent for path in PLUGINS.glob("*/plugin.json"))
 IN_GO, IN_JAVASCRIPT = PLUGINS / "httpcheck-go", PLUGINS / "orders-javascript"
+NO_TOOLCHAIN = "no toolchain: "  # of `conftest.LACKING`
 TEMPLATES = Path(str(files("pawl"))) / "plugin_templates"
 
 asynchronous = pytest.mark.asyncio(loop_scope="module")

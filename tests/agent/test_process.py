@@ -120,7 +120,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     before = len(os.listdir("/proc/self/fd"))
     try:
         yield bench
-        assert len(os.listdir("/proc/self/fd")) == before, "descriptors are left open"
+        assert len(os.listdir("/proc/self/fd")) <= before, "descriptors are left open"
     finally:
         await bench.executor.close()
         await keeper.close()
@@ -505,7 +505,7 @@ async def test_what_it_used_is_reported(bench: Bench) -> None:
     assert 50 << 20 < usage.peak_memory_bytes < 200 << 20
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may choose the user")
+@pytest.mark.skipif(os.getuid() != 0, reason="not on this machine: only root may choose the user")
 async def test_a_task_user_owns_its_folder_and_nothing_else(bench: Bench) -> None:
     with tempfile.TemporaryDirectory() as outer:  # pytest's own folders let nobody else pass
         os.chmod(outer, 0o711)

@@ -14,7 +14,7 @@ from agent.keeper import TaskUser
 from agent.taskuser import TaskUserError, task_user
 from tests.agent.scripted import ScriptedControlPlane, assign, begins, hears, running_agent, says, shell
 
-only_root = pytest.mark.skipif(os.getuid() != 0, reason="only root may choose the user")
+only_root = pytest.mark.skipif(os.getuid() != 0, reason="not on this machine: only root may choose the user")
 NOBODY = pwd.getpwnam("nobody")
 
 
@@ -84,7 +84,9 @@ def test_a_user_that_is_not_there_is_refused(text: str, problem: str) -> None:
         task_user(text)
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may")
 def test_only_root_runs_programs_as_somebody_else() -> None:
+    if os.getuid() == 0:
+        assert task_user("54321:54321") == TaskUser(54321, 54321)
+        return
     with pytest.raises(TaskUserError, match="only an agent that root started"):
         task_user("54321:54321")

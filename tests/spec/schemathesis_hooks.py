@@ -18,6 +18,8 @@ BEYOND_SCHEMAS: dict[str, str] = {
     r"cannot be given together with|numbers reach the first": "parameters that depend on each other",
     r"belongs to executor|an update does not|must lie in the future": "what fits the kind, the call and the clock",
     r"contradicts the header|in the body, but .* in the path|is given twice": "one thing said in two places",
+    r"is (true|false), but .*status is": "one thing said in two places",
+    r"must be a (whole number|multiple)": "where a piece begins",
     r"is damaged or belongs to another query|must be the cursor of": "tokens and cursors are opaque",
     r"order_by: ": "an order is a small language",
     r"filter\.?.*: ": "a filter is a small language",

@@ -111,7 +111,7 @@ FAILED_INSTANCES = r"""curl -X POST http://localhost:8080/api/v1/task-instances/
 
 pytestmark = [
     pytest.mark.timeout(180),
-    pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not on this machine"),
+    pytest.mark.skipif(shutil.which("curl") is None, reason="not on this machine: curl"),
 ]
 
 

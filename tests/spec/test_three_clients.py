@@ -30,7 +30,7 @@ from tests.spec.conftest import end, serving, start_agent
 
 pytestmark = [
     pytest.mark.timeout(180),
-    pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not on this machine"),
+    pytest.mark.skipif(shutil.which("curl") is None, reason="not on this machine: curl"),
 ]
 
 # The bytes of the input are part of the promise: spaces, an escape, a number that no float keeps.

@@ -246,7 +246,8 @@ class Delivery:
         return result
 
     def give_up(self) -> None:
-        """Wait no longer for a collector that does not answer."""
+        """Wait no longer for a collector that does not answer, nor tell of it: the program ends."""
+        self._failing = True
         self._exporter.shutdown()
 
     def shutdown(self) -> None:
