@@ -289,10 +289,10 @@ class Link:
             results = (translate_tasks.read_result(item, now, stream.within) for item in request.finished.items)
             return [await self._submit(stream, self._results.finishing, one) for one in results]
         if kind == "started":
-            starts = (
-                (translate_tasks.read_ref(one.instance, within=stream.within), now - _age(one.seconds_ago))
-                for one in request.started.items
-            )
+            named = [
+                (translate_tasks.read_ref(one.instance, within=stream.within), one) for one in request.started.items
+            ]
+            starts = ((where, translate_tasks.since(where, now - _age(one.seconds_ago), now)) for where, one in named)
             return [await self._submit(stream, self._results.starting, one) for one in starts]
         if kind == "heartbeat":
             metrics = translate_tasks.read_agent_metrics(request.heartbeat.metrics)

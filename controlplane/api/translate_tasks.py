@@ -20,7 +20,7 @@ from controlplane.api.translate import timestamp
 from controlplane.domain.errors import Invalid
 from controlplane.domain.filter import is_storable
 from controlplane.domain.idempotency import IdempotencyKey
-from controlplane.domain.ids import is_id
+from controlplane.domain.ids import id_time, is_id
 from controlplane.domain.job import JobConfig
 from controlplane.domain.retry import SCHEDULE_TO_START_TIMEOUT, TOTAL_TIMEOUT
 from controlplane.domain.task import DeadReason, Status
@@ -477,16 +477,23 @@ def ref(one: Ref) -> agent_pb2.InstanceRef:
 _MOST_SIGNALS = 127  # of any system, and what its column holds
 
 
+def since(one: Ref, at: int, now: int) -> int:
+    """An instant of a placement's run, which is not before it was made: that was by the clock of another control plane
+    perhaps, and an agent may say anything."""
+    made = id_time(one.instance_id) + 1000  # the id has it to the millisecond
+    return min(now, max(at, made))
+
+
 def read_result(item: agent_pb2.Finished.Item, now: int, within: frozenset[str] | None = None) -> Result:
     """How an agent, who may touch these namespaces, says a placement ended. Raises Invalid."""
     where = read_ref(item.instance, "finished.items.instance", within)
     status = translate.read_enum(item.status, Status, "finished.items.status")
     if status not in (Status.SUCCEEDED, Status.FAILED, Status.TIMED_OUT, Status.CANCELLED):
         raise Invalid.field("finished.items.status", "must be SUCCEEDED, FAILED, TIMED_OUT or CANCELLED")
-    finished_at = now - _micros(item.finished_seconds_ago)
+    finished_at = since(where, now - _micros(item.finished_seconds_ago), now)
     started_at = None
     if item.HasField("started_seconds_ago"):
-        started_at = min(finished_at, now - _micros(item.started_seconds_ago))
+        started_at = since(where, min(finished_at, now - _micros(item.started_seconds_ago)), now)
     error = item.error if item.HasField("error") else None
     output = _read_output(item)
     end = InstanceEnd(

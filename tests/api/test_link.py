@@ -12,11 +12,12 @@ import pytest
 from pawl.tracing import Trace
 from pawl.v1 import agent_pb2, task_pb2
 
-from controlplane.api import link
+from controlplane.api import link, translate_tasks
 from controlplane.api.access import anonymous
 from controlplane.api.call import Call
 from controlplane.api.link import Link
 from controlplane.domain.errors import AlreadyExists, IllegalTransition, Invalid, NotFound, PawlError, Unavailable
+from controlplane.domain.ids import id_at
 from controlplane.domain.placement import PlacementRules
 from controlplane.domain.task import Status
 from controlplane.engine.namespaces import Namespaces
@@ -548,3 +549,12 @@ async def test_names_that_cannot_be_stored_are_refused(on_sqlite: Replica, field
         with pytest.raises(PawlError):
             await talk.begin(hello(**{field: "a\x00b"}))
     assert on_sqlite.sessions.traffic.refused == 1
+
+
+def test_a_run_neither_starts_nor_ends_before_its_placement_was_made_whatever_clocks_say() -> None:
+    made = 1_767_225_600_000_000
+    placement = Ref(id_at(made, 1), id_at(made, 2), 1)
+    now = made + 5_000_000
+    assert made < translate_tasks.since(placement, made - 400_000, now) <= made + 1_000
+    assert translate_tasks.since(placement, made + 70_000, now) == made + 70_000
+    assert translate_tasks.since(placement, made + 70_000, made - 10) == made - 10, "nor after now"
