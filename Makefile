@@ -6,7 +6,7 @@ PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 PYTHON ?= python3
 ARGS   ?=
-WORKERS ?= 0
+WORKERS ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
@@ -32,8 +32,8 @@ demo: setup ## Do Pawl's main job for real, show what happened and stop
 dev: setup ## Keep the whole of Pawl up on this machine
 	@$(VENV)/bin/pawl dev $(ARGS)
 
-# One after the other: many wait for real processes within a time. WORKERS=4 runs four files at a time where there are
-# cores to spare; tests of one file stay together, because they share servers.
+# Two files at a time, for most tests wait for processes and timers; tests of one file stay together, because they share
+# servers. WORKERS=0 runs one after the other, which shows more of a failure; more than cores make some too late.
 test: setup ## Run every test, on SQLite and on PostgreSQL (ARGS=... goes to pytest)
 	@$(PY) -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
 
