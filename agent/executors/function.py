@@ -38,6 +38,8 @@ from agent.executors.base import (
     Sink,
     Usage,
     Work,
+    pause,
+    resume,
 )
 from agent.executors.capture import CappedBytes
 from agent.executors.process import ProcessExecutor
@@ -77,6 +79,11 @@ class FunctionExecutor:
     def lingering(self) -> int:
         """Runs that could not be ended: they go on though nobody waits for them."""
         return len(self._left)
+
+    @property
+    def can_pause(self) -> bool:
+        """Whether every function has a process of its own: of calls in the worker none can be held still."""
+        return bool(self._specs) and len(self._specs) == len(self._functions)
 
     def not_held(self, config: job_pb2.JobConfig) -> Mapping[str, str]:
         """Limits that are not held for this function: a process of its own holds all of them."""
@@ -512,6 +519,14 @@ class ProcessRun:
         if outcome.failure is not None or "content_type" not in head:
             return bare
         return _with_output(bare, data, str(head["content_type"]), self._limit, size)
+
+    def pause(self) -> None:
+        """As any program is."""
+        pause(self._inner)
+
+    def resume(self) -> None:
+        """As any program is."""
+        resume(self._inner)
 
     async def stop(self, grace_seconds: float) -> None:
         """As any program is stopped."""

@@ -126,6 +126,13 @@ def chatter(lines: int, ctx: pawl.Context) -> None:
         ctx.log(f"{number:08d}", "y" * 1_000)
 
 
+def tick(ctx: pawl.Context) -> None:
+    """Says for ever that it goes on."""
+    while True:
+        ctx.progress(1.0, "tick")
+        time.sleep(0.02)
+
+
 def whose(ctx: pawl.Context) -> dict[str, object]:
     """Where it runs."""
     sys.stdout.write("to stdout\n")
@@ -188,4 +195,5 @@ whose = apart.task(isolation="process")(whose)
 die = apart.task(isolation="process")(die)
 die_well = apart.task(isolation="process")(die_well)
 eat = apart.task(isolation="process")(eat)
+tick = apart.task(isolation="process")(tick)
 APART = {one.name.partition(".")[2]: one for one in apart}

@@ -21,7 +21,7 @@ from pawl.function_process import Spec, spec_of
 from pawl.v1.job_pb2 import JobConfig
 from pawl.workflow import TaskFunction, Workflow
 
-from agent.executors.base import LaunchError, Limits, LogStream, Outcome, Payload, Running, Work
+from agent.executors.base import LaunchError, Limits, LogStream, Outcome, Pausable, Payload, Running, Work
 from agent.executors.function import FunctionExecutor, MarkedWords
 from agent.executors.process import ProcessConfig, ProcessExecutor
 from agent.keeper import Keeper
@@ -393,6 +393,23 @@ async def test_term_cancels_a_function_in_its_process(apart: Stage, name: str) -
     assert outcome.exit_code == 1
     if name == "wait_for_ever":
         assert "cleaned up" in apart.said.text()
+
+
+async def test_a_function_in_its_process_can_be_held_still_and_goes_on(apart: Stage, inline: Stage) -> None:
+    assert (apart.executor.can_pause, inline.executor.can_pause) == (True, False)
+    running, _ = await apart.begin(functions.APART["tick"])
+    assert isinstance(running, Pausable)
+    await apart.until(lambda: len(apart.said.reports) > 2)
+    running.pause()
+    await asyncio.sleep(0.3)  # what was on its way has come
+    before = len(apart.said.reports)
+    await asyncio.sleep(0.5)
+    assert len(apart.said.reports) == before
+    running.resume()
+    await apart.until(lambda: len(apart.said.reports) > before)
+    async with asyncio.timeout(DEADLINE):
+        await running.stop(0)
+        await running.wait()
 
 
 async def test_what_ended_a_process_from_outside_is_the_reason_whatever_its_function_says(tmp_path: Path) -> None:
