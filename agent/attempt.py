@@ -253,7 +253,11 @@ class Attempt:
         finally:
             self._over = True
             self._disarm()
-        return self._result(outcome)
+        try:
+            return self._result(outcome)
+        except Exception as error:  # an outcome that no message can carry
+            log.exception("executor %s broke at the end of %s", self.executor_name, self.ref.instance_id)
+            return self._result(Outcome(failure=_broken(self.executor_name, error)))
 
     async def _outcome(self) -> Outcome:
         if self._verdict is not None:
@@ -276,14 +280,14 @@ class Attempt:
             return Outcome(failure=self._verdict.failure)
         except Exception as error:
             log.exception("executor %s broke at the launch of %s", self.executor_name, self.ref.instance_id)
-            return Outcome(failure=Failure("EXECUTOR_BROKEN", f"executor {self.executor_name}: {error}"))
+            return Outcome(failure=_broken(self.executor_name, error))
         if self.paused:  # since it was begun to be launched
             pause(self._running)
         try:
             return await self._running.wait()
         except Exception as error:
             log.exception("executor %s broke during the run of %s", self.executor_name, self.ref.instance_id)
-            return Outcome(failure=Failure("EXECUTOR_BROKEN", f"executor {self.executor_name}: {error}"))
+            return Outcome(failure=_broken(self.executor_name, error))
 
     # The executor's side: what a run says while it runs.
 
@@ -417,6 +421,12 @@ class Attempt:
             if failure.retry_after_seconds is not None:
                 item.retry_after_seconds = failure.retry_after_seconds
         return Result(item, finished_at, self.started_at)
+
+
+def _broken(executor: str, error: Exception) -> Failure:
+    """A defect of an executor is the failure of one run."""
+    message = f"executor {executor}: {error}"
+    return Failure("EXECUTOR_BROKEN", message.encode("utf-8", "backslashreplace").decode())
 
 
 def work_of(item: agent_pb2.Assign.Item) -> Work:

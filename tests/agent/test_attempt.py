@@ -127,6 +127,18 @@ async def test_an_executor_that_breaks_fails_the_attempt_and_not_the_agent() -> 
     assert (item.status, item.error.code) == (Status.FAILED, "EXECUTOR_BROKEN")
 
 
+@pytest.mark.parametrize(
+    "failure",
+    [Failure("CODE", "\ud800"), Failure("CODE", "", retry_after_seconds="soon")],  # type: ignore[arg-type]
+)
+async def test_a_failure_that_no_message_can_carry_is_a_failure_all_the_same(failure: Failure) -> None:
+    stage = Stage()
+    async with attempting(stage, work(1, "x")) as (_, life):
+        stage.outcome.set_result(Outcome(failure=failure))
+        item = (await life).item
+    assert (item.status, item.error.code) == (Status.FAILED, "EXECUTOR_BROKEN")
+
+
 async def test_a_cancel_during_the_launch_ends_the_launch() -> None:
     stage = Stage(launches=False)
     async with attempting(stage, work(1, "x")) as (attempt, life):

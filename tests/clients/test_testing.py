@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from dataclasses import dataclass
 
 import pawl
@@ -92,3 +93,46 @@ async def test_a_function_stays_a_function() -> None:
     assert await double(Order("fig", 3), context) == Order("fig", 6)
     assert context.logs == ["doubling fig"]
     assert context.attempt == 3
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+@shop.task()
+def fails(how: str) -> None:
+    match how:
+        case "a name that is no text":
+            raise FileNotFoundError(os.fsdecode(b"no such file: \xff"))
+        case "no words":
+            raise Unspeakable
+        case "a code that is none":
+            raise pawl.TaskError("words", code=7)  # type: ignore[arg-type]
+        case "never":
+            raise pawl.RetryAfter(float("inf"))
+        case "before":
+            raise pawl.RetryAfter(-1)
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "message", "after"),
+    [
+        ("a name that is no text", "FileNotFoundError", r"no such file: \udcff", None),
+        ("no words", "Unspeakable", "an error that cannot be shown: ValueError", None),
+        ("a code that is none", "7", "words", None),
+        ("never", "RetryAfter", "to be tried again in inf s", None),
+        ("before", "RetryAfter", "to be tried again in -1 s", 0.0),
+    ],
+)
+async def test_any_error_can_be_reported(how: str, code: str, message: str, after: float | None) -> None:
+    failed = (await run(fails, how, catch=True)).failed
+    assert failed is not None
+    assert (failed.code, failed.message, failed.retry_after) == (code, message, after)
+    failed.trace.encode()
+
+
+def test_words_about_progress_that_are_no_text_are_made_text() -> None:
+    context = FakeContext()
+    context.progress(1, os.fsdecode(b"at \xff"))
+    assert context.reports == [(1, "at ?")]

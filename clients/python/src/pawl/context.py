@@ -101,7 +101,7 @@ class Context:
 
     def progress(self, percent: float, message: str = "") -> None:
         """How far it is, 0 to 100. May be said as often as one likes: the newest counts."""
-        self._voice.progress(percent, message)
+        self._voice.progress(percent, str(message).encode("utf-8", "replace").decode())
 
     def heartbeat(self) -> None:
         """A sign of life, for jobs with a heartbeat timeout. Progress counts as one."""

@@ -7,6 +7,7 @@ that rules can name it (`retry_on=["ConnectionError"]`). The classes here say mo
 from __future__ import annotations
 
 import asyncio
+import math
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,13 +73,33 @@ class Failed:
 def failed_by(error: BaseException) -> Failed:
     """What is reported of it. The frames of Pawl itself are left out of the traceback."""
     name = type(error).__name__
-    words = str(error) or name
-    trace = "".join(traceback.format_exception(type(error), error, _from_function_on(error.__traceback__)))
+    words = _words(error)[:MAX_MESSAGE] or name
+    trace = _sendable("".join(traceback.format_exception(type(error), error, _from_function_on(error.__traceback__))))
     if isinstance(error, TaskError):
-        return Failed(_code(error.code or name), words[:MAX_MESSAGE], error.retryable, error.retry_after, trace)
+        return Failed(_code(str(error.code) or name), words, error.retryable, _seconds(error.retry_after), trace)
     if isinstance(error, TaskCancelled | asyncio.CancelledError):
         return Failed("CANCELLED", "the function ended as if it had been cancelled", trace=trace)
-    return Failed(_code(name), words[:MAX_MESSAGE], trace=trace)
+    return Failed(_code(name), words, trace=trace)
+
+
+def _words(error: BaseException) -> str:
+    """What it says of itself, whatever it does when it is asked."""
+    try:
+        return _sendable(str(error))
+    except Exception as broken:
+        return f"an error that cannot be shown: {type(broken).__name__}"
+
+
+def _sendable(text: str) -> str:
+    """As UTF-8 can carry it: names of files that are none come as halves of surrogate pairs."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _seconds(wait: object) -> float | None:
+    """A wait that is one."""
+    if isinstance(wait, int | float) and math.isfinite(wait):
+        return max(0.0, float(wait))
+    return None
 
 
 def _code(name: str) -> str:
