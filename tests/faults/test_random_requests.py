@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from pawl.v1 import access_pb2
 
 from controlplane.api.methods import HttpRule, Kind, Method, table
+from controlplane.domain.ids import RESERVED_NAMES
 from tests.faults.cluster import Cluster, until
 from tests.spec.noise import HttpNoise, broken_messages, http_noise
 from tests.spec.random_requests import NAMESPACE, Telling, Tree, requests
@@ -256,12 +257,13 @@ def binding(method: Method, request: Message, choice: int) -> HttpRule | None:
 
 
 def carries(rule: HttpRule, request: Message) -> bool:
-    """Whether a request fits: no empty, no dotted segment in the path, no list of messages nor map in the query."""
+    """Whether a request fits: no empty, no dotted segment in the path, none of the words that paths are made of, which no
+    resource is called; no list of messages nor map in the query."""
     for path in in_path(rule):
         value: Any = request
         for part in path.split("."):
             value = getattr(value, part)
-        if value in ("", ".", ".."):
+        if value in ("", ".", "..") or value in RESERVED_NAMES:
             return False
     if rule.body == "*":
         return True
