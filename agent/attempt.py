@@ -300,6 +300,7 @@ class Attempt:
         self.heartbeat()
         if self._over or math.isnan(percent):
             return
+        message = message.encode("utf-8", "replace").decode()  # JSON can escape half of a surrogate pair
         self._progress = self._said = task_pb2.Progress(percent=min(100.0, max(0.0, percent)), message=message)
         if self._progress_timer is not None:
             return

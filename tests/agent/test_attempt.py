@@ -106,6 +106,17 @@ async def test_what_the_work_says_of_its_retry_reaches_the_result() -> None:
     assert item.retry_after_seconds == 7.5
 
 
+async def test_words_of_progress_that_are_no_text_are_made_text() -> None:
+    stage = Stage()
+    async with attempting(stage, work(1, "x")) as (_, life):
+        await stage.launched.wait()
+        assert stage.sink is not None
+        stage.sink.progress(40, "half \ud83d")
+        stage.outcome.set_result(Outcome())
+        item = (await life).item
+    assert (item.status, item.progress.percent, item.progress.message) == (Status.SUCCEEDED, 40, "half ?")
+
+
 async def test_work_that_could_not_be_launched_never_started() -> None:
     stage = Stage()
     stage.refusal = LaunchError(Failure("NO_SUCH", "there is none", retryable=False))

@@ -50,6 +50,8 @@ def test_instants_have_microseconds_and_long_numbers_are_text() -> None:
             Payload(data=b'{"@content_type": "x"}'),
             {"@content_type": "application/json", "@text": '{"@content_type": "x"}'},
         ),
+        (Payload(data=rb'"\ud83d\ude00"'), "\U0001f600"),
+        (Payload(data=rb'"\ud83d"'), {"@content_type": "application/json", "@data": "Ilx1ZDgzZCI="}),
     ],
 )
 def test_payloads_are_inline(held: Payload, printed: Any) -> None:

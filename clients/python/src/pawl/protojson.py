@@ -81,6 +81,8 @@ def payload_value(held: Payload) -> Any:
     if content_type == JSON:
         try:
             value = json.loads(held.data.decode(), parse_constant=_refuse, parse_float=_finite)
+            if b"\\u" in held.data:  # half of a surrogate pair can be escaped, but not printed
+                json.dumps(value, ensure_ascii=False).encode()
         except (ValueError, RecursionError):
             return _long(content_type, held.data)
         ambiguous = isinstance(value, dict) and "@content_type" in value
