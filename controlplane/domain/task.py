@@ -466,7 +466,7 @@ def apply(task: Task, transition: Transition, now: int) -> Step:
         _check_token(task, transition)
     if target is None:
         raise IllegalTransition(
-            f"task {task.id} is {task.status.name}: {type(transition).__name__} is not possible",
+            f"task {task.id} is {task.status.name}: {_refusal(task, type(transition))}",
             facts={"task_id": task.id, "status": task.status.name, "transition": type(transition).__name__},
         )
     if task.cancel_requested:
@@ -479,6 +479,28 @@ def apply(task: Task, transition: Transition, now: int) -> Step:
         record = Record(type(transition).__name__, task.status, step.task.status, transition.by, transition.why)
         return Step(step.task, (*step.effects, record))
     return step
+
+
+# What people ask for, in the words in which they do.
+ASKED: Mapping[type[Said], str] = {
+    Cancel: "cancel",
+    RequestCancel: "cancel",
+    Restart: "retry",
+    RetryNow: "retry",
+    Pause: "pause",
+    Unpause: "resume",
+    Skip: "skip",
+    ForceSuccess: "force success",
+}
+
+
+def _refusal(task: Task, kind: type[Transition]) -> str:
+    """That it is not possible; and what is, where a person asked."""
+    asked = next((word for one, word in ASKED.items() if one is kind), None)
+    if asked is None:
+        return f"{kind.__name__} is not possible"
+    possible = sorted({word for one, word in ASKED.items() if target_of(task, one()) is not None})
+    return f"{asked} is not possible" + (f", only {' or '.join(possible)}" if possible else "")
 
 
 def target_of(task: Task, transition: Transition) -> Status | None:

@@ -97,6 +97,8 @@ class Explain:
             if verdict.obstacle is Obstacle.NONE and (cap := self._placing.full_at):
                 text = f"agents have room, but [scheduler] max_concurrent_tasks = {cap} is reached"
                 return self._say(one, "NO_FREE_SLOTS", text, "the end of a running task")
+        if verdict.obstacle is Obstacle.NONE and self._is_behind_large(requirement, offers):
+            return self._behind_large(one, verdict.nearest.rpartition("/")[2])
         nearest = verdict.nearest.rpartition("/")[2]
         missing = dict(verdict.missing or {})
         reason, message = _words(verdict.obstacle, requirement, nearest, missing)
@@ -128,6 +130,8 @@ class Explain:
         verdict = explain(requirement, [offer])
         if verdict.obstacle in _PASSING and (full := await self._engine.store.read(_full, one)) is not None:
             return self._capped(one, *full)
+        if verdict.obstacle is Obstacle.NONE and self._is_behind_large(requirement, [offer]):
+            return self._behind_large(one, name)
         missing = describe(requirement, verdict.missing or {})
         reason, text = {
             Obstacle.NO_AGENT: ("NO_AGENT", f"{only}, and that does not serve namespace {one.namespace_id!r} any more"),
@@ -144,6 +148,16 @@ class Explain:
         text = f"{noun} {name!r} has as many tasks on agents as its max_running allows: {most}"
         details = {"max_running": str(most), noun: name}
         return self._say(one, "MAX_RUNNING_REACHED", text, "the end of a running task", None, details)
+
+    def _is_behind_large(self, requirement: Requirement, offers: Sequence[Offer]) -> bool:
+        """Whether what these agents have free is kept for others."""
+        left = [self._placing.beside_held(offer) for offer in offers]
+        return explain(requirement, left, owner(requirement, left)).obstacle is not Obstacle.NONE
+
+    def _behind_large(self, one: Task, agent: str) -> Explanation:
+        """Of a task that larger work keeps waiting, which comes before it and does not fit yet."""
+        text = f"agent {agent!r} has room, but keeps it for larger work that comes before this and does not fit yet"
+        return self._say(one, "NO_FREE_SLOTS", text, "the end of a running task", None, {"nearest_agent": agent})
 
     @staticmethod
     def _say(

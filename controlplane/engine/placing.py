@@ -79,10 +79,19 @@ class Placing:
         self._owners: dict[int, str | None] = {}
         self._fleet: object = None
         self._turns: Turns = {}
+        self._held: Mapping[str, Mapping[str, int]] = {}
 
     def requirement(self, requirement_id: int) -> Requirement | None:
         """A demand by its id, if this replica has met it."""
         return self._matches.get(requirement_id)
+
+    def beside_held(self, offer: Offer) -> Offer:
+        """What an agent offers beside the room that the last dealing kept there for large work."""
+        held = self._held.get(offer.agent)
+        if held is None:
+            return offer
+        resources = {name: count - held.get(name, 0) for name, count in offer.free_resources.items()}
+        return replace(offer, free=offer.free - held.get("slots", 0), free_resources=resources)
 
     async def place(self) -> int:
         """Place as much as there is room for, up to one claim; how many tasks were placed."""
@@ -215,6 +224,7 @@ class Placing:
                 agents_of[one.task_id] = agent
                 if len(agents_of) >= limit:
                     break
+        self._held = {agent: seat.held for agent, seat in seats.items() if seat.held}
         return agents_of
 
     def _without_excess(

@@ -175,6 +175,22 @@ def test_an_illegal_pair_raises_and_changes_nothing(status: Status, kind: type[T
         assert refused.value.facts == {"task_id": before.id, "status": status.name, "transition": kind.__name__}
 
 
+@pytest.mark.parametrize(
+    ("before", "kind", "words"),
+    [
+        (IN[Status.SUCCEEDED], Pause, "is SUCCEEDED: pause is not possible, only retry"),
+        (IN[Status.FAILED], Unpause, "is FAILED: resume is not possible, only force success or retry"),
+        (IN[Status.RUNNING], ForceSuccess, "is RUNNING: force success is not possible, only cancel or pause"),
+        (do(NEW, *RUN, Pause), Skip, "is PAUSED: skip is not possible, only cancel or resume"),
+    ],
+    ids=["ended", "failed", "running", "held"],
+)
+def test_a_refusal_says_in_peoples_words_what_is_possible(before: Task, kind: type[Transition], words: str) -> None:
+    with pytest.raises(IllegalTransition) as refused:
+        _step(before, kind)
+    assert refused.value.message == f"task {before.id} {words}"
+
+
 @pytest.mark.parametrize("kind", sorted(WHEN_CANCEL_REQUESTED, key=str))
 def test_what_would_make_it_wait_ends_it_when_cancel_was_requested(kind: type[Transition]) -> None:
     step = _step(do(NEW, Lock, Dispatch, RequestCancel), kind)

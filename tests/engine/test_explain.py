@@ -135,3 +135,20 @@ async def test_agents_of_other_replicas_count_too(postgres_url: str) -> None:
         assert "the nearest, 'there', lacks gpu=yes" in (await why(one, task.id))[1]
         await two.agents.relabel(agent.key, {"gpu": "yes"}, etag=None, request=None)
         assert (await why(one, task.id))[0] == "ABOUT_TO_START"
+
+
+async def test_a_task_behind_large_work_that_holds_the_room_is_not_about_to_start(one: Replica) -> None:
+    await one.job("large", placement=PlacementRules(slots=4))
+    await one.job("small")
+    agent = await one.connect("a", slots=4, free=3)
+    agent.running = 1  # which never ends
+    await one.create("large", priority=600)
+    [small] = await one.create("small")
+    assert await one.place() == 0
+    assert await why(one, small.id) == (
+        "NO_FREE_SLOTS",
+        "agent 'a' has room, but keeps it for larger work that comes before this and does not fit yet",
+    )
+    one.clock.move(61)  # its turn of holding is over
+    assert await one.place() == 1
+    assert (await why(one, small.id))[0] == "ON_AGENT"
