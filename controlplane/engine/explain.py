@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from controlplane.domain.errors import NotFound
 from controlplane.domain.job import Requirement
-from controlplane.domain.matching import OWN_AGENT, Obstacle, Offer, describe, explain
+from controlplane.domain.matching import OWN_AGENT, Obstacle, Offer, can_run, describe, explain
 from controlplane.domain.retry import SCHEDULE_TO_START_TIMEOUT, TIMEOUT, TOTAL_TIMEOUT
 from controlplane.domain.task import Status, Task
 from controlplane.engine.agents import Agents, offer_of
@@ -99,6 +99,9 @@ class Explain:
                 return self._say(one, "NO_FREE_SLOTS", text, "the end of a running task")
         if verdict.obstacle is Obstacle.NONE and self._is_behind_large(requirement, offers):
             return self._behind_large(one, verdict.nearest.rpartition("/")[2])
+        draining = [offer.name for offer in offers if offer.draining and can_run(offer, requirement)]
+        if draining and verdict.obstacle not in _PASSING:
+            return self._only_draining(one, min(draining))
         nearest = verdict.nearest.rpartition("/")[2]
         missing = dict(verdict.missing or {})
         reason, message = _words(verdict.obstacle, requirement, nearest, missing)
@@ -148,6 +151,12 @@ class Explain:
         text = f"{noun} {name!r} has as many tasks on agents as its max_running allows: {most}"
         details = {"max_running": str(most), noun: name}
         return self._say(one, "MAX_RUNNING_REACHED", text, "the end of a running task", None, details)
+
+    def _only_draining(self, one: Task, agent: str) -> Explanation:
+        """Of a task that no agent may run but such as take nothing new."""
+        text = f"agent {agent!r} matches, but is draining: it takes nothing new until it is started anew"
+        moved_by = "the agent, when it is started anew, or another that matches"
+        return self._say(one, "NO_AGENT", text, moved_by, None, {"nearest_agent": agent, "agent_status": "DRAINING"})
 
     def _is_behind_large(self, requirement: Requirement, offers: Sequence[Offer]) -> bool:
         """Whether what these agents have free is kept for others."""

@@ -152,3 +152,15 @@ async def test_a_task_behind_large_work_that_holds_the_room_is_not_about_to_star
     one.clock.move(61)  # its turn of holding is over
     assert await one.place() == 1
     assert (await why(one, small.id))[0] == "ON_AGENT"
+
+
+async def test_a_task_that_only_a_draining_agent_may_run_names_it(one: Replica) -> None:
+    await one.job("picky", labels={"gpu": "yes"})
+    [picky] = await one.create("picky")
+    await one.connect("plain")
+    leaving = await one.connect("leaving", labels={"gpu": "yes"})
+    leaving.draining = True
+    assert await why(one, picky.id) == (
+        "NO_AGENT",
+        "agent 'leaving' matches, but is draining: it takes nothing new until it is started anew",
+    )
