@@ -3,8 +3,8 @@
 A run writes into its `InstanceLog` and never waits. One shipper for the whole agent gathers what is there into calls of
 at most 1 MiB and repeats a call until it is taken; the numbers make a repeat harmless. What does not fit into memory,
 comes faster than a run may fill a log, or exceeds the log limit of the instance, is dropped, counted, and said in the
-log itself at the place where it is missing. Of a log that is full its end is kept too: how a run ended is what people
-look for. Chunks live in memory: an agent that is killed loses the last ones, never a result.
+log itself at the place where it is missing. The end is kept whatever is dropped before it: how a run ended is what
+people look for. Chunks live in memory: an agent that is killed loses the last ones, never a result.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ CHUNK_BYTES: Final = 60 << 10
 LINE_OVERHEAD: Final = 24
 PART_BYTES: Final = 32 << 10
 """A line longer than this is shipped in parts."""
-BUFFER_BYTES: Final = 1 << 20
+BUFFER_BYTES: Final = 6 << 20
+"""Of one run: a burst, with what surrounds its lines."""
 TOTAL_BYTES: Final = 32 << 20
 RATE_BYTES: Final = 1 << 20
 """A second: so much of a run's output is kept for longer than a burst, whatever comes."""
@@ -38,7 +39,7 @@ RESUME_BYTES: Final = 128 << 10
 """After a gap nothing is taken before there is room for so much: few gaps with long pieces between them."""
 LONG_LINE: Final = 1024
 END_BYTES: Final = 64 << 10
-"""Of its limit so much is for the end of a log that would be longer."""
+"""Of its limit so much is for the end of a log that would be longer; and so much of a gap is kept, its last bytes."""
 GATHER_SECONDS: Final = 0.2
 """How long lines are gathered before they leave, while nobody waits for them."""
 CALL_SECONDS: Final = 10.0
@@ -70,7 +71,7 @@ class InstanceLog:
     """The log of one instance, from its first line until its last chunk is stored or given up."""
 
     __slots__ = (
-        "_dropped_bytes", "_dropped_lines", "_end", "_end_room", "_end_size", "_gone", "_lines", "_number",
+        "_dropped_bytes", "_dropped_lines", "_end", "_end_room", "_end_size", "_full", "_gone", "_lines", "_number",
         "_open_line", "_rate_at", "_rate_left", "_ref", "_room", "_shipper", "_size", "_stored", "_tails", "_waiter",
         "_why_dropped", "closed",
     )  # fmt: skip
@@ -82,6 +83,7 @@ class InstanceLog:
         self._room = limit_bytes - self._end_room
         self._end: deque[tuple[LogStream, bytes]] = deque()
         self._end_size = 0
+        self._full = False
         self._lines: deque[tuple[LogStream, int, bytes]] = deque()
         self._tails: dict[LogStream, bytes] = {}
         self._size = 0
@@ -102,22 +104,20 @@ class InstanceLog:
         if self.closed or not data or self._gone:
             return
         flow, why = self._flow()
+        if flow and self._gap and not self._full:
+            flow -= self._let_end_go()
         kept = _fitting(data, min(flow, self._room))
         is_full = self._room <= flow
         if kept:
-            if self._dropped_bytes:
-                self._say_dropped()
             self._room -= kept
             self._rate_left -= kept
             self._take(stream, data[:kept] if kept < len(data) else data)
         if kept < len(data):
-            rest = data[kept:]
-            if is_full:
-                self._keep_end(stream, rest)
-            else:
-                self._dropped_bytes += len(rest)
-                self._dropped_lines += rest.count(b"\n")
+            if is_full and not self._full:
+                self._fill()
+            elif not self._full:
                 self._why_dropped = why
+            self._keep_end(stream, data[kept:])
         self._shipper.wake()
 
     def _flow(self) -> tuple[int, str]:
@@ -129,18 +129,37 @@ class InstanceLog:
         self._rate_at = now
         buffer, rate = min(BUFFER_BYTES - self._size, self._shipper.room), int(self._rate_left)
         flow = max(0, min(buffer, rate))
-        if self._dropped_bytes and flow < RESUME_BYTES:
+        if self._gap and flow < RESUME_BYTES:
             flow = 0
         return flow, _TOO_FAST if rate < buffer else "it came faster than it left"
 
-    def _keep_end(self, stream: LogStream, data: bytes) -> None:
+    @property
+    def _gap(self) -> bool:
+        """Whether what came last has found no room."""
+        return bool(self._end or self._dropped_bytes)
+
+    def _fill(self) -> None:
         """The log is full; what comes now is its end, until more comes."""
-        if not self._end:
-            if self._dropped_bytes:
-                self._say_dropped()
-            self._room = 0
-            self._begin_line(f"[pawl] this log is full; its last {self._end_room:,} bytes come when the run has ended")
-            self._why_dropped = "the log limit of this instance is reached"
+        self._let_end_go()
+        self._full = True
+        self._room = 0
+        self._begin_line(f"[pawl] this log is full; its last {self._end_room:,} bytes come when the run has ended")
+        self._why_dropped = "the log limit of this instance is reached"
+
+    def _let_end_go(self) -> int:
+        """A gap is over: say how large it was, and take what came last in it. Gives the size of that."""
+        size = self._end_size
+        if self._dropped_bytes:
+            self._say_dropped()
+        while self._end:
+            self._take(*self._end.popleft())
+        self._end_size = 0
+        self._room = max(0, self._room - size)
+        self._rate_left -= size
+        return size
+
+    def _keep_end(self, stream: LogStream, data: bytes) -> None:
+        """Of what finds no room the last is kept."""
         self._end.append((stream, data))
         self._end_size += len(data)
         while self._end_size > self._end_room:
@@ -148,6 +167,8 @@ class InstanceLog:
             over = min(self._end_size - self._end_room, len(first))
             # A line that is cut in two is of no use; but half of a very long one is better than nothing.
             cut = first.find(b"\n", over - 1) + 1 or over
+            if cut - over >= LONG_LINE:
+                cut = over
             if cut < len(first):
                 self._end.appendleft((stream, first[cut:]))
             self._end_size -= cut
@@ -163,10 +184,7 @@ class InstanceLog:
         """Nothing more comes. Wait until all of it is stored, but not longer than this."""
         self.closed = True
         self._close_tails()
-        if self._dropped_bytes:
-            self._say_dropped()
-        while self._end:
-            self._take(*self._end.popleft())
+        self._let_end_go()
         self._close_tails()
         if self._gone or (self._stored == self._number and not self._lines):
             self._release()

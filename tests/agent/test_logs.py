@@ -120,7 +120,34 @@ async def test_of_a_log_that_is_full_the_end_is_kept(monkeypatch: pytest.MonkeyP
     assert streams[b"59998\n"] == task_pb2.LogEntry.STDERR
 
 
-async def test_while_nobody_takes_the_log_a_run_goes_on_and_the_gap_is_told_later() -> None:
+async def test_what_a_run_prints_at_once_is_kept_whole_up_to_the_burst() -> None:
+    shelf = Shelf()
+    printed = b"%0100d\n" % 7 * (BURST_BYTES // 101)
+    async with shipping(shelf) as shipper:
+        log = shipper.open(ref(), LIMIT)
+        log.write(LogStream.STDOUT, printed)
+        await log.close(10)
+    assert shelf.text() == printed
+
+
+@pytest.mark.parametrize("ending", [b"Traceback\nValueError: 7\n", b"x" * 3 * END_BYTES + b" end\n", b"end"])
+async def test_of_a_flood_the_end_is_kept(ending: bytes) -> None:
+    shelf = Shelf()
+    async with shipping(shelf) as shipper:
+        log = shipper.open(ref(), LIMIT)
+        for _ in range(80):
+            log.write(LogStream.STDOUT, b"%099d\n" % 7 * 1000)
+        log.write(LogStream.STDERR, ending)
+        await log.close(10)
+    assert shelf.text().endswith(ending[-END_BYTES:])
+    assert len(shelf.told()) == 1
+    assert sum(size for size, _, _ in shelf.told()) + len(shelf.kept()) == 80 * 100_000 + len(ending)
+
+
+async def test_while_nobody_takes_the_log_a_run_goes_on_and_the_gap_is_told_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logs, "BUFFER_BYTES", 1 << 20)
     shelf = Shelf()
     shelf.open.clear()
     async with shipping(shelf) as shipper:
@@ -138,9 +165,9 @@ async def test_what_waits_out_of_reach_is_bounded_for_each_run_and_for_the_agent
     shelf = Shelf()
     shelf.open.clear()
     async with shipping(shelf) as shipper:
-        for number in range(2 * TOTAL_BYTES // BUFFER_BYTES):
+        for number in range(2 * TOTAL_BYTES // BURST_BYTES):
             log, before = shipper.open(ref(f"run-{number}"), LIMIT), shipper.waiting_bytes
-            for _ in range(30):
+            for _ in range(60):
                 log.write(LogStream.STDOUT, b"x" * 99_999 + b"\n")
             assert shipper.waiting_bytes - before <= BUFFER_BYTES + CHUNK_BYTES
         assert TOTAL_BYTES / 2 < shipper.waiting_bytes <= TOTAL_BYTES + BUFFER_BYTES
