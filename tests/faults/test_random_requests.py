@@ -257,8 +257,8 @@ def binding(method: Method, request: Message, choice: int) -> HttpRule | None:
 
 
 def carries(rule: HttpRule, request: Message) -> bool:
-    """Whether a request fits: no empty, no dotted segment in the path, and none of the words that paths are made of, which
-    no resource is called; no list of messages nor map in the query."""
+    """Whether a request fits: no empty, no dotted segment in the path, and no word that paths are made of, since
+    nothing is called so; no list of messages nor map in the query."""
     for path in in_path(rule):
         value: Any = request
         for part in path.split("."):
