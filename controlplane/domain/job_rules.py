@@ -15,7 +15,15 @@ from controlplane.domain.errors import Violation
 from controlplane.domain.filter import is_storable
 from controlplane.domain.ids import name_problem
 from controlplane.domain.job import JobConfig, JobSpec, ResourceLimits
-from controlplane.domain.placement import NUMERIC, LabelRule, Operator, PlacementRules, Strategy, number
+from controlplane.domain.placement import (
+    NUMERIC,
+    LabelRule,
+    Operator,
+    PlacementRules,
+    Strategy,
+    holds_other_than_tags,
+    number,
+)
 from controlplane.domain.retry import Backoff, RetryRules
 
 EXECUTORS = ("process", "wasm", "http", "function")
@@ -186,6 +194,8 @@ def _placement_problems(rules: PlacementRules, path: str) -> Iterator[Violation]
             yield from _rule_problems(rule, f"{path}.{name}[{index}]", weighed=name == "preferred")
     if rules.sticky_key and rules.strategy is not Strategy.STICKY:
         yield Violation(f"{path}.sticky_key", "belongs to strategy STICKY; leave it out, or set strategy to STICKY")
+    if holds_other_than_tags(rules.sticky_key):
+        yield Violation(f"{path}.sticky_key", "holds a ${...} that is none: ${tags.NAME} stands for a task's tag")
     yield from text_problems(rules.sticky_key, f"{path}.sticky_key", MAX_KEY)
     if len(rules.agents) > MAX_AGENTS:
         yield Violation(f"{path}.agents", f"names {len(rules.agents):,} agents, at most {MAX_AGENTS} are allowed")

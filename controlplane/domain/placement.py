@@ -120,6 +120,11 @@ def score(preferred: Iterable[LabelRule], labels: Mapping[str, str]) -> int:
     return sum(1 if rule.weight is None else rule.weight for rule in preferred if rule.meets(labels))
 
 
+def holds_other_than_tags(sticky_key: str) -> bool:
+    """Whether something in it looks like what stands for a tag and is none."""
+    return "${" in _TAG.sub("", sticky_key)
+
+
 def bucket_of(sticky_key: str, tags: Mapping[str, str], job_id: str) -> int:
     """Where a task's key falls. The key is the text with the task's tags in it; the job where there is none."""
     key = _TAG.sub(lambda found: tags.get(found[1], ""), sticky_key) or job_id

@@ -304,7 +304,13 @@ def test_where_a_job_runs_is_said_at_creation_and_shown(pawl: Pawl, name: str) -
     assert "must have gpu" in shown
     assert "memory" not in shown
     assert "at once" not in shown
-    for wrong in ("--require", "> 3"), ("--strategy", "best"), ("--resource", "gpu=many"):
+    for wrong in (
+        ("--require", "> 3"),
+        ("--require", "gpu=>2"),
+        ("--slots", "9" * 12),
+        ("--strategy", "best"),
+        ("--resource", "gpu=many"),
+    ):
         assert pawl("job", "update", name, *wrong).code == 2
     task = pawl("job", "run", name, "--label", "zone=a", "--output", "json")
     assert json.loads(task.out)["labels"] == {"zone": "a"}

@@ -300,7 +300,10 @@ def _put(message: object, path: str, value: object) -> None:
     elif isinstance(value, list):
         getattr(message, field).extend(value)
     else:
-        setattr(message, field, value)
+        try:
+            setattr(message, field, value)
+        except ValueError:  # an integer that its field cannot hold, far beyond what the server allows
+            raise typer.BadParameter(f"{value} is too large a number", param_hint=path) from None
 
 
 @app.command("get", cls=RemoteCommand)

@@ -76,7 +76,7 @@ def _rule(text: str, option: str) -> LabelRule:
     if (found := _LISTED.fullmatch(text)) is not None:
         listed = [one.strip() for one in found["values"].split(",")]
         return LabelRule(label=found["label"], op="NOT_IN" if found["no"] else "IN", values=listed)
-    if (found := _COMPARED.fullmatch(text)) is not None:
+    if (found := _COMPARED.fullmatch(text)) is not None and found["value"][:1] not in ("=", "<", ">"):  # as in a=>1
         return LabelRule(label=found["label"], op=_SIGNS[found["sign"]], values=[found["value"]])
     if (found := _NAMED.fullmatch(text)) is not None:
         return LabelRule(label=found["label"], op="NOT_EXISTS" if found["no"] else "EXISTS")
