@@ -326,6 +326,7 @@ def test_a_namespace_has_a_cap(pawl: Pawl) -> None:
     assert pawl("namespace", "update", "capped", "--max-running", "0").code == 0
     assert "at once" not in pawl("namespace", "get", "capped").out
     assert pawl("namespace", "update", "capped").code == 2
+    assert pawl("namespace", "update", "capped", "--max-running", "9" * 12).code == 2
 
 
 def test_a_wrong_document_is_named_and_nothing_is_applied(pawl: Pawl, name: str, tmp_path: Path) -> None:

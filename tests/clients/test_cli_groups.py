@@ -26,6 +26,7 @@ Pawl = Callable[..., Ran]
         (("--inputs", "[]"), "--inputs"),
         (("--shards", "2", "--inputs", "[1]"), "group.shard_parameters"),
         (("--shards", "2", "--at-least", "3"), "group.policy_count"),
+        (("--shards", "2", "--at-least", "9" * 12), "--at-least"),
     ],
 )
 def test_what_cannot_be_a_group_is_wrong_usage(pawl: Pawl, arguments: tuple[str, ...], said: str) -> None:

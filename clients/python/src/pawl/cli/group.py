@@ -49,8 +49,10 @@ def run(
         str | None, typer.Option("--parameters", "-p", metavar="JSON|@FILE", help="What each task is given.")
     ] = None,
     any_: Annotated[bool, typer.Option("--any", help="One success is enough. Else all have to succeed.")] = False,
-    at_least: Annotated[int | None, typer.Option(min=1, metavar="N", help="N successes are enough.")] = None,
-    max_failed: Annotated[int | None, typer.Option(min=0, metavar="N", help="N may fail.")] = None,
+    at_least: Annotated[
+        int | None, typer.Option(min=1, max=10_000, metavar="N", help="N successes are enough.")
+    ] = None,
+    max_failed: Annotated[int | None, typer.Option(min=0, max=10_000, metavar="N", help="N may fail.")] = None,
     cancel_rest: Annotated[
         bool, typer.Option("--cancel-rest", help="Cancel the others as soon as it is clear what it comes to.")
     ] = False,

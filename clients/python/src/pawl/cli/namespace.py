@@ -20,7 +20,9 @@ app = typer.Typer(
 
 Name = Annotated[str, typer.Argument(metavar="NAMESPACE", help="Its name.", show_default=False)]
 Description = Annotated[str, typer.Option(help="For people.")]
-MaxRunning = Annotated[int | None, typer.Option(min=0, help="Tasks of it on agents at once; 0: any number.")]
+MaxRunning = Annotated[
+    int | None, typer.Option(min=0, max=10_000_000, help="Tasks of it on agents at once; 0: any number.")
+]
 
 
 @app.command("create", cls=RemoteCommand)
