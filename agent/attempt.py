@@ -243,7 +243,10 @@ class Attempt:
     async def end_run(self, grace_seconds: float) -> None:
         """Stop what runs and return when it is gone."""
         if self._running is not None:
-            await self._running.stop(grace_seconds)
+            try:
+                await self._running.stop(grace_seconds)
+            except Exception:  # its end is still waited for; the agent and its other runs go on
+                log.exception("executor %s broke at the stop of %s", self.executor_name, self.ref.instance_id)
 
     async def run(self) -> Result:
         """The attempt's life. Raises CancelledError only if the agent itself is torn down."""

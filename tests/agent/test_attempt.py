@@ -106,6 +106,20 @@ async def test_what_the_work_says_of_its_retry_reaches_the_result() -> None:
     assert item.retry_after_seconds == 7.5
 
 
+async def test_an_executor_that_breaks_at_a_stop_breaks_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage()
+
+    async def broken(_: float) -> None:
+        stage.outcome.set_result(Outcome())
+        raise ZeroDivisionError("inside")
+
+    monkeypatch.setattr(stage, "stop", broken)
+    async with attempting(stage, work(1, "x")) as (attempt, life):
+        await stage.launched.wait()
+        attempt.supersede()
+        assert (await life).item.status == Status.CANCELLED
+
+
 async def test_words_of_progress_that_are_no_text_are_made_text() -> None:
     stage = Stage()
     async with attempting(stage, work(1, "x")) as (_, life):
