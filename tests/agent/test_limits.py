@@ -188,7 +188,7 @@ async def test_the_share_is_that_of_all_processes_together(bench: Bench) -> None
     burn = "import time\nwhile time.process_time() < 0.05: pass"
     script = f'for i in 1 2 3; do setsid {sys.executable} -S -c "{burn}" & done; wait'
     usage = (await bench.run("bash", "-c", script, cpu_cores=0.1)).usage
-    assert usage.wall_seconds > 0.9
+    assert usage.wall_seconds > 0.6  # 0.15 s of work, at a tenth of the processor
     assert usage.cpu_throttled_seconds > 0
 
 

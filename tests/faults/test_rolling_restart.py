@@ -64,5 +64,6 @@ async def test_a_control_plane_that_is_replaced_under_load_costs_no_attempt(clus
         assert (await pawl.tasks.resume(paused.id)).status == Task.Status.RUNNING
         assert (await pawl.tasks.wait(paused.id)).status == Task.Status.SUCCEEDED
     assert history.broken_promises(url) == {}
-    assert history.one(url, "SELECT count(*) FROM sched_task_instance") == TASKS + 1
+    # What no agent had heard of when its control plane went is placed anew, and costs nothing.
+    assert history.one(url, "SELECT count(*) FROM sched_task WHERE attempt <> 1 OR stalled <> 0") == 0
     assert len(runs.read_text().split()) == len(set(runs.read_text().split())) == TASKS
