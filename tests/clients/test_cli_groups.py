@@ -35,6 +35,11 @@ def test_what_cannot_be_a_group_is_wrong_usage(pawl: Pawl, arguments: tuple[str,
     assert said in ran.err
 
 
+def whole(text: str) -> str:
+    """As one line: it may be broken at the terminal's width."""
+    return " ".join(text.split())
+
+
 def test_a_group_of_nobody_is_refused(pawl: Pawl, name: str) -> None:
     pawl("job", "create", name, "--label", "nobody=has-it", "--", "true")
     ran = pawl("group", "run", name, "--on-all")
