@@ -245,7 +245,7 @@ class Attempt:
         if self._running is not None:
             try:
                 await self._running.stop(grace_seconds)
-            except Exception:  # its end is still waited for; the agent and its other runs go on
+            except (Exception, SystemExit):  # its end is still waited for; the agent and its other runs go on
                 log.exception("executor %s broke at the stop of %s", self.executor_name, self.ref.instance_id)
 
     async def run(self) -> Result:
@@ -281,14 +281,18 @@ class Attempt:
             if self._verdict is None or self._task is None or self._task.uncancel() > 0:
                 raise
             return Outcome(failure=self._verdict.failure)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # no executor ends the agent, whatever library it calls
             log.exception("executor %s broke at the launch of %s", self.executor_name, self.ref.instance_id)
             return Outcome(failure=_broken(self.executor_name, error))
         if self.paused:  # since it was begun to be launched
             pause(self._running)
         try:
             return await self._running.wait()
-        except Exception as error:
+        except asyncio.CancelledError as error:
+            if self._task is None or self._task.cancelling():
+                raise
+            return Outcome(failure=_broken(self.executor_name, error))  # something of its own was cancelled, and not we
+        except (Exception, SystemExit) as error:
             log.exception("executor %s broke during the run of %s", self.executor_name, self.ref.instance_id)
             return Outcome(failure=_broken(self.executor_name, error))
 
@@ -427,7 +431,7 @@ class Attempt:
         return Result(item, finished_at, self.started_at)
 
 
-def _broken(executor: str, error: Exception) -> Failure:
+def _broken(executor: str, error: BaseException) -> Failure:
     """A defect of an executor is the failure of one run."""
     message = f"executor {executor}: {error}"
     return Failure("EXECUTOR_BROKEN", message.encode("utf-8", "backslashreplace").decode())

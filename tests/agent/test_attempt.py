@@ -120,6 +120,21 @@ async def test_an_executor_that_breaks_at_a_stop_breaks_nothing_else(monkeypatch
         assert (await life).item.status == Status.CANCELLED
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError("of its own"), ZeroDivisionError("inside")])
+async def test_whatever_an_executor_raises_fails_its_run_and_ends_no_agent(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    stage = Stage()
+
+    async def breaks() -> Outcome:
+        raise error
+
+    monkeypatch.setattr(stage, "wait", breaks)
+    async with attempting(stage, work(1, "x")) as (_, life):
+        item = (await life).item
+    assert (item.status, item.error.code) == (Status.FAILED, "EXECUTOR_BROKEN")
+
+
 async def test_words_of_progress_that_are_no_text_are_made_text() -> None:
     stage = Stage()
     async with attempting(stage, work(1, "x")) as (_, life):
