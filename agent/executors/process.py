@@ -29,6 +29,7 @@ from pathlib import Path
 from agent.artifacts import ArtifactFolder, Rules, Taken
 from agent.executors.base import Failure, LaunchError, LogStream, Outcome, Payload, Sink, Usage, Work
 from agent.executors.capture import CappedBytes, PipeReader
+from agent.executors.own_words import MOST_BYTES, in_own_words
 from agent.executors.progress import LOOK_SECONDS, ProgressFile
 from agent.executors.workfolder import WorkFolder, remove_leftovers
 from agent.keeper import Child, Exit, Keeper, KeeperLost, StartFailed, TaskUser
@@ -219,6 +220,7 @@ class ProcessExecutor:
             "PAWL_NAMESPACE": work.namespace_id,
             "PAWL_PARAMETERS_FILE": folder.parameters,
             "PAWL_OUTPUT_FILE": folder.output,
+            "PAWL_ERROR_FILE": folder.error,
             "PAWL_PROGRESS_FILE": folder.progress,
         }
         if artifacts:
@@ -318,6 +320,8 @@ class ProcessRun:
             self._taken = await self._take(self._artifacts, self._settings.artifacts)
         output, size, content_type = await self._output()
         failure = Failure("KEEPER_LOST", str(lost)) if ended is None else _failure(ended, self._last_line())
+        if failure is not None and ended is not None and failure.code == f"EXIT_{ended.code}":
+            failure = in_own_words(failure, self._folder.read_error(MOST_BYTES))
         if self._settings.output_content_type and output:
             content_type, problem = await self._as_declared(output, size, content_type)
             failure = failure or problem

@@ -3,6 +3,7 @@
     <work_dir>/<key>/                   the working folder unless the job names one; HOME and TMPDIR
     <work_dir>/<key>/.pawl-parameters   PAWL_PARAMETERS_FILE, also stdin; both are /dev/null without parameters
     <work_dir>/<key>/.pawl-output       PAWL_OUTPUT_FILE, made by the program or not at all
+    <work_dir>/<key>/.pawl-error        PAWL_ERROR_FILE, likewise
     <work_dir>/<key>/.pawl-progress     PAWL_PROGRESS_FILE, likewise
     <work_dir>/<key>/.pawl-artifacts/   PAWL_ARTIFACTS_DIR, made only for jobs that keep artifacts
 
@@ -41,6 +42,11 @@ class WorkFolder:
     def output(self) -> str:
         """The file that the program may write."""
         return f"{self.path}/.pawl-output"
+
+    @property
+    def error(self) -> str:
+        """The file in which the program may say why it fails."""
+        return f"{self.path}/.pawl-error"
 
     @property
     def progress(self) -> str:
@@ -94,8 +100,19 @@ class WorkFolder:
 
     def open_output(self) -> int | None:
         """The output file for reading; None when the program made none, or something that is no plain file."""
+        return self._open(self.output)
+
+    def read_error(self, most: int) -> bytes:
+        """The beginning of what the program says of its failure; empty if it says nothing."""
+        fd = self._open(self.error)
+        if fd is None:
+            return b""
+        with open(fd, "rb") as file:
+            return file.read(most)
+
+    def _open(self, path: str) -> int | None:
         try:
-            fd = os.open(self.output, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return None
         found, owner = os.fstat(fd), os.stat(self.path).st_uid

@@ -18,7 +18,7 @@ from pawl.tracing import NOWHERE, Trace
 
 from agent import procfs
 from agent.artifacts import ArtifactFolder, Rules
-from agent.executors.base import LaunchError, Limits, LogStream, Outcome, Payload, Work
+from agent.executors.base import Failure, LaunchError, Limits, LogStream, Outcome, Payload, Work
 from agent.executors.capture import CappedBytes
 from agent.executors.process import ProcessConfig, ProcessExecutor, ProcessRun
 from agent.keeper import Keeper, TaskUser
@@ -251,6 +251,7 @@ async def test_environment_layers_and_what_is_not_to_be_overridden(bench: Bench)
         "PAWL_NAMESPACE": "ns",
         "PAWL_PARAMETERS_FILE": "/dev/null",
         "PAWL_OUTPUT_FILE": f"{folder}/.pawl-output",
+        "PAWL_ERROR_FILE": f"{folder}/.pawl-error",
         "PAWL_PROGRESS_FILE": f"{folder}/.pawl-progress",
         "TRACEPARENT": "00-1-2-01",
     }
@@ -602,3 +603,36 @@ async def test_an_artifacts_folder_that_was_replaced_by_a_link_leads_nowhere(ben
     outcome = await bench.run({"cmd": "sh", "args": ["-c", script], "artifacts": Rules()})
     assert outcome.artifacts == ()
     assert outcome.failure is None
+
+
+@pytest.mark.parametrize(
+    ("written", "failure"),
+    [
+        ("no paper", Failure("EXIT_4", "no paper")),
+        ('{"code": "NO_PAPER", "message": "tray 2"}', Failure("NO_PAPER", "tray 2")),
+        ('{"retry_after_seconds": 60}', Failure("EXIT_4", "exit code 4: last words", True, 60.0)),
+        ('{"code": "BAD_INPUT", "retryable": false}', Failure("BAD_INPUT", "exit code 4: last words", False)),
+        ('{"code": "LEASE_EXPIRED", "message": "no"}', Failure("EXIT_4", "no")),
+        ('{"code": "not a code", "retry_after_seconds": -1}', Failure("EXIT_4", "exit code 4: last words")),
+        ('["no object"]', Failure("EXIT_4", '["no object"]')),
+        ("", Failure("EXIT_4", "exit code 4: last words")),
+    ],
+)
+async def test_a_program_says_itself_why_it_fails_and_when_to_try_again(
+    bench: Bench, written: str, failure: Failure
+) -> None:
+    script = 'printf %s "$0" > "$PAWL_ERROR_FILE"; echo last words >&2; exit 4'
+    outcome = await bench.run({"cmd": "sh", "args": ["-c", script, written]})
+    assert (outcome.failure, outcome.exit_code) == (failure, 4)
+
+
+async def test_who_ends_well_or_is_ended_from_outside_is_not_asked_why(bench: Bench) -> None:
+    write = 'echo words > "$PAWL_ERROR_FILE"'
+    assert (await bench.run({"cmd": "sh", "args": ["-c", write]})).failure is None
+    killed = (await bench.run({"cmd": "sh", "args": ["-c", f"{write}; kill -9 $$"]})).failure
+    assert killed is not None
+    assert killed.code == "SIGNAL_KILL"
+    linked = (await bench.run({"cmd": "sh", "args": ["-c", 'ln -s /etc/hostname "$PAWL_ERROR_FILE"; exit 1']})).failure
+    assert linked is not None
+    assert linked.code == "EXIT_1"
+    assert linked.message == "exit code 1"
