@@ -151,6 +151,11 @@ def test_a_callers_request_id_and_trace_find_the_line_of_its_call(stage: Stage) 
 
 
 def test_a_collector_that_is_not_there_is_told_of_once_by_each(stage: Stage) -> None:
+    client = stage.client
+    client.post("/jobs", json={"name": "traced", "config": {"cmd": "true"}})
+    traced = {"traceparent": f"00-{TRACE}-{SPAN}-01"}
+    task = client.post("/tasks", json={"job_id": "traced"}, headers=traced).json()["id"]
+    eventually(partial(stage.has_ended, task), lambda: stage.shell.said("server"))
     for program in ("server", "agent"):
         stage.until(program, lambda line: "spans are lost" in line["event"])
     # Until it has tried again, in vain, with spans that were made since.
