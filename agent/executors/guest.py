@@ -28,6 +28,7 @@ from extism.extism import CompiledPlugin
 from extism_sys import ffi, lib  # type: ignore[import-untyped]  # a cffi module, it has no types
 
 from agent.executors import wasm_messages as wire
+from agent.executors.own_words import own_words
 from agent.redaction import Redactor
 
 RUN_CHANNEL: Final = 3
@@ -442,25 +443,14 @@ def failure(text: str, returned: int) -> wire.Failed:
     return guest_error(text, returned)
 
 
-class _GuestError(msgspec.Struct):
-    code: str = "PLUGIN_ERROR"
-    message: str = ""
-    retryable: bool = False
-    retry_after_seconds: float | None = None
-
-
 def guest_error(text: str, returned: int) -> wire.Failed:
     """What the guest gave to error_set: `{code, message, retryable, retry_after_seconds}`, or words."""
-    try:
-        error = msgspec.json.decode(text, type=_GuestError)
-    except msgspec.DecodeError:
-        return wire.Failed("PLUGIN_ERROR", text, exit_code=returned)
-    after = error.retry_after_seconds
+    said = own_words(text)
     return wire.Failed(
-        code=error.code if wire.FAILURE_CODE.fullmatch(error.code) else "PLUGIN_ERROR",
-        message=error.message or text,
-        retryable=error.retryable,
-        retry_after_seconds=after if after is not None and after >= 0 else None,
+        code=said.code or "PLUGIN_ERROR",
+        message=said.message or text,
+        retryable=bool(said.retryable),
+        retry_after_seconds=said.retry_after_seconds,
         exit_code=returned,
     )
 

@@ -1,48 +1,43 @@
-"""What a program says of its own failure, in PAWL_ERROR_FILE:
+"""What a run says of its own failure: a program in PAWL_ERROR_FILE, a plugin by `error_set`.
 
     echo 'no paper' > "$PAWL_ERROR_FILE"; exit 1
     echo '{"code": "NO_PAPER", "message": "tray 2", "retryable": true, "retry_after_seconds": 60}' > "$PAWL_ERROR_FILE"
 
-Plain text is the message. Of an object every member may be left out. It counts only when the program fails by its own
-exit code: whoever was ended from outside is not asked why.
+Plain text is the message. Of an object every member may be left out. Not the place for when it counts. Plugins' own
+processes import this: nothing here may cost them memory.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import msgspec
 
-from agent.executors.base import Failure
 from agent.executors.wasm_messages import FAILURE_CODE
 
 MOST_BYTES = 65_536
-_LEASE_EXPIRED = "LEASE_EXPIRED"  # what the agent alone can know
+_NOT_FOR_RUNS = "LEASE_EXPIRED"  # what the agent alone can know
 
 
-class _Said(msgspec.Struct):
+class OwnWords(msgspec.Struct, frozen=True):
+    """None and empty text: it did not say."""
+
     code: str = ""
     message: str = ""
-    retryable: bool = True
+    retryable: bool | None = None
     retry_after_seconds: float | None = None
 
 
-def in_own_words(failure: Failure, data: bytes) -> Failure:
-    """The failure as the program tells it; what it does not say is as it was."""
-    text = data.decode("utf-8", "replace").strip()
-    if not text:
-        return failure
+def own_words(text: str) -> OwnWords:
+    """As far as they are of use: no code that is none, no wait that is none."""
     try:
-        said = msgspec.json.decode(text.encode(), type=_Said)
+        said = msgspec.json.decode(text, type=OwnWords)
     except msgspec.DecodeError:
-        return replace(failure, message=text)
+        return OwnWords(message=text)
     after = said.retry_after_seconds
-    waits = after is not None and math.isfinite(after) and after >= 0
-    fits = FAILURE_CODE.fullmatch(said.code) and said.code != _LEASE_EXPIRED
-    return Failure(
-        code=said.code if fits else failure.code,
-        message=said.message or failure.message,
+    return OwnWords(
+        code=said.code if FAILURE_CODE.fullmatch(said.code) and said.code != _NOT_FOR_RUNS else "",
+        message=said.message,
         retryable=said.retryable,
-        retry_after_seconds=after if waits else None,
+        retry_after_seconds=after if after is not None and math.isfinite(after) and after >= 0 else None,
     )

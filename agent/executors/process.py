@@ -29,7 +29,7 @@ from pathlib import Path
 from agent.artifacts import ArtifactFolder, Rules, Taken
 from agent.executors.base import Failure, LaunchError, LogStream, Outcome, Payload, Sink, Usage, Work
 from agent.executors.capture import CappedBytes, PipeReader
-from agent.executors.own_words import MOST_BYTES, in_own_words
+from agent.executors.own_words import MOST_BYTES, OwnWords, own_words
 from agent.executors.progress import LOOK_SECONDS, ProgressFile
 from agent.executors.workfolder import WorkFolder, remove_leftovers
 from agent.keeper import Child, Exit, Keeper, KeeperLost, StartFailed, TaskUser
@@ -321,7 +321,7 @@ class ProcessRun:
         output, size, content_type = await self._output()
         failure = Failure("KEEPER_LOST", str(lost)) if ended is None else _failure(ended, self._last_line())
         if failure is not None and ended is not None and failure.code == f"EXIT_{ended.code}":
-            failure = in_own_words(failure, self._folder.read_error(MOST_BYTES))
+            failure = _in_its_words(failure, self._folder.read_error(MOST_BYTES))
         if self._settings.output_content_type and output:
             content_type, problem = await self._as_declared(output, size, content_type)
             failure = failure or problem
@@ -468,6 +468,18 @@ def _failure(ended: Exit, last_line: str) -> Failure | None:
     if ended.code:
         return Failure(f"EXIT_{ended.code}", f"exit code {ended.code}{said}")
     return None
+
+
+def _in_its_words(failure: Failure, data: bytes) -> Failure:
+    """The failure as the program tells it; what it does not say is as it was."""
+    text = data.decode("utf-8", "replace").strip()
+    said = own_words(text) if text else OwnWords()
+    return Failure(
+        code=said.code or failure.code,
+        message=said.message or failure.message,
+        retryable=failure.retryable if said.retryable is None else said.retryable,
+        retry_after_seconds=said.retry_after_seconds,
+    )
 
 
 def _greedy(breach: Breach) -> Failure:
