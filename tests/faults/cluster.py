@@ -270,6 +270,13 @@ def alive(pid: int) -> bool:
     return stat[stat.rindex(")") + 2] not in "ZX"
 
 
+def of_process(pid: int, name: str) -> bytes:
+    """What the system says of it in this file; empty once it has gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    return b""
+
+
 def descendants(root: int) -> Iterator[int]:
     """A process and all below it."""
     parents: dict[int, list[int]] = {}

@@ -16,7 +16,7 @@ from agent.executors.guest import GUEST_NAME
 from tests.faults import endpoint as endpoints
 from tests.faults import work
 from tests.faults.cells import End
-from tests.faults.cluster import AgentProcess, Cluster, WorkerProcess, descendants, until
+from tests.faults.cluster import AgentProcess, Cluster, WorkerProcess, descendants, of_process, until
 from tests.faults.endpoint import Endpoint
 from tests.faults.proxy import Wire
 from tests.faults.work import Work, name_of
@@ -225,7 +225,7 @@ class Round:
 def keeper_of(agent: int) -> int:
     """The process that an agent starts programs by."""
     for pid in descendants(agent):
-        if b"agent.keeper_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        if b"agent.keeper_main" in of_process(pid, "cmdline"):
             return pid
     raise AssertionError("no keeper")
 
@@ -237,9 +237,7 @@ def leftovers(agent: AgentProcess) -> set[int]:
 
 def _machinery(pid: int) -> bool:
     """A keeper, or what plugins are forked from; guests have the zygote's command line and a name of their own."""
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        name = Path(f"/proc/{pid}/comm").read_bytes().strip()
-    except OSError:
+    command, name = of_process(pid, "cmdline"), of_process(pid, "comm").strip()
+    if not command or not name:
         return True  # it ended meanwhile
     return b"agent.keeper_main" in command or (b"agent.executors.zygote" in command and name != GUEST_NAME)

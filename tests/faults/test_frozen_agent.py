@@ -2,14 +2,13 @@
 
 import os
 import signal
-from pathlib import Path
 
 from pawl.v1.job_pb2 import Job, JobConfig
 from pawl.v1.task_pb2 import Task
 
 from agent.executors.guest import GUEST_NAME
 from tests.agent.wasm_stage import execute
-from tests.faults.cluster import Cluster, alive, descendants, until
+from tests.faults.cluster import Cluster, alive, descendants, of_process, until
 
 WITHIN = 60.0
 LOST_AFTER = 4.0
@@ -18,15 +17,14 @@ LOST_AFTER = 4.0
 def zygote_of(agent: int) -> int:
     """The process that plugins are forked from; its guests have the same command line."""
     for pid in descendants(agent):
-        if b"agent.executors.zygote\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        if b"agent.executors.zygote\0" in of_process(pid, "cmdline"):
             return pid
     raise AssertionError("no zygote")
 
 
 def guests_of(zygote: int) -> list[int]:
     """What it runs plugins in: the spare that waits for the next run is none."""
-    names = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in descendants(zygote)}
-    return [pid for pid, name in names.items() if name == GUEST_NAME.decode()]
+    return [pid for pid in descendants(zygote) if of_process(pid, "comm").strip() == GUEST_NAME]
 
 
 async def test_a_plugin_run_of_a_frozen_agent_ends_with_its_lease_while_the_zygote_lives(
