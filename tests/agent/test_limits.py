@@ -185,10 +185,10 @@ async def test_a_run_beyond_its_share_of_the_processor_is_slowed_down_and_not_en
 
 
 async def test_the_share_is_that_of_all_processes_together(bench: Bench) -> None:
-    burn = "import time\nwhile time.process_time() < 0.05: pass"
+    burn = "import time\nwhile time.process_time() < 0.1: pass"
     script = f'for i in 1 2 3; do setsid {sys.executable} -S -c "{burn}" & done; wait'
     usage = (await bench.run("bash", "-c", script, cpu_cores=0.1)).usage
-    assert usage.wall_seconds > 0.6  # 0.15 s of work, at a tenth of the processor
+    assert usage.wall_seconds > 0.6  # 0.3 s of work at a tenth of the processor, less what was had before a look
     assert usage.cpu_throttled_seconds > 0
 
 

@@ -243,7 +243,7 @@ def test_applying_changes_what_the_file_says_and_nothing_else(pawl: Pawl, name: 
     file.write_text(MANIFEST.format(name=name))
     pawl("apply", "-f", str(file))
     pawl("job", "update", name, "--max-retries", "4")
-    file.write_text(MANIFEST.format(name=name).replace("[one]", "[]").replace("60", "90"))
+    file.write_text(MANIFEST.format(name=name).replace("[one]", "[]").replace("timeout: 60", "timeout: 90"))
     assert "~ config.timeout: 60.0 → 90.0" in pawl("apply", "-f", str(file), "--dry-run").out
     assert f"Job {name} updated" in pawl("apply", "-f", str(file)).out
     config = dict(data(pawl("job", "get", name, "-o", "json"))["config"])  # type: ignore[call-overload] # JSON
