@@ -113,6 +113,12 @@ class Measures:
             buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500),
             registry=None,
         )
+        self.statements = Counter(
+            "pawl_statements",
+            "SQL statements by what they are for; one for many rows is one, BEGIN and COMMIT are none.",
+            ("use",),
+            registry=None,
+        )
         self.removed = Counter(
             "pawl_retention_removed",
             "What was kept long enough and went, by its kind; months that were dropped whole count as one.",
@@ -127,7 +133,16 @@ class Measures:
 
     def register(self, registry: CollectorRegistry) -> None:
         """Let a registry show them."""
-        for one in (self.wait, self.placing, self.run, self.commit, self.batch, self.removed, self.strays):
+        for one in (
+            self.wait,
+            self.placing,
+            self.run,
+            self.commit,
+            self.batch,
+            self.statements,
+            self.removed,
+            self.strays,
+        ):
             registry.register(one)
 
 

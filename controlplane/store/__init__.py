@@ -74,6 +74,10 @@ class Store:
 
     def open(self) -> None:
         """Take the file's lock (SQLite) and make the engines. Raises Unavailable with what to do about it."""
+        self._open()
+        self._count_statements()
+
+    def _open(self) -> None:
         if self.is_sqlite:
             self._open_sqlite()
         else:
@@ -134,6 +138,11 @@ class Store:
         self._engines = [self._writer, self._reader, self._logs]
         self._knock(self._writer)
         self._knock(self._logs)
+
+    def _count_statements(self) -> None:
+        for name, engine in (("write", self._writer), ("read", self._reader), ("logs", self._logs)):
+            if engine is not self._reader or name == "read":  # on PostgreSQL logs and readers share one
+                dialect.count_statements(engine, self.measures.statements.labels(name).inc)
 
     def close(self) -> None:
         """Finish what runs, give the connections back and release the file."""

@@ -9,7 +9,7 @@ import operator
 import re
 import sqlite3
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -170,6 +170,15 @@ def configure_sqlite(engine: Engine, *, writer: bool) -> None:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+
+
+def count_statements(engine: Engine, told: Callable[[], None]) -> None:
+    """Tell of each statement that is sent. The frame of a transaction is none: only SQLite is sent one by us."""
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _sent(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        if not statement.startswith("BEGIN"):
+            told()
 
 
 def prefer_indexes(engine: Engine) -> None:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,13 @@ class Plane:
     def cpu_seconds(self) -> float:
         """What it has used since its start, all threads."""
         return cpu_seconds(self.pid)
+
+    def counters(self) -> dict[str, float]:
+        """What `/metrics` says now, by name and labels as written there."""
+        with urllib.request.urlopen(f"{self.http}/metrics", timeout=10.0) as answer:
+            lines = answer.read().decode().splitlines()
+        pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, _, value in pairs}
 
     def resident_bytes(self) -> int:
         """What it has in memory now."""

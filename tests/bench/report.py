@@ -36,7 +36,9 @@ def _present(name: str) -> bool:
 
 @dataclass(slots=True)
 class Row:
-    """One figure: every repetition of it, and its floor's. `more` says that more is better."""
+    """One figure: every repetition of it, and its floor's. `more` says that more is better. `others`: further floors,
+    by what they are.
+    """
 
     work: str
     database: str
@@ -47,13 +49,23 @@ class Row:
     floor_what: str = ""
     more: bool = True
     counters: dict[str, str | float] = field(default_factory=dict)
+    others: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float | None:
         """The median by the floor's."""
-        if not self.floor or not self.values:
+        return self._by(self.floor)
+
+    @property
+    def floors(self) -> dict[str, tuple[list[float], float]]:
+        """Every floor that was measured, by what it is: its repetitions, and the median by its median."""
+        found = {self.floor_what: self.floor} | self.others
+        return {what: (values, ratio) for what, values in found.items() if (ratio := self._by(values)) is not None}
+
+    def _by(self, floor: list[float]) -> float | None:
+        if not floor or not self.values:
             return None
-        return statistics.median(self.values) / statistics.median(self.floor)
+        return statistics.median(self.values) / statistics.median(floor)
 
 
 @dataclass(slots=True)
@@ -95,8 +107,8 @@ class Report:
 
 
 def _cells(row: Row) -> Sequence[str]:
-    ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-    floor = f"{spread(row.floor)} ({row.floor_what})" if row.floor else ""
+    ratio = "<br>".join(f"{ratio:.2f}" for _, ratio in row.floors.values())
+    floor = "<br>".join(f"{spread(values)} ({what})" for what, (values, _) in row.floors.items())
     counters = ", ".join(f"{name} {_short(value)}" for name, value in row.counters.items())
     return row.work, row.database, row.what, f"**{spread(row.values)}** {row.unit}", floor, ratio, counters
 

@@ -12,14 +12,17 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from pawl.client import Client
 from pawl.v1 import job_pb2, task_pb2, task_pb2_grpc
 
-from tests.bench import databases, floor, plane
+from tests.bench import databases, echo, floor, plane
 from tests.bench.databases import Database, Server
+from tests.bench.echo import Echo
 from tests.bench.floor import Floor
+from tests.bench.noop import FUNCTION
 from tests.bench.plane import Plane
 from tests.bench.worker import Worker
 
@@ -34,14 +37,37 @@ class Spent:
     """CPU microseconds a task, by process, and what was written: from the first to the last task of a measurement.
 
     `strangers` is how many cores everybody else on the machine used meanwhile: above 0.15 of them the rates say little.
+    `commits` are the database's own where it counts them, else the writing transactions of the control plane.
     """
 
     server: float = 0.0
     database: float = 0.0
     bench: float = 0.0
+    worker: float = 0.0
     strangers: float = 0.0
-    commits: float | None = None
+    statements: float = 0.0
+    reads: float = 0.0
+    commits: float = 0.0
+    messages: float = 0.0
     wal_bytes: float | None = None
+
+    def counters(self) -> dict[str, str | float]:
+        """As a row of figures has them: first what does not depend on the machine."""
+        found: dict[str, str | float] = {
+            "commits/task": self.commits,
+            "statements/task": self.statements,
+            "reading statements/task": self.reads,
+            "stream messages/task": self.messages,
+        }
+        if self.wal_bytes is not None:
+            found["WAL B/task"] = self.wal_bytes
+        return found | {
+            "server µs/task": self.server,
+            "database µs/task": self.database,
+            "client µs/task": self.bench,
+            "worker µs/task": self.worker,
+            "strangers' cores": self.strangers,
+        }
 
 
 @dataclass
@@ -53,11 +79,18 @@ class Stage:
     floor_database: Database
     plane: Plane
     floor: Floor
+    echo: Echo
     client: Client
     quick: bool
     repeats: int = 1
+    workers: list[Worker] = field(default_factory=list)
     rows: int = 0  # how many a work that makes its own should make; 0: what it thinks right
     told: list[str] = field(default_factory=list)
+
+    @cached_property
+    def tasks(self) -> "task_pb2_grpc.TaskServiceAsyncStub":
+        """Calls about tasks, without what the SDK does around them."""
+        return task_pb2_grpc.TaskServiceStub(self.client.connection.channel)
 
     def number(self, full: int, quick: int) -> int:
         """How much of something."""
@@ -67,36 +100,57 @@ class Stage:
         """A job that runs a program; no-op workers never start it."""
         await self.client.jobs.create(job_pb2.Job(name=name, config=job_pb2.JobConfig(cmd=cmd)))
 
+    async def make_noop(self) -> None:
+        """The job that workers of the bench run: a function that does nothing."""
+        config = job_pb2.JobConfig(executor="function", function=job_pb2.FunctionConfig(name=FUNCTION))
+        await self.client.jobs.create(job_pb2.Job(name=NOOP, config=config))
+
     async def create_many(self, job: str, count: int, *, callers: int = 2) -> None:
         """So many tasks in full batches, by so many callers at once."""
         sizes = iter([min(BATCH, count - at) for at in range(0, count, BATCH)])
-        stub = task_pb2_grpc.TaskServiceStub(self.client.connection.channel)
 
         async def caller() -> None:
             for size in sizes:
-                asked = [request(job) for _ in range(size)]
-                answer = await stub.BatchCreateTasks(
-                    task_pb2.BatchCreateTasksRequest(requests=asked), timeout=CALL_SECONDS
-                )
-                self.told += [one.task.id for one in answer.results if one.HasField("task")]
+                await self.batch(job, size)
+
+        await _all(caller() for _ in range(callers))
+
+    async def batch(self, job: str, size: int) -> list[str]:
+        """The ids of so many tasks, made by one call. Raises RuntimeError where one was refused."""
+        asked = task_pb2.BatchCreateTasksRequest(requests=[request(job) for _ in range(size)])
+        answer = await self.tasks.BatchCreateTasks(asked, timeout=CALL_SECONDS)
+        ids = [one.task.id for one in answer.results if one.HasField("task")]
+        self.told += ids
+        if len(ids) < size:
+            refused = next(one.error.message for one in answer.results if not one.HasField("task"))
+            raise RuntimeError(f"{size - len(ids)} of {size} tasks were refused: {refused}")
+        return ids
+
+    async def create_coalesced(self, job: str, count: int, *, callers: int) -> None:
+        """So many tasks, each asked for alone of one SDK client, which sends them together."""
+        left = iter(range(count))
+
+        async def caller() -> None:
+            for _ in left:
+                self.told.append((await self.client.tasks.create(job)).id)
 
         await _all(caller() for _ in range(callers))
 
     async def create_each(self, job: str, count: int, *, callers: int) -> None:
         """So many tasks with a call for each."""
         left = iter(range(count))
-        stub = task_pb2_grpc.TaskServiceStub(self.client.connection.channel)
 
         async def caller() -> None:
             for _ in left:
-                self.told.append((await stub.CreateTask(request(job), timeout=CALL_SECONDS)).id)
+                self.told.append((await self.tasks.CreateTask(request(job), timeout=CALL_SECONDS)).id)
 
         await _all(caller() for _ in range(callers))
 
     @contextlib.asynccontextmanager
-    async def worker(self, *, offered: int | None = None) -> AsyncIterator[Worker]:
-        """A connected no-op worker."""
-        worker = Worker(self.plane.grpc, offered=offered)
+    async def worker(self, *, offered: int | None = None, starts: bool = True) -> AsyncIterator[Worker]:
+        """A connected no-op worker. Without `starts` it does not tell of each, which costs a little."""
+        worker = Worker(self.plane.grpc, offered=offered, starts=starts)
+        self.workers.append(worker)
         async with asyncio.TaskGroup() as group:
             group.create_task(worker.run())
             async with asyncio.timeout(CALL_SECONDS):
@@ -105,31 +159,38 @@ class Stage:
                 yield worker
             finally:
                 worker.leave()
+                self.workers.remove(worker)
 
     @contextlib.contextmanager
     def spending(self, count: int) -> Iterator[Spent]:
         """What the tasks of the block cost; filled in at its end."""
         spent = Spent()
-        begun, busy, before = time.perf_counter(), busy_seconds(), self._meters()
+        before, begun, busy = self._meters(), time.perf_counter(), busy_seconds()
         yield spent
         seconds, busy = time.perf_counter() - begun, busy_seconds() - busy
-        server, database, bench, commits, wal = (
-            None if old is None or new is None else (new - old) / count
-            for old, new in zip(before, self._meters(), strict=True)
-        )
-        spent.server, spent.database, spent.bench = (1e6 * (one or 0.0) for one in (server, database, bench))
-        spent.commits, spent.wal_bytes = commits, wal
-        ours = (spent.server + spent.database + spent.bench) * count / 1e6
-        spent.strangers = max(0.0, busy - ours) / seconds
+        used = {name: value - before[name] for name, value in self._meters().items()}
+        seen = {name: value / count for name, value in used.items()}
+        processes = ("server", "database", "bench", "worker")
+        for name in processes:
+            setattr(spent, name, seen[name] * 1e6)
+        spent.statements, spent.reads, spent.messages = seen["statements"], seen["reads"], seen["messages"]
+        spent.commits, spent.wal_bytes = seen["commits"], seen.get("wal")
+        spent.strangers = max(0.0, busy - sum(used[name] for name in processes)) / seconds
 
-    def _meters(self) -> tuple[float, float, float, int | None, int | None]:
-        return (
-            self.plane.cpu_seconds(),
-            self.database.cpu_seconds(),
-            time.process_time(),
-            self.database.commits(),
-            self.database.wal_bytes(),
-        )
+    def _meters(self) -> dict[str, float]:
+        told = self.plane.counters()
+        commits, wal = self.database.commits(), self.database.wal_bytes()
+        found = {
+            "server": self.plane.cpu_seconds(),
+            "database": self.database.cpu_seconds(),
+            "bench": time.process_time(),
+            "worker": sum(one.cpu_seconds() for one in self.workers),
+            "commits": told["pawl_commit_seconds_count"] if commits is None else float(commits),
+            "statements": told['pawl_statements_total{use="write"}'],
+            "reads": told['pawl_statements_total{use="read"}'],
+            "messages": told["pawl_gateway_messages_in_total"] + told["pawl_gateway_messages_out_total"],
+        }
+        return found if wal is None else found | {"wal": float(wal)}
 
 
 @contextlib.asynccontextmanager
@@ -139,10 +200,12 @@ async def opened(server: Server, *, quick: bool, repeats: int, rows: int = 0) ->
         async with (
             plane.running(database.url, database.folder) as running,
             Client(running.grpc, namespace="") as client,
+            echo.running() as calls,
         ):
             yield Stage(
-                server, database, floor_database, running, measured, client, quick, 1 if quick else repeats, rows
-            )
+                server, database, floor_database, running, measured, calls, client, quick,
+                repeats=1 if quick else repeats, rows=rows,
+            )  # fmt: skip
 
 
 def request(job: str) -> task_pb2.CreateTaskRequest:

@@ -9,8 +9,6 @@ import asyncio
 import random
 import time
 
-from pawl.v1 import task_pb2_grpc
-
 from tests.bench.report import Row, percentile
 from tests.bench.stage import CALL_SECONDS, NOOP, PATIENCE_SECONDS, Stage, request
 from tests.bench.worker import Worker
@@ -21,7 +19,7 @@ PAUSE_SECONDS = 0.004
 
 async def measure(stage: Stage) -> list[Row]:
     """The rows of W2."""
-    await stage.make_job(NOOP, "true")
+    await stage.make_noop()
     count = stage.number(400, 25)
     kind = stage.database.kind
     figures: dict[str, list[float]] = {}
@@ -61,11 +59,10 @@ async def _floor(stage: Stage, count: int, figures: dict[str, list[float]]) -> N
 
 async def _idle(stage: Stage, worker: Worker, count: int) -> tuple[list[float], list[float]]:
     """Seconds to the answer and to the start, of one task after the other."""
-    stub = task_pb2_grpc.TaskServiceStub(stage.client.connection.channel)
     answered, started = [], []
     for _ in range(count):
         begun = time.perf_counter()
-        task = await stub.CreateTask(request(NOOP), timeout=CALL_SECONDS)
+        task = await stage.tasks.CreateTask(request(NOOP), timeout=CALL_SECONDS)
         answered.append(time.perf_counter() - begun)
         stage.told.append(task.id)
         started.append(await worker.start_of(task.id) - begun)
@@ -82,10 +79,9 @@ async def _loaded(stage: Stage, worker: Worker, seconds: float) -> tuple[float, 
     await worker.acknowledged_up_to(len(stage.told), PATIENCE_SECONDS)
     rate = probe / (time.perf_counter() - begun) / 2
     due = {}
-    stub = task_pb2_grpc.TaskServiceStub(stage.client.connection.channel)
 
     async def trigger(at: float) -> None:
-        task = await stub.CreateTask(request(NOOP), timeout=CALL_SECONDS)
+        task = await stage.tasks.CreateTask(request(NOOP), timeout=CALL_SECONDS)
         stage.told.append(task.id)
         due[task.id] = at
 

@@ -28,6 +28,7 @@ LABELS: dict[str, frozenset[str]] = {
     "loop": frozenset(
         {"dispatcher", "timers", "scheduler", "reaper", "ageing", "groups", "upkeep", "clock", "partitions", "keys"}
     ),
+    "use": frozenset({"write", "read", "logs"}),
     "version": frozenset({VERSION}),
     "what": frozenset(
         {"agents", "fires", "free space", "jobs", "logs", "months", "request ids", "revisions", "schedules", "tasks"}
