@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import MessageToDict
+from msgspec.structs import replace
 from pawl.artifacts import MAX_FILES
 from pawl.tracing import Trace
 from pawl.v1 import agent_pb2, job_pb2, task_pb2

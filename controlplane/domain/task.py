@@ -29,8 +29,10 @@ repeated one never does, and one with an older token raises `Fenced`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from enum import IntEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from controlplane.domain.errors import Fenced, IllegalTransition
 
@@ -76,8 +78,7 @@ class DeadReason(IntEnum):
     TIME_EXHAUSTED = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True, gc=False):
     """The narrow truth about a task. Instants are microseconds UTC."""
 
     id: str
@@ -129,21 +130,18 @@ class Task:
 # --- transitions -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(Struct, frozen=True, gc=False):
     """An input to the state machine. `by` and `why` are recorded when a person, or a loss, is behind it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Said(Transition):
+class Said(Transition, frozen=True, gc=False):
     """Something extraordinary: recorded with who and why."""
 
     by: str = ""
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Reported(Transition):
+class Reported(Transition, frozen=True, gc=False):
     """Something an agent says about the placement with this token, at an instant of the control plane's clock."""
 
     token: int
@@ -151,12 +149,11 @@ class Reported(Transition):
     started_at: int | None = None
 
 
-class Lock(Transition):
+class Lock(Transition, frozen=True, gc=False):
     """A dispatcher claims the task."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatch(Transition):
+class Dispatch(Transition, frozen=True, gc=False):
     """The claimed task is handed to an agent: a new instance, a new token, which is above what the task remembers and
     above what may have been given in a life that a restored database does not remember.
     """
@@ -166,116 +163,109 @@ class Dispatch(Transition):
     above: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Release(Transition):
+class Release(Transition, frozen=True, gc=False):
     """The placement was never begun (not delivered, or refused): no attempt, no loss."""
 
     token: int
 
 
-class Start(Reported):
+class Start(Reported, frozen=True, gc=False):
     """The program runs."""
 
 
-class Succeed(Reported):
+class Succeed(Reported, frozen=True, gc=False):
     """The attempt succeeded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fail(Reported):
+class Fail(Reported, frozen=True, gc=False):
     """The attempt failed, and there is no other."""
 
     dead_reason: DeadReason = DeadReason.NONE
 
 
-@dataclass(frozen=True, slots=True)
-class Retry(Reported):
+class Retry(Reported, frozen=True, gc=False):
     """The attempt failed; the next is due at `wake_at`."""
 
     wake_at: int = 0
 
 
-class Confirm(Reported):
+class Confirm(Reported, frozen=True, gc=False):
     """The attempt was stopped because somebody cancelled the task."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lose(Said):
+class Lose(Said, frozen=True, gc=False):
     """The placement is lost, and the task may be placed anew. `reported`: its own agent said so, which is a result."""
 
     reported: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class GiveUp(Said):
+class GiveUp(Said, frozen=True, gc=False):
     """The placement is lost once too often."""
 
     reported: bool = False
 
 
-class Wake(Transition):
+class Wake(Transition, frozen=True, gc=False):
     """The time of the next attempt has come."""
 
 
-class RetryNow(Said):
+class RetryNow(Said, frozen=True, gc=False):
     """A person does not want to wait for the next attempt."""
 
 
-class Cancel(Said):
+class Cancel(Said, frozen=True, gc=False):
     """Nobody has it: it ends at once."""
 
 
-class RequestCancel(Said):
+class RequestCancel(Said, frozen=True, gc=False):
     """An agent has it: it ends when the agent confirms or the lease is over."""
 
 
-class Skip(Said):
+class Skip(Said, frozen=True, gc=False):
     """It is decided not to run it."""
 
 
-class Pause(Said):
+class Pause(Said, frozen=True, gc=False):
     """A person holds it."""
 
 
-class Unpause(Said):
+class Unpause(Said, frozen=True, gc=False):
     """A person lets it go."""
 
 
-@dataclass(frozen=True, slots=True)
-class MissStart(Said):
+class MissStart(Said, frozen=True, gc=False):
     """No agent began it in time, and that is the end."""
 
     dead_reason: DeadReason = DeadReason.TIME_EXHAUSTED
 
 
-@dataclass(frozen=True, slots=True)
-class PutOff(Said):
+class PutOff(Said, frozen=True, gc=False):
     """No agent began it in time, which counts as an attempt; the next wait begins at `wake_at`."""
 
     wake_at: int = 0
 
 
-class Expire(Said):
+class Expire(Said, frozen=True, gc=False):
     """Its total time is over while nobody has it."""
 
 
-class ForceSuccess(Said):
+class ForceSuccess(Said, frozen=True, gc=False):
     """A person decides that its work is done, by whatever means. Of an ended task this begins and ends an epoch."""
 
 
-class Unblock(Transition):
+class Unblock(Transition, frozen=True, gc=False):
     """What it waited for has ended."""
 
 
-class Suspend(Reported):
+class Suspend(Reported, frozen=True, gc=False):
     """A durable task waits and leaves its agent."""
 
 
-class Resume(Transition):
+class Resume(Transition, frozen=True, gc=False):
     """What a suspended task waits for has come."""
 
 
-class Restart(Said):
+class Restart(Said, frozen=True, gc=False):
     """A person runs a finished task again: a new epoch."""
 
 
@@ -376,27 +366,23 @@ HELD: Mapping[type[Transition], Status | None] = {
 # --- effects -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class MakeReady:
+class MakeReady(Struct, frozen=True, gc=False):
     """The task waits for an agent from this instant on; a later instant is a timer's business first."""
 
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Unready:
+class Unready(Struct, frozen=True, gc=False):
     """The task no longer waits: its ready row or timer goes."""
 
 
-@dataclass(frozen=True, slots=True)
-class SetTimer:
+class SetTimer(Struct, frozen=True, gc=False):
     """Look at the task again at this instant."""
 
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True, gc=False):
     """A new instance with this token is on this agent."""
 
     agent_id: str
@@ -404,32 +390,28 @@ class Place:
     token: int
 
 
-@dataclass(frozen=True, slots=True)
-class EndInstance:
+class EndInstance(Struct, frozen=True, gc=False):
     """The instance with this token has ended like this."""
 
     token: int
     status: Status
 
 
-@dataclass(frozen=True, slots=True)
-class StopOnAgent:
+class StopOnAgent(Struct, frozen=True, gc=False):
     """The agent is to stop the instance with this token."""
 
     token: int
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class StoodStill:
+class StoodStill(Struct, frozen=True, gc=False):
     """The instance with this token was paused for so many microseconds more."""
 
     token: int
     micros: int
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True, gc=False):
     """Keep who did this and why."""
 
     transition: str
@@ -442,8 +424,7 @@ class Record:
 Effect = MakeReady | Unready | SetTimer | Place | EndInstance | StopOnAgent | StoodStill | Record
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True, gc=False):
     """The task after a transition, and what must be stored with it."""
 
     task: Task

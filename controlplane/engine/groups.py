@@ -8,8 +8,11 @@ to be done stands in the group's row, so it is done by whoever looks next.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from controlplane.domain import group as domain
 from controlplane.domain.errors import IllegalTransition, Invalid, NotFound
@@ -285,7 +288,7 @@ def _job(connection: Connection, wanted: NewTask) -> Job:
 def _demands(connection: Connection, new: NewGroup, job: Job) -> list[int]:
     """What each member of a broadcast demands: what the job does, and one of the agents that match now, by name."""
     usual = requirement_of(job.namespace_id, job.spec.config, job.id)
-    asked = replace(usual, labels={**usual.labels, **new.task.data.labels})
+    asked = dataclasses.replace(usual, labels={**usual.labels, **new.task.data.labels})
     offers = [offer_of(one) for one in agents.online(connection)]
     matching = sorted(offer.agent for offer in offers if can_run(offer, asked))
     if not matching:

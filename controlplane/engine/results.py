@@ -7,10 +7,11 @@ sender is told so by being acknowledged: repeating it would change nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 import structlog
+from msgspec.structs import replace
 
 from controlplane.domain.errors import Fenced, IllegalTransition, Unavailable
 from controlplane.domain.retry import after_failure, after_loss

@@ -7,7 +7,10 @@ how tasks find agents in `placing.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from controlplane.domain.errors import IllegalTransition, NotFound, PawlError
 from controlplane.domain.etag import check_etag
@@ -61,13 +64,12 @@ def _micros(seconds: float | None) -> int | None:
     return None if seconds is None else round(seconds * 1_000_000)
 
 
-@dataclass(frozen=True, slots=True)
-class NewTask:
+class NewTask(Struct, frozen=True):
     """A task to be made. `job` is an id or a name; None means: what the job says, or now."""
 
     namespace_id: str
     job: str
-    data: TaskData = field(default_factory=TaskData)
+    data: TaskData = TaskData()
     priority: int | None = None
     scheduled_at: int | None = None
     schedule_id: str | None = None
@@ -78,8 +80,7 @@ class NewTask:
     deadlines: Deadlines = Deadlines()
 
 
-@dataclass(frozen=True, slots=True)
-class TaskView:
+class TaskView(Struct, frozen=True):
     """A task as it is shown: the row, the user's side, its job's name, what its last attempt left, and how far its
     newest placement says it is (percent and words).
     """

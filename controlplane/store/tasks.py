@@ -8,13 +8,14 @@ for each other in a circle.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass
 from enum import IntEnum
 from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from msgspec import Struct, structs
 from pawl.tracing import NOWHERE, Trace
 from sqlalchemy import Connection, Row
 
@@ -56,18 +57,17 @@ _GOING = tuple(one for one in Status if one not in FINAL)
 AGENT_LOST = "AGENT_LOST"  # the error of a placement that ended without a word from its agent
 
 
-@dataclass(frozen=True, slots=True)
-class TaskData:
+class TaskData(Struct, frozen=True, gc=False):
     """The user's side of a task, written once and read when it is placed or shown."""
 
     parameters: bytes | None = None
     parameters_type: str | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = {}
+    tags: Mapping[str, str] = {}
     timeout: float | None = None
     cancel_reason: str = ""
     trace: Trace = NOWHERE  # where in a trace it was created
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = {}
 
     @property
     def weight(self) -> int:
@@ -76,8 +76,7 @@ class TaskData:
         return len(self.parameters or b"") + named
 
 
-@dataclass(frozen=True, slots=True)
-class InstanceEnd:
+class InstanceEnd(Struct, frozen=True, gc=False):
     """How a placement ended, as reported or as concluded."""
 
     status: Status
@@ -96,8 +95,7 @@ class InstanceEnd:
     output_truncated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Struct, frozen=True, gc=False):
     """Under which terms a placement is made: the agent's home namespace, the lease, the timeout and the grace after it,
     microseconds.
     """
@@ -109,7 +107,7 @@ class Terms:
 
 
 # By place and not by name: a page has a thousand rows, and a claim reads one for every task.
-_FIELDS = tuple(one.name for one in fields(Task))
+_FIELDS = Task.__struct_fields__
 _in_order_of_fields = itemgetter(*(task.c.keys().index(name) for name in _FIELDS))
 _ENUMS: tuple[tuple[int, dict[int | None, IntEnum | None]], ...] = tuple(
     (_FIELDS.index(name), {None: None} | {int(one): one for one in kind})
@@ -319,7 +317,7 @@ def store_waiting(connection: Connection, steps: Sequence[Step]) -> None:
     dialect.insert_rows(connection, timer, timer_rows)
 
 
-_ENDING = tuple(one.name for one in fields(InstanceEnd))
+_ENDING = InstanceEnd.__struct_fields__
 
 
 def _end_instances(connection: Connection, steps: Sequence[Step], ends: Mapping[tuple[str, int], InstanceEnd]) -> None:
@@ -365,7 +363,7 @@ def record_late(connection: Connection, task_id: str, token: int, instance_id: s
     An instance that ended by a result of its own stays as it is: what comes again is a repeat, and not late.
     """
     kept = ("status", "finished_at", "started_at") + (() if end.error_code else ("error_code", "error_message"))
-    values = {key: value for key, value in asdict(end).items() if key not in kept}
+    values = {key: value for key, value in structs.asdict(end).items() if key not in kept}
     done = connection.execute(
         task_instance.update()
         .where(
@@ -448,8 +446,7 @@ def set_progress(connection: Connection, reports: Sequence[tuple[str, int, float
     )
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Waiting:
+class Waiting(Struct, frozen=True, order=True, gc=False):
     """A task that waits for an agent; in the order in which they come: the highest priority, and then the oldest."""
 
     rank: int  # the priority, as far as it has grown, negated

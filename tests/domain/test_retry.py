@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from controlplane.domain.retry import (
     SECOND,
@@ -40,12 +41,14 @@ def failed(
 def waits(rules: RetryRules, *, interval: float = 2.0, attempts: int = 6) -> list[float]:
     """Seconds before the second, third, ... attempt."""
     policy = RetryPolicy(100, round(interval * SECOND), 3, rules)
-    return [wait_before(replace(RUNNING, attempt=attempt), policy) / SECOND for attempt in range(1, attempts + 1)]
+    return [
+        wait_before(structs.replace(RUNNING, attempt=attempt), policy) / SECOND for attempt in range(1, attempts + 1)
+    ]
 
 
 @pytest.mark.parametrize(("attempt", "again"), [(1, True), (2, True), (3, False)])
 def test_a_failed_attempt_is_tried_again_as_often_as_the_job_says(attempt: int, again: bool) -> None:
-    following = failed(replace(RUNNING, attempt=attempt))
+    following = failed(structs.replace(RUNNING, attempt=attempt))
     assert isinstance(following, Retry if again else Fail)
     if isinstance(following, Fail):
         assert following.dead_reason is DeadReason.RETRIES_EXHAUSTED
@@ -75,7 +78,7 @@ def test_what_is_said_not_to_be_retryable_is_not_tried_again() -> None:
 
 
 def test_what_somebody_asked_to_cancel_is_not_tried_again() -> None:
-    assert isinstance(failed(replace(RUNNING, cancel_requested=True)), Fail)
+    assert isinstance(failed(structs.replace(RUNNING, cancel_requested=True)), Fail)
 
 
 @pytest.mark.parametrize("max_stalled", [0, 1, 3])
@@ -90,7 +93,7 @@ def test_a_lost_placement_is_placed_anew_as_often_as_the_job_says(max_stalled: i
 
 
 def test_a_loss_ends_what_somebody_asked_to_cancel_however_often_it_was_lost() -> None:
-    asked = replace(RUNNING, cancel_requested=True, stalled=3)
+    asked = structs.replace(RUNNING, cancel_requested=True, stalled=3)
     assert apply(asked, after_loss(asked, POLICY, "gone"), NOW).task.status is Status.CANCELLED
 
 
@@ -98,7 +101,7 @@ def test_a_loss_ends_what_somebody_asked_to_cancel_however_often_it_was_lost() -
 def test_the_answer_is_always_a_legal_step_of_a_running_task(
     max_retries: int, attempt: int, retryable: bool, retry_after: int | None
 ) -> None:
-    one = replace(RUNNING, attempt=attempt)
+    one = structs.replace(RUNNING, attempt=attempt)
     following = failed(one, RetryPolicy(max_retries, 30, 0), retryable=retryable, retry_after=retry_after)
     after = apply(one, following, NOW).task
     assert (after.status is Status.WAITING_RETRY) == (retryable and attempt <= max_retries)
@@ -130,23 +133,23 @@ def test_whatever_the_rules_a_wait_is_between_nothing_and_the_longest(
     rules = RetryRules(backoff, multiplier, jitter=jitter)
     policy = RetryPolicy(1000, round(interval * SECOND), 3, rules)
     calm = replace(policy, rules=replace(rules, jitter=0.0))
-    one = replace(RUNNING, attempt=attempt)
+    one = structs.replace(RUNNING, attempt=attempt)
     assert 0 <= wait_before(one, policy) <= wait_before(one, calm) <= 86_400 * SECOND
 
 
 def test_tasks_that_failed_together_do_not_come_back_together() -> None:
     policy = RetryPolicy(3, 100 * SECOND, 3, RetryRules(jitter=0.5))
-    waited = [wait_before(replace(RUNNING, id=f"task {number}"), policy) / SECOND for number in range(500)]
+    waited = [wait_before(structs.replace(RUNNING, id=f"task {number}"), policy) / SECOND for number in range(500)]
     assert all(50 < wait <= 100 for wait in waited)
     assert sum(wait < 75 for wait in waited) in range(180, 320)
-    assert waited[0] == wait_before(replace(RUNNING, id="task 0"), policy) / SECOND
+    assert waited[0] == wait_before(structs.replace(RUNNING, id="task 0"), policy) / SECOND
 
 
 def test_no_attempt_begins_after_the_time_that_all_of_them_have() -> None:
     policy = RetryPolicy(100, 10 * SECOND, 3, RetryRules(max_elapsed_seconds=60))
-    just = replace(RUNNING, started_at=NOW - 50 * SECOND)
+    just = structs.replace(RUNNING, started_at=NOW - 50 * SECOND)
     assert isinstance(failed(just, policy), Retry)
-    late = failed(replace(just, started_at=NOW - 50 * SECOND - 1), policy)
+    late = failed(structs.replace(just, started_at=NOW - 50 * SECOND - 1), policy)
     assert isinstance(late, Fail)
     assert late.dead_reason is DeadReason.TIME_EXHAUSTED
     assert isinstance(failed(just, policy, retry_after=11 * SECOND), Fail)
@@ -180,32 +183,34 @@ def test_which_failures_are_tried_again_is_said_by_their_codes(
 
 
 def test_no_attempt_is_planned_for_when_the_total_time_is_over() -> None:
-    limited = replace(RUNNING, end_by=NOW + 31)
+    limited = structs.replace(RUNNING, end_by=NOW + 31)
     assert isinstance(failed(limited), Retry)
-    over = failed(replace(limited, end_by=NOW + 30))
+    over = failed(structs.replace(limited, end_by=NOW + 30))
     assert isinstance(over, Fail)
     assert over.dead_reason is DeadReason.TIME_EXHAUSTED
 
 
 def test_an_attempt_that_used_up_the_total_time_is_the_last_whatever_the_rules() -> None:
     rules = RetryRules(retry_on=("*",))
-    over = failed(replace(RUNNING, end_by=NOW + 99), replace(POLICY, rules=rules, interval=0), code=TOTAL_TIMEOUT)
+    over = failed(
+        structs.replace(RUNNING, end_by=NOW + 99), replace(POLICY, rules=rules, interval=0), code=TOTAL_TIMEOUT
+    )
     assert isinstance(over, Fail)
     assert over.dead_reason is DeadReason.TIME_EXHAUSTED
 
 
 def test_what_no_agent_began_in_time_waits_anew_only_where_a_rule_names_that() -> None:
-    late = replace(NEW, start_within=5 * SECOND)
+    late = structs.replace(NEW, start_within=5 * SECOND)
     ended = after_missed_start(late, POLICY, NOW)
     assert isinstance(ended, MissStart)
     assert (ended.why, ended.dead_reason) == ("no agent began it within 5 s", DeadReason.TIME_EXHAUSTED)
     patient = replace(POLICY, rules=RetryRules(retry_on=("SCHEDULE_TO_START_*",)))
     for attempt in range(POLICY.max_retries):
-        again = after_missed_start(replace(late, attempt=attempt), patient, NOW)
+        again = after_missed_start(structs.replace(late, attempt=attempt), patient, NOW)
         assert isinstance(again, PutOff)
         assert apply(late, again, NOW).task.wake_at == NOW + 30
-    last = after_missed_start(replace(late, attempt=POLICY.max_retries), patient, NOW)
+    last = after_missed_start(structs.replace(late, attempt=POLICY.max_retries), patient, NOW)
     assert isinstance(last, MissStart)
     assert last.dead_reason is DeadReason.RETRIES_EXHAUSTED
-    no_time = after_missed_start(replace(late, end_by=NOW + 30), patient, NOW)
+    no_time = after_missed_start(structs.replace(late, end_by=NOW + 30), patient, NOW)
     assert isinstance(no_time, MissStart)

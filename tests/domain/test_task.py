@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from controlplane.domain import task as machine
 from controlplane.domain.diagram import redraw
@@ -128,14 +129,14 @@ RUN = (Lock, Dispatch, Start)
 IN: dict[Status, Task] = {
     Status.PENDING: do(NEW, Lock, Dispatch, Lose),
     Status.LOCKED: do(NEW, Lock),
-    Status.BLOCKED: replace(NEW, status=Status.BLOCKED),
+    Status.BLOCKED: structs.replace(NEW, status=Status.BLOCKED),
     Status.DISPATCHED: do(NEW, Lock, Dispatch),
     Status.RUNNING: do(NEW, *RUN),
-    Status.TIMED_OUT: replace(NEW, status=Status.TIMED_OUT),
+    Status.TIMED_OUT: structs.replace(NEW, status=Status.TIMED_OUT),
     Status.SUSPENDED: do(NEW, *RUN, Suspend),
     Status.PAUSED: do(NEW, Lock, Dispatch, Lose, Pause),
     # Waits for its next attempt while a placement is uncounted: no path leads there, the table allows it.
-    Status.WAITING_RETRY: replace(do(NEW, *RUN, Retry), result_token=0),
+    Status.WAITING_RETRY: structs.replace(do(NEW, *RUN, Retry), result_token=0),
     Status.SKIPPED: do(NEW, Skip),
     Status.FAILED: do(NEW, *RUN, GiveUp),
     Status.CANCELLED: do(NEW, Lock, Dispatch, Lose, Cancel),
@@ -165,7 +166,7 @@ def test_a_legal_pair_leads_where_the_table_says(status: Status, kind: type[Tran
 )
 def test_an_illegal_pair_raises_and_changes_nothing(status: Status, kind: type[Transition]) -> None:
     before = IN[status]
-    copy = replace(before)
+    copy = structs.replace(before)
     with pytest.raises((IllegalTransition, Fenced)) as refused:
         apply(before, SENT[kind](before), LATER)
     assert before == copy
@@ -207,7 +208,7 @@ def _step(one: Task, kind: type[Transition]) -> Step:
 
 def test_a_new_task_is_ready_or_waits_for_its_time() -> None:
     assert create(NEW, NOW).effects == (MakeReady(NOW),)
-    assert create(replace(NEW, scheduled_at=NOW + 1), NOW).effects == (SetTimer(NOW + 1),)
+    assert create(structs.replace(NEW, scheduled_at=NOW + 1), NOW).effects == (SetTimer(NOW + 1),)
 
 
 def test_a_placement_is_an_instance_with_the_next_token() -> None:
@@ -413,7 +414,7 @@ def test_a_paused_task_waits_for_nothing_but_a_person() -> None:
     assert held.effects[0] == Unready()
     assert held.task.wake_at is None
     assert _step(held.task, Unpause).effects[0] == MakeReady(LATER)
-    planned = replace(held.task, scheduled_at=LATER + 1)
+    planned = structs.replace(held.task, scheduled_at=LATER + 1)
     assert _step(planned, Unpause).effects[0] == SetTimer(LATER + 1)
 
 
@@ -526,7 +527,7 @@ class History:
 
     def __init__(self) -> None:
         self.now = NOW
-        step = create(replace(NEW, scheduled_at=NOW + 3), NOW)
+        step = create(structs.replace(NEW, scheduled_at=NOW + 3), NOW)
         self.task = step.task
         self.ready: int | None = None
         self.timer: int | None = None

@@ -17,6 +17,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from msgspec import structs
 from sqlalchemy import Connection
 
 from controlplane.domain.errors import PawlError
@@ -171,7 +172,9 @@ class Run(RuleBasedStateMachine):
         wanted = self.oracle.update(task_id, priority, self.oracle.now + later)
 
         def change(view: TaskView) -> TaskEdit:
-            return TaskEdit(priority, self.at(self.oracle.now + later), replace(view.data, tags={"a": str(later)}))
+            return TaskEdit(
+                priority, self.at(self.oracle.now + later), structs.replace(view.data, tags={"a": str(later)})
+            )
 
         assert self.ask(self.one.tasks.update("default", task_id, change, etag=None, key=None)) == wanted
 
