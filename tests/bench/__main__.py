@@ -5,6 +5,8 @@ Exit code 1 if something was; never because of a figure.
 
 import argparse
 import asyncio
+import importlib
+import re
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,17 +14,21 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import l1, p1, stage, w1, w2
+from tests.bench import stage
 from tests.bench.databases import KINDS, Server, served
 from tests.bench.report import Report, Row
 from tests.bench.stage import Stage
 
-WORKS: dict[str, Callable[[Stage], Awaitable[list[Row]]]] = {
-    "W1": w1.measure,
-    "W2": w2.measure,
-    "P1": p1.measure,
-    "L1": l1.measure,
-}
+Measure = Callable[[Stage], Awaitable[list[Row]]]
+
+
+def works() -> dict[str, Measure]:
+    """Every work by its name: a file that is called by a letter and a number, with a `measure`."""
+    names = [path.stem for path in sorted(Path(__file__).parent.glob("*.py")) if re.fullmatch(r"[a-z]\d+", path.stem)]
+    return {name.upper(): importlib.import_module(f"tests.bench.{name}").measure for name in names}
+
+
+WORKS = works()
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -170,6 +170,11 @@ def batches_since(database: Database, since: int) -> Batches:
     return Batches(tasks / max(1, inserts), placed / max(1, claims), tasks / max(1, finishes))
 
 
+def left(database: Database) -> int:
+    """How many tasks have not ended well: none, once a work is done."""
+    return int(database.rows(f"SELECT count(*) FROM sched_task WHERE status <> {SUCCEEDED}")[0][0])
+
+
 def losses(database: Database, acknowledged: Iterable[str]) -> list[str]:
     """What was lost or done twice, in words; empty is what is wanted. Every acknowledged task must have SUCCEEDED with
     one placement and no other.

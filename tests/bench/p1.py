@@ -10,14 +10,13 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.bench import databases, plane, plugin_runs
+from tests.bench import plane, plugin_runs
 from tests.bench.report import Row
-from tests.bench.stage import PATIENCE_SECONDS, Stage
+from tests.bench.stage import Stage
 
 SLOTS = 8
 JOB = "bench-true"
 PROGRAM = shutil.which("true") or "/bin/true"
-LOOK_SECONDS = 0.05
 
 
 async def measure(stage: Stage) -> list[Row]:
@@ -44,14 +43,8 @@ async def _run(stage: Stage, count: int) -> float:
     """Seconds from the creation of so many tasks until all have ended."""
     begun = time.perf_counter()
     await stage.create_many(JOB, count)
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while await asyncio.to_thread(_left, stage):  # noqa: ASYNC110 # a look from outside: nobody calls us back
-            await asyncio.sleep(LOOK_SECONDS)
+    await stage.all_ended()
     return time.perf_counter() - begun
-
-
-def _left(stage: Stage) -> int:
-    return int(stage.database.rows(f"SELECT count(*) FROM sched_task WHERE status <> {databases.SUCCEEDED}")[0][0])
 
 
 def _bare(count: int) -> float:

@@ -19,6 +19,7 @@ from pathlib import Path
 from tests.postgres import die_with_parent
 
 PAWL = Path(sys.executable).with_name("pawl")
+LOUD = Path(__file__).with_name("loud.py")
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 ADDRESSES = re.compile(r"HTTP (\S+).*gRPC (\S+)")
@@ -55,30 +56,33 @@ async def running(database_url: str, folder: Path) -> AsyncIterator[Plane]:
     """A control plane on this database, stopped at the end. Raises RuntimeError with its words if it does not start."""
     arguments = ["server", "--insecure", "--host", "127.0.0.1", "--http-port", "0", "--grpc-port", "0"]
     arguments += ["--database", database_url, "--data-dir", str(folder / "server"), "--log-level", "warn"]
-    with process(arguments, folder, "server") as (child, log):
+    with process([str(PAWL), *arguments], folder, "server") as (child, log):
         found = await asyncio.to_thread(_addresses, child, log)
         yield Plane(found[1], found[2].rstrip(","), child.pid)
 
 
 @contextlib.contextmanager
-def agent(plane: Plane, folder: Path, slots: int) -> Iterator[int]:
-    """A real agent; gives its process id."""
-    arguments = ["agent", "--server", plane.grpc, "--name", "bench-real", "--slots", str(slots)]
-    arguments += ["--data-dir", str(folder / "agent"), "--work-dir", str(folder / "work"), "--log-level", "warning"]
-    with process(arguments, folder, "agent") as (child, _):
+def agent(plane: Plane, folder: Path, slots: int, *, name: str = "bench-real", loud: bool = False) -> Iterator[int]:
+    """A real agent; gives its process id. A loud one has the label `loud=yes` and no limit on what runs print."""
+    arguments = ["agent", "--server", plane.grpc, "--name", name, "--slots", str(slots), "--log-level", "warning"]
+    arguments += ["--data-dir", str(folder / name / "data"), "--work-dir", str(folder / name / "work")]
+    if loud:
+        arguments += ["--label", "loud=yes"]
+    program = [sys.executable, str(LOUD)] if loud else [str(PAWL)]
+    with process([*program, *arguments], folder, name) as (child, _):
         yield child.pid
 
 
 @contextlib.contextmanager
-def process(arguments: list[str], folder: Path, name: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """A `pawl` of its own, without the caller's settings; ends with the block, or with us."""
+def process(command: list[str], folder: Path, name: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A program of its own, without the caller's settings; ends with the block, or with us."""
     # A settings file in the folder, and PAWL_* or PORT of the caller, would measure something else.
     unwanted = ("PAWL_", "DATABASE_URL", "PORT")
     environ = {key: value for key, value in os.environ.items() if not key.startswith(unwanted)}
     log = folder / f"{name}.log"
     with log.open("wb") as words:
         child = subprocess.Popen(
-            [PAWL, *arguments],
+            command,
             cwd=folder,
             env=environ | {"HOME": str(folder)},
             stdin=subprocess.DEVNULL,

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from pawl.client import Client
 from pawl.v1 import job_pb2, task_pb2, task_pb2_grpc
@@ -29,6 +30,7 @@ from tests.bench.worker import Worker
 BATCH = 500
 CALL_SECONDS = 30.0
 PATIENCE_SECONDS = 120.0
+LOOK_SECONDS = 0.02
 NOOP = "bench-noop"
 
 
@@ -147,19 +149,32 @@ class Stage:
         await _all(caller() for _ in range(callers))
 
     @contextlib.asynccontextmanager
-    async def worker(self, *, offered: int | None = None, starts: bool = True) -> AsyncIterator[Worker]:
-        """A connected no-op worker. Without `starts` it does not tell of each, which costs a little."""
-        worker = Worker(self.plane.grpc, offered=offered, starts=starts)
+    async def worker(
+        self, *, offered: int | None = None, starts: bool = True, kind: Literal["noop", "sdk"] = "noop"
+    ) -> AsyncIterator[Worker]:
+        """A connected worker. Without `starts` one that does nothing does not tell of each, which costs a little."""
+        worker = Worker(self.plane.grpc, offered=offered, starts=starts, kind=kind)
         self.workers.append(worker)
         async with asyncio.TaskGroup() as group:
+            online = await self._online()
             group.create_task(worker.run())
-            async with asyncio.timeout(CALL_SECONDS):
-                await worker.connected.wait()
             try:
+                async with asyncio.timeout(CALL_SECONDS):
+                    while await self._online() <= online:  # noqa: ASYNC110 # a look from outside: nobody calls us back
+                        await asyncio.sleep(LOOK_SECONDS)
                 yield worker
             finally:
                 worker.leave()
                 self.workers.remove(worker)
+
+    async def _online(self) -> float:
+        return (await asyncio.to_thread(self.plane.counters))["pawl_gateway_agents_online"]
+
+    async def all_ended(self) -> None:
+        """Wait until nothing that was told of is left to run, from outside. Raises TimeoutError."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await asyncio.to_thread(databases.left, self.database):  # noqa: ASYNC110 # nobody calls us back
+                await asyncio.sleep(LOOK_SECONDS)
 
     @contextlib.contextmanager
     def spending(self, count: int) -> Iterator[Spent]:
