@@ -157,12 +157,14 @@ def newest(database: Database) -> int:
     return int(database.rows("SELECT coalesce(max(created_at), 0) FROM sched_task")[0][0])
 
 
-def batches_since(database: Database, since: int) -> Batches:
-    """The mean batches of the tasks created after `since`, all of which have ended."""
+def batches_since(database: Database, since: int, *, ended: bool = True) -> Batches:
+    """The mean batches of the tasks created after `since`, all of which have ended, or none of which was placed."""
     tasks, inserts, finishes = database.rows(
         f"SELECT count(*), count(DISTINCT created_at), count(DISTINCT updated_at) FROM sched_task"
         f" WHERE created_at > {since}"
     )[0]
+    if not ended:
+        return Batches(tasks / max(1, inserts), 0.0, 0.0)
     placed, claims = database.rows(
         f"SELECT count(*), count(DISTINCT i.created_at) FROM sched_task_instance i"
         f" JOIN sched_task t ON t.id = i.task_id WHERE t.created_at > {since}"

@@ -39,7 +39,7 @@ class Spent:
     """CPU microseconds a task, by process, and what was written: from the first to the last task of a measurement.
 
     `strangers` is how many cores everybody else on the machine used meanwhile: above 0.15 of them the rates say little.
-    `commits` are the database's own where it counts them, else the writing transactions of the control plane.
+    `commits` are the control plane's writing transactions; `transactions` are the database's own, of everybody.
     """
 
     server: float = 0.0
@@ -51,6 +51,7 @@ class Spent:
     reads: float = 0.0
     commits: float = 0.0
     messages: float = 0.0
+    transactions: float | None = None
     wal_bytes: float | None = None
 
     def counters(self) -> dict[str, str | float]:
@@ -61,8 +62,8 @@ class Spent:
             "reading statements/task": self.reads,
             "stream messages/task": self.messages,
         }
-        if self.wal_bytes is not None:
-            found["WAL B/task"] = self.wal_bytes
+        if self.wal_bytes is not None and self.transactions is not None:
+            found |= {"database's transactions/task": self.transactions, "WAL B/task": self.wal_bytes}
         return found | {
             "server µs/task": self.server,
             "database µs/task": self.database,
@@ -189,23 +190,25 @@ class Stage:
         for name in processes:
             setattr(spent, name, seen[name] * 1e6)
         spent.statements, spent.reads, spent.messages = seen["statements"], seen["reads"], seen["messages"]
-        spent.commits, spent.wal_bytes = seen["commits"], seen.get("wal")
+        spent.commits, spent.transactions, spent.wal_bytes = seen["commits"], seen.get("transactions"), seen.get("wal")
         spent.strangers = max(0.0, busy - sum(used[name] for name in processes)) / seconds
 
     def _meters(self) -> dict[str, float]:
         told = self.plane.counters()
-        commits, wal = self.database.commits(), self.database.wal_bytes()
+        transactions, wal = self.database.commits(), self.database.wal_bytes()
         found = {
             "server": self.plane.cpu_seconds(),
             "database": self.database.cpu_seconds(),
             "bench": time.process_time(),
             "worker": sum(one.cpu_seconds() for one in self.workers),
-            "commits": told["pawl_commit_seconds_count"] if commits is None else float(commits),
+            "commits": told["pawl_commit_seconds_count"],
             "statements": told['pawl_statements_total{use="write"}'],
             "reads": told['pawl_statements_total{use="read"}'],
             "messages": told["pawl_gateway_messages_in_total"] + told["pawl_gateway_messages_out_total"],
         }
-        return found if wal is None else found | {"wal": float(wal)}
+        if wal is not None and transactions is not None:
+            found |= {"wal": float(wal), "transactions": float(transactions)}
+        return found
 
 
 @contextlib.asynccontextmanager
@@ -225,7 +228,12 @@ async def opened(server: Server, *, quick: bool, repeats: int, rows: int = 0) ->
 
 def request(job: str) -> task_pb2.CreateTaskRequest:
     """A task as the SDK asks for it: with a request id, so that a repeat is safe."""
-    return task_pb2.CreateTaskRequest(task=task_pb2.Task(job_id=job), request_id=f"{PREFIX}-{next(COUNTER)}")
+    return task_pb2.CreateTaskRequest(task=task_pb2.Task(job_id=job), request_id=new_request_id())
+
+
+def new_request_id() -> str:
+    """One that nobody else has."""
+    return f"{PREFIX}-{next(COUNTER)}"
 
 
 def busy_seconds() -> float:

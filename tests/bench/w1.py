@@ -2,6 +2,7 @@
 
 Drained: they wait already, and a worker comes. Bulk: two callers with 500 tasks in a call. Unary: 64 callers with one.
 Coalesced: as many callers who each ask an SDK client for one, which sends what is asked for at the same time together.
+The worker runs nothing; once it is one of the SDK, as users write one, with a function that does nothing.
 F2 writes the same rows with the same number of commits, in batches as large as the control plane's were; F1 is as many
 empty calls of as many callers.
 
@@ -55,6 +56,8 @@ async def measure(stage: Stage) -> list[Row]:
             await _line(stage, worker, few, Line(f"{CALLERS} unary callers, drained", _unary, whole, calls=True)),
             await _line(stage, worker, count, Line(f"{CALLERS} callers of one SDK client, drained", _coalesced, whole)),
         ]
+    async with stage.worker(kind="sdk", starts=False) as worker:
+        rows.append(await _line(stage, worker, few, Line("bulk-created and run by a worker of the SDK", _run, whole)))
     async with stage.worker() as worker:
         for share in SHARES:
             rows += await _open_loop(stage, worker, share, share * statistics.median(drained.values))
@@ -113,6 +116,18 @@ async def _unary(stage: Stage, worker: Worker, count: int) -> tuple[float, Spent
 
 async def _coalesced(stage: Stage, worker: Worker, count: int) -> tuple[float, Spent]:
     return await _created_and_drained(stage, worker, count, stage.create_coalesced(NOOP, count, callers=CALLERS))
+
+
+async def _run(stage: Stage, worker: Worker, count: int) -> tuple[float, Spent]:
+    """Until all are stored as ended: this worker only knows when it has ended them itself."""
+    target = worker.acknowledged_count + count
+    with stage.spending(count) as spent:
+        begun = time.perf_counter()
+        await stage.create_many(NOOP, count)
+        await worker.acknowledged_up_to(target, PATIENCE_SECONDS)
+        await stage.all_ended()
+        seconds = time.perf_counter() - begun
+    return count / seconds, spent
 
 
 async def _created_and_drained(
