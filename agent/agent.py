@@ -27,8 +27,9 @@ from typing import Final
 
 import grpc
 import grpc.aio
+from pawl.channel import CHANNEL_OPTIONS
 from pawl.credential import Credential
-from pawl.link import CHANNEL_OPTIONS, PROTOCOL_VERSION, Link, LinkEnded, Result, boot_clock
+from pawl.link import PROTOCOL_VERSION, Link, LinkEnded, Result, boot_clock
 from pawl.v1 import agent_pb2, agent_pb2_grpc, task_pb2
 
 from agent import machine

@@ -319,6 +319,16 @@ def _run(
     authentication: bool = False,
 ) -> None:
     import asyncio
+    import gc
+
+    # All that the start imports and builds stays: to look through it for garbage takes a sixth of the start, and later
+    # would hold up the loop for as long as that takes, now and then.
+    gc.disable()
+
+    def settled(addresses: Addresses) -> None:
+        gc.freeze()
+        gc.enable()
+        ready(addresses)
 
     from controlplane.log_setup import set_up_logging
 
@@ -329,7 +339,7 @@ def _run(
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(loaded, reread, ready, beside, authentication=authentication))
+            runner.run(_serve(loaded, reread, settled, beside, authentication=authentication))
     except Exception as error:
         raise _failed(error, json=json) from None
 

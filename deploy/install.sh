@@ -36,3 +36,7 @@ if [ -z "${uv:-}" ] || ! with_uv "$uv"; then
   echo "uv cannot install here: using pip"
   with_pip
 fi
+
+# What a start loads is compiled here: uv leaves that to the first start, and one that may not write compiles every time.
+env -u PYTHONDONTWRITEBYTECODE "$python" -c \
+  "import psycopg, uvloop, pawl.worker, pawl.cli.root, pawl.signatures, controlplane.commands, controlplane.wiring, agent.commands, agent.agent, agent.outfit, agent.keeper_main"

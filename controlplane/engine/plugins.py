@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
-from pawl import signatures, wasm
+from pawl import wasm
 from pawl.hosts import HostRule
 
 from controlplane.domain.errors import AlreadyExists, Exhausted, IllegalTransition, Invalid, NotFound, Violation
@@ -209,6 +209,8 @@ def _host_problems(name: str, hosts: tuple[str, ...]) -> Iterator[Violation]:
 
 
 def _checked(one: Plugin, public_key: str, signature: bytes, now: int) -> Signature:
+    from pawl import signatures  # a server begins without the libraries for this, which take long to load
+
     try:
         good = signatures.verify(public_key, one.digest, signature)
     except signatures.KeyInvalid as error:

@@ -15,7 +15,6 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
-from psycopg.adapt import Loader
 from sqlalchemy import Connection, Dialect, Engine, Table, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.compiler import compiles
@@ -73,14 +72,6 @@ class Id(TypeDecorator[str]):
 
 def _as_text(value: Any) -> str | None:
     return None if value is None else str(value)
-
-
-class _IdLoader(Loader):
-    """A UUID as the server writes it, which is the canonical text. Of the driver's own objects only that is wanted."""
-
-    def load(self, data: Any) -> str:
-        """Bytes to text."""
-        return bytes(data).decode()
 
 
 def is_postgres(connection: Connection | Engine) -> bool:
@@ -195,11 +186,19 @@ def prefer_indexes(engine: Engine) -> None:
 
 
 def load_ids_as_text(engine: Engine) -> None:
-    """Ids come as the text that they are here. PostgreSQL only."""
+    """Ids come as the text that they are here. PostgreSQL only, and so is its driver."""
+    from psycopg.adapt import Loader
+
+    class IdLoader(Loader):
+        """A UUID as the server writes it: the canonical text, which is all that is wanted of the driver's objects."""
+
+        def load(self, data: Any) -> str:
+            """Bytes to text."""
+            return bytes(data).decode()
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _: object) -> None:
-        connection.adapters.register_loader("uuid", _IdLoader)
+        connection.adapters.register_loader("uuid", IdLoader)
 
 
 def plan_each(engine: Engine) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import grpc
 import pytest
-from pawl.link import CHANNEL_OPTIONS, Deleted, Link, Refused, Result, TakenOver, boot_clock
+from pawl.channel import CHANNEL_OPTIONS
+from pawl.link import Deleted, Link, Refused, Result, TakenOver, boot_clock
 from pawl.v1 import agent_pb2, task_pb2
 
 from tests.agent.scripted import (

@@ -15,7 +15,7 @@ from typing import Any
 
 import grpc.aio
 import uvloop
-from pawl.connection import CHANNEL_OPTIONS
+from pawl.channel import CHANNEL_OPTIONS
 
 from controlplane.api.grpc_wire import Limits
 from tests.bench.plane import cpu_seconds

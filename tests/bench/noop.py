@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 
 import grpc.aio
 import uvloop
-from pawl.link import CHANNEL_OPTIONS, PROTOCOL_VERSION, Link, Result, boot_clock
+from pawl.channel import CHANNEL_OPTIONS
+from pawl.link import PROTOCOL_VERSION, Link, Result, boot_clock
 from pawl.v1 import agent_pb2, task_pb2
 
 from tests.bench.lines import Mouth, spoken

@@ -9,32 +9,23 @@ Knows nothing of what the calls mean: `client.py` does.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import random
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
 from pawl import address
+from pawl.channel import CHANNEL_OPTIONS, rest
 from pawl.credential import Credential
 from pawl.errors import PawlError, from_call
 from pawl.tracing import here
-
-CHANNEL_OPTIONS: Final = (
-    ("grpc.max_receive_message_length", 10 << 20),
-    ("grpc.max_send_message_length", 10 << 20),
-    # The pauses between attempts are ours: the channel's own grow to two minutes and are shared by all calls.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-)
 
 Q = TypeVar("Q", bound=Message)
 A = TypeVar("A", bound=Message)
@@ -111,7 +102,7 @@ class Connection:
             pause = self._patience.pause(attempt, failure)
             if not failure.repeatable or time.monotonic() + pause >= giving_up:
                 raise failure
-            await asyncio.sleep(pause)
+            await rest(self.channel, pause)
         raise AssertionError("counting never ends")  # for the type checker
 
     async def stream(
@@ -140,7 +131,7 @@ class Connection:
             if not failure.repeatable or lost_its_place or time.monotonic() + pause >= giving_up:
                 raise failure
             attempt += 1
-            await asyncio.sleep(pause)
+            await rest(self.channel, pause)
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:

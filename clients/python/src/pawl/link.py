@@ -28,6 +28,7 @@ from typing import Final, Protocol
 import grpc
 import grpc.aio
 
+from pawl.channel import rest
 from pawl.v1 import agent_pb2, agent_pb2_grpc
 
 PROTOCOL_VERSION: Final = 1
@@ -42,15 +43,6 @@ QUIET_SECONDS: Final = 5.0
 """No word for so many beats, and for so long, means that the other side is gone though the connection looks alive."""
 KEY_ADVICE: Final = " (the key: PAWL_API_KEY_FILE or PAWL_API_KEY)"
 FATAL_CODES: Final = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION})
-
-CHANNEL_OPTIONS: Final = (
-    ("grpc.max_receive_message_length", 10 << 20),
-    ("grpc.max_send_message_length", 10 << 20),
-    # The pauses between attempts are ours: the channel's own grow to two minutes and are shared by all calls.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-)
 
 Call = grpc.aio.StreamStreamCall[agent_pb2.ConnectRequest, agent_pb2.ConnectResponse]
 
@@ -290,6 +282,7 @@ class Link:
         last_backoff_seconds: float = LAST_BACKOFF_SECONDS,
         quiet_seconds: float = QUIET_SECONDS,
     ) -> None:
+        self._channel = channel
         self._stub = agent_pb2_grpc.AgentServiceStub(channel)
         self._peer = peer
         self._metadata = metadata
@@ -373,18 +366,21 @@ class Link:
     async def run(self) -> None:
         """Keep a stream open. Returns after `leave`; LinkEnded says why there will never be another one."""
         backoff = self._first_backoff
+        ended_at = boot_clock()
         while True:
             opened_at = boot_clock()
             was_open = await self._one_stream()
             if self._left and self._outbox.leave is None:
                 return
+            if was_open:
+                ended_at = boot_clock()
             if was_open and boot_clock() - opened_at > self._last_backoff:
                 backoff = self._first_backoff
             pause, self._pause = self._pause, None
             if pause is None:
                 pause, backoff = backoff, min(backoff * 2, self._last_backoff)
             # Spread, so that the agents of a control plane that comes back do not come all at once.
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            await rest(self._channel, pause * random.uniform(0.5, 1.0), away=boot_clock() - ended_at)
 
     async def _one_stream(self) -> bool:
         """Open a stream and serve it to its end. Whether it ever was reconciled."""
