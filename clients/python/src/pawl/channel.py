@@ -22,6 +22,7 @@ CHANNEL_OPTIONS: Final = (
 )
 LOOKS: Final = 10
 SHORTEST_LOOK_SECONDS: Final = 0.02
+LONGEST_LOOK_SECONDS: Final = 0.5
 SPREAD: Final = 0.1
 
 
@@ -29,12 +30,12 @@ async def rest(channel: grpc.aio.Channel, seconds: float, *, away: float = 0.0) 
     """Wait so long, but no longer than until a connection that was cut stands again.
 
     `away`: seconds for which there was none before. Whoever waited with us comes back at the same moment: the longer
-    that was, the wider it is spread by chance. It looks instead of waiting for the channel's word: a wait for that, given
-    up, stays registered in the channel until its state changes, and a server may be away for days.
+    that was, the wider it is spread by chance. It looks instead of waiting for the channel's word: a wait for that
+    which is given up stays with the channel until its state changes, and a server may be away for days.
     """
     begun = now = time.monotonic()
     until = begun + seconds
-    look = max(SHORTEST_LOOK_SECONDS, seconds / LOOKS)
+    look = min(max(SHORTEST_LOOK_SECONDS, seconds / LOOKS), LONGEST_LOOK_SECONDS)
     cut = False
     while now < until:
         ready = channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY
