@@ -1,25 +1,33 @@
 """What can be seen from outside: traces and metrics. Set up once in the wiring and handed on.
 
 Cheap when nobody looks: a call without a sampled traceparent makes no span at all unless it is drawn at random, and
-the counters of each (method, code, front) are bound once. Not here: what the figures of the domain are, and the log.
+calls are counted in plain numbers. Not here: what the figures of the domain are, and the log.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from opentelemetry.trace import SpanKind, StatusCode
 from pawl.tracing import NOWHERE, Spans, Trace, below
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Span
     from opentelemetry.sdk.trace.export import SpanExporter
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+_BOUNDS = [*map(floatToGoString, _SECONDS), "+Inf"]  # as buckets are called
 _MINUTES = (300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
 
 
@@ -29,55 +37,76 @@ class Metrics:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # the library leaves it bare
         self.registry = CollectorRegistry()
-        self._calls = Counter(
-            "pawl_calls", "Calls that have ended.", ("method", "code", "front"), registry=self.registry
-        )
-        self._seconds = Histogram(
-            "pawl_call_seconds",
-            "Time from the arrival of a call to its answer; of streams: to their end.",
-            ("method", "code", "front"),
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self._in_flight = Gauge("pawl_calls_in_flight", "Calls that are open now.", ("front",), registry=self.registry)
-        self._bound: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
-        self._gauges: dict[str, Gauge] = {}
-        self._open = 0
+        self._calls = _Calls()
+        self.registry.register(self._calls)
 
     def began(self, front: str) -> None:
         """A call has arrived."""
-        self._open += 1
-        self._gauge(front).inc()
+        self._calls.open[front] += 1
 
     def ended(self, method: str, code: str, front: str, seconds: float) -> None:
         """A call has been answered."""
-        self._open -= 1
-        self._gauge(front).dec()
-        bound = self._bound.get((method, code, front))
-        if bound is None:
-            bound = (self._calls.labels(method, code, front), self._seconds.labels(method, code, front))
-            self._bound[method, code, front] = bound
-        bound[0].inc()
-        bound[1].observe(seconds)
+        self._calls.open[front] -= 1
+        self._calls.of[method, code, front].take(seconds)
 
     def refused(self, method: str, code: str, front: str) -> None:
         """A call never became one: what came in was no such message."""
-        self._calls.labels(method, code, front).inc()
+        self._calls.of[method, code, front].refused += 1
 
     def open_calls(self) -> int:
         """Calls that are open now, streams included."""
-        return self._open
+        return sum(self._calls.open.values())
 
     def text(self, accept: str) -> tuple[str, bytes]:
         """Everything, as OpenMetrics where `accept` asks for it, else in Prometheus' text format; media type first."""
         encode, media_type = choose_encoder(accept)
         return media_type, encode(self.registry)
 
-    def _gauge(self, front: str) -> Gauge:
-        gauge = self._gauges.get(front)
-        if gauge is None:
-            gauge = self._gauges[front] = self._in_flight.labels(front)
-        return gauge
+
+class _Tally:
+    """Calls of one (method, code, front): how many never became one, and how many took no longer than each bound."""
+
+    __slots__ = ("refused", "seconds", "within")
+
+    def __init__(self) -> None:
+        self.refused = 0
+        self.seconds = 0.0
+        self.within = [0] * (len(_SECONDS) + 1)
+
+    def take(self, seconds: float) -> None:
+        """One that was answered."""
+        self.seconds += seconds
+        self.within[bisect_left(_SECONDS, seconds)] += 1
+
+
+class _Calls(Collector):
+    """What calls are counted with. Every call pays for it, and all are counted on the loop's thread: so not the
+    library's own counters, which take a lock each, five a call.
+    """
+
+    def __init__(self) -> None:
+        self.open: defaultdict[str, int] = defaultdict(int)
+        self.of: defaultdict[tuple[str, str, str], _Tally] = defaultdict(_Tally)
+
+    def collect(self) -> Iterator[Metric]:
+        """Three families."""
+        names = ("method", "code", "front")
+        calls = CounterMetricFamily("pawl_calls", "Calls that have ended.", labels=names)
+        spans = HistogramMetricFamily(
+            "pawl_call_seconds",
+            "Time from the arrival of a call to its answer; of streams: to their end.",
+            labels=names,
+        )
+        for labels, tally in tuple(self.of.items()):
+            buckets = list(zip(_BOUNDS, accumulate(tally.within), strict=True))
+            answered = buckets[-1][1]
+            calls.add_metric(labels, answered + tally.refused)
+            if answered:
+                spans.add_metric(labels, buckets, tally.seconds)
+        in_flight = GaugeMetricFamily("pawl_calls_in_flight", "Calls that are open now.", labels=("front",))
+        for front, count in tuple(self.open.items()):
+            in_flight.add_metric((front,), count)
+        return iter((calls, spans, in_flight))
 
 
 class Measures:

@@ -27,6 +27,7 @@ from controlplane.api.methods import Kind, Method
 from controlplane.api.observed import peer
 from controlplane.api.pipeline import Pipeline, call_id
 from controlplane.api.status import failure_of
+from controlplane.api.within import Within
 from controlplane.domain.errors import Invalid, PawlError, Unavailable
 
 # What the library may take to send the last answers, once all calls are answered.
@@ -151,10 +152,11 @@ class _Handler:
             raw = await self._only(context)
             with self._door, self._pipeline.intake.hold(len(raw)):
                 metadata = call.metadata()
-                await self._pipeline.check(self._method, metadata, "grpc")  # nobody makes us decode who may not call
+                # Nobody makes us decode who may not call.
+                principal = await self._pipeline.check(self._method, metadata, "grpc")
                 request, plain = self._decode(raw)
                 reply = await self._pipeline.unary(
-                    self._method, request, metadata, "grpc", deadline=call.deadline, raw=plain
+                    self._method, request, metadata, "grpc", deadline=call.deadline, raw=plain, principal=principal
                 )
                 answer = encode(self._method, reply.message, self._limits.max_message)
         except Exception as error:
@@ -183,10 +185,11 @@ class _Handler:
             raw = await self._only(context)
             with self._door, self._pipeline.intake.hold(len(raw)):
                 metadata = call.metadata()
-                await self._pipeline.check(self._method, metadata, "grpc")  # nobody makes us decode who may not call
+                # Nobody makes us decode who may not call.
+                principal = await self._pipeline.check(self._method, metadata, "grpc")
                 request, plain = self._decode(raw)
                 answers = self._pipeline.stream(
-                    self._method, request, metadata, "grpc", deadline=call.deadline, raw=plain
+                    self._method, request, metadata, "grpc", deadline=call.deadline, raw=plain, principal=principal
                 )
                 await self._send(answers, call)
         except Exception as error:
@@ -217,7 +220,7 @@ class _Handler:
         time.
         """
         try:
-            async with asyncio.timeout(self._limits.patience_seconds):
+            with Within(self._limits.patience_seconds):
                 raw: Any = await context.read()
         except TimeoutError:
             raise Unavailable(
@@ -254,7 +257,7 @@ async def _without_long_pauses(context: Context, patience: float) -> AsyncIterat
     """The pieces of an upload. Raises Unavailable when the next one does not come."""
     while True:
         try:
-            async with asyncio.timeout(patience):
+            with Within(patience):
                 raw = await context.read()
         except TimeoutError:
             raise Unavailable(f"nothing of this upload came for {patience:g} s; send it again", retry_after_seconds=1.0)
@@ -287,7 +290,7 @@ class _Incoming:
     async def write(self, raw: bytes, patience: float) -> None:
         """One answer of a stream. Raises Unavailable when nobody takes it in."""
         try:
-            async with asyncio.timeout(patience):
+            with Within(patience):
                 await self._context.write(raw)
         except TimeoutError:
             raise Unavailable(

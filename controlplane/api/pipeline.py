@@ -7,8 +7,8 @@ Errors leave as they are (PawlError, or anything for a defect): the fronts print
 from __future__ import annotations
 
 import asyncio
+import random
 import re
-import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
@@ -25,6 +25,7 @@ from controlplane.api.repeats import idempotency_key
 from controlplane.api.standing import OverdueError, Standing
 from controlplane.api.status import Refused, code_of
 from controlplane.api.structure import Structure
+from controlplane.api.within import Within
 from controlplane.domain.errors import Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
 from controlplane.telemetry import Metrics, Tracing
 
@@ -66,7 +67,7 @@ class Pipeline:
         self._authenticate = authenticate
         self._handlers = {name: _handler(method, services) for name, method in methods.items()}
         self._structures = {name: Structure(method) for name, method in methods.items()}
-        self._in_flight: dict[tuple[str, str, str], asyncio.Event] = {}
+        self._in_flight: dict[tuple[str, str, str], list[asyncio.Future[None]]] = {}  # who waits for each
         self._watching: set[Standing] = set()
         self._leaving = False
         self._stopping = False
@@ -81,15 +82,17 @@ class Pipeline:
         *,
         deadline: float | None = None,
         raw: bytes | None = None,
+        principal: Principal | None = None,
     ) -> Reply:
-        """One request, one answer. `deadline` is an instant of time.monotonic(), `raw` the request's bytes if known."""
-        with self._observed(method, metadata, front) as seen:
-            async with _Until(deadline):
-                call = await self._admit(method, request, metadata, front, deadline, seen, raw)
-                if call.idempotency is None:
-                    answer = await self._handlers[method.name](call, request)
-                else:
-                    answer = await self._once_at_a_time(call, request)
+        """One request, one answer. `deadline` is an instant of time.monotonic(), `raw` the request's bytes if known,
+        `principal` what `check` has just found.
+        """
+        with self._observed(method, metadata, front) as seen, _Until(deadline):
+            call = await self._admit(method, request, metadata, front, deadline, seen, raw, principal)
+            if call.idempotency is None:
+                answer = await self._handlers[method.name](call, request)
+            else:
+                answer = await self._once_at_a_time(call, request)
         return Reply(answer, call.response_headers, _status_hint(answer))
 
     async def stream(
@@ -101,14 +104,15 @@ class Pipeline:
         *,
         deadline: float | None = None,
         raw: bytes | None = None,
+        principal: Principal | None = None,
         headers: dict[str, str] | None = None,
     ) -> AsyncIterator[Message]:
         """One request, many answers. Close the iterator to end the call. What the service says in headers stands in
         `headers` before its first answer.
         """
         with self._observed(method, metadata, front) as seen:
-            async with _Until(deadline):
-                call = await self._admit(method, request, metadata, front, deadline, seen, raw)
+            with _Until(deadline):
+                call = await self._admit(method, request, metadata, front, deadline, seen, raw, principal)
             if headers is not None:
                 call.response_headers = headers
             answers = self._handlers[method.name](call, request)
@@ -129,18 +133,17 @@ class Pipeline:
         deadline: float | None = None,
     ) -> Reply:
         """Many requests, one answer. The first one says which namespace is meant."""
-        with self._observed(method, metadata, front) as seen:
-            async with _Until(deadline):
-                principal = await self._authorise(method, metadata, seen)
-                first = await anext(requests, None)
-                if first is None:
-                    raise Invalid(f"{method.name} needs at least one message", reason="MALFORMED_REQUEST")
-                self._structures[method.name].check(first, None)
-                namespace = _choose_namespace([_first_namespace(first)], metadata, principal)
-                await self._check_namespace(namespace)
-                call = _call(method, principal, namespace, metadata, front, deadline, seen)
-                with Standing(principal.credential) as standing:
-                    answer = await self._handlers[method.name](call, _chain(first, requests, standing))
+        with self._observed(method, metadata, front) as seen, _Until(deadline):
+            principal = await self._authorise(method, metadata, seen)
+            first = await anext(requests, None)
+            if first is None:
+                raise Invalid(f"{method.name} needs at least one message", reason="MALFORMED_REQUEST")
+            self._structures[method.name].check(first, None)
+            namespace = _choose_namespace([_first_namespace(first)], metadata, principal)
+            await self._check_namespace(namespace)
+            call = _call(method, principal, namespace, metadata, front, deadline, seen)
+            with Standing(principal.credential) as standing:
+                answer = await self._handlers[method.name](call, _chain(first, requests, standing))
         return Reply(answer, call.response_headers)
 
     async def bidi(
@@ -162,10 +165,10 @@ class Pipeline:
             finally:
                 await _close(answers)
 
-    async def check(self, method: Method, metadata: Mapping[str, str], front: str) -> None:
-        """Before a front takes the trouble to read a body. Raises Unauthenticated, Forbidden."""
+    async def check(self, method: Method, metadata: Mapping[str, str], front: str) -> Principal:
+        """Who calls, before a front takes the trouble to read a body. Raises Unauthenticated, Forbidden."""
         try:
-            await admit(self._authenticate, method, metadata)
+            return await admit(self._authenticate, method, metadata)
         except (Unauthenticated, Forbidden) as error:
             self.undecodable(method, front, error)
             raise
@@ -213,8 +216,12 @@ class Pipeline:
         deadline: float | None,
         seen: Observed,
         raw: bytes | None,
+        principal: Principal | None,
     ) -> Call:
-        principal = await self._authorise(method, metadata, seen)
+        if principal is None:
+            principal = await self._authorise(method, metadata, seen)
+        else:
+            seen.told.principal = principal.subject
         _fill_from_headers(method, request, metadata)
         self._structures[method.name].check(request, raw)
         namespace = _choose_namespace(_named_namespaces(method, request), metadata, principal)
@@ -255,43 +262,45 @@ class Pipeline:
         """A repeat waits for the first of its kind, so that it finds the outcome instead of racing for it."""
         assert call.idempotency is not None
         key = (call.namespace_id, call.method, call.idempotency.request_id)
-        while (earlier := self._in_flight.get(key)) is not None:
-            await _wait_for_earlier(earlier, call)
-        done = self._in_flight[key] = asyncio.Event()
+        while (waiting := self._in_flight.get(key)) is not None:
+            ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            waiting.append(ended)
+            await _wait_for_earlier(ended, call)
+        self._in_flight[key] = []
         try:
             answer: Message = await self._handlers[call.method](call, request)
             return answer
         finally:
-            del self._in_flight[key]
-            done.set()
+            for ended in self._in_flight.pop(key):
+                if not ended.done():
+                    ended.set_result(None)
 
     def _observed(self, method: Method, metadata: Mapping[str, str], front: str) -> Observed:
         self._last_came = time.monotonic()
         return Observed(self._watch, method.name, front, metadata, call_id(metadata))
 
 
-class _Until:
+class _Until(Within):
     """Bounds a block by a deadline, and says so in our own words when it passes."""
 
-    __slots__ = ("_deadline", "_timeout")
+    __slots__ = ("_deadline",)
 
     def __init__(self, deadline: float | None) -> None:
         self._deadline = deadline
-        self._timeout: asyncio.Timeout | None = None
+        super().__init__(0.0 if deadline is None else deadline - time.monotonic())
 
-    async def __aenter__(self) -> None:
-        if self._deadline is not None:
-            left = self._deadline - time.monotonic()
-            if left <= 0:
-                raise Refused("the deadline had passed before anything was done", reason="DEADLINE_EXCEEDED")
-            self._timeout = asyncio.timeout(left)
-            await self._timeout.__aenter__()
+    def __enter__(self) -> None:
+        if self._deadline is None:
+            return
+        if self._seconds <= 0:
+            raise Refused("the deadline had passed before anything was done", reason="DEADLINE_EXCEEDED")
+        super().__enter__()
 
-    async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if self._timeout is None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if self._deadline is None:
             return
         try:
-            await self._timeout.__aexit__(kind, error, trace)
+            super().__exit__(kind, error, trace)
         except TimeoutError:
             raise _too_late() from error
 
@@ -341,7 +350,9 @@ def _call(
 def call_id(metadata: Mapping[str, str]) -> str:
     """X-Request-Id if it is well-formed, else a new one."""
     given = metadata.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    if given and _REQUEST_ID.fullmatch(given):
+        return given
+    return f"{random.getrandbits(64):016x}"  # a name, no secret
 
 
 def _fill_from_headers(method: Method, request: Any, metadata: Mapping[str, str]) -> None:
@@ -393,14 +404,14 @@ def _first_namespace(first: Message) -> str:
     return ""
 
 
-async def _wait_for_earlier(earlier: asyncio.Event, call: Call) -> None:
+async def _wait_for_earlier(ended: asyncio.Future[None], call: Call) -> None:
     patience = LONGEST_WAIT_FOR_REPEAT
     if call.deadline is not None:
         # Answer while the caller still listens: nine tenths of the time that is left.
         patience = min(patience, 0.9 * (call.deadline - time.monotonic()))
     try:
         async with asyncio.timeout(patience):
-            await earlier.wait()
+            await ended
     except TimeoutError:
         assert call.idempotency is not None
         raise Refused(

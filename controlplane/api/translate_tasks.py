@@ -10,7 +10,6 @@ from urllib.parse import quote
 import msgspec
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import MessageToDict
-from msgspec.structs import replace
 from pawl.artifacts import MAX_FILES
 from pawl.tracing import Trace
 from pawl.v1 import agent_pb2, job_pb2, task_pb2
@@ -64,56 +63,69 @@ def read_new_task(
 ) -> NewTask:
     """A task as a caller wants it. Raises Invalid."""
     job = translate.read_key(message.job_id, f"{path}.job_id")
+    given = _given(message)
     return NewTask(
         namespace_id=namespace_id,
         job=job,
-        data=replace(_read_data(message, path), trace=trace),
-        priority=message.priority if message.HasField("priority") else None,
-        scheduled_at=_read_time(message, path),
+        data=_read_data(given, path, trace),
+        priority=given.get("priority"),
+        scheduled_at=_read_time(given, path),
         key=key,
-        deadlines=_read_deadlines(message),
+        deadlines=_read_deadlines(given),
     )
 
 
-def _read_time(message: task_pb2.Task, path: str) -> int | None:
-    if not message.HasField("scheduled_at"):
-        return None
-    return translate.read_timestamp(message.scheduled_at, f"{path}.scheduled_at")
+def _given(message: task_pb2.Task) -> Mapping[str, Any]:
+    """The fields that somebody has set. Most tasks are a job and a few of them: asking for each costs more."""
+    return {field.name: value for field, value in message.ListFields()}
 
 
-def _read_deadlines(message: task_pb2.Task) -> Deadlines:
-    return Deadlines(
-        message.schedule_to_start_timeout_seconds if message.HasField("schedule_to_start_timeout_seconds") else None,
-        message.total_timeout_seconds if message.HasField("total_timeout_seconds") else None,
-    )
+def _read_time(given: Mapping[str, Any], path: str) -> int | None:
+    at = given.get("scheduled_at")
+    return None if at is None else translate.read_timestamp(at, f"{path}.scheduled_at")
 
 
-def _read_data(message: task_pb2.Task, path: str) -> TaskData:
-    timeout = message.timeout if message.HasField("timeout") else None
+_AS_THE_JOB_SAYS = Deadlines()
+
+
+def _read_deadlines(given: Mapping[str, Any]) -> Deadlines:
+    start, total = given.get("schedule_to_start_timeout_seconds"), given.get("total_timeout_seconds")
+    return _AS_THE_JOB_SAYS if start is None and total is None else Deadlines(start, total)
+
+
+def _read_data(given: Mapping[str, Any], path: str, trace: Trace, cancel_reason: str = "") -> TaskData:
+    environment, tags, labels = (_read_map(given.get(name)) for name in ("environment", "tags", "labels"))
     problems = task_problems(
-        priority=message.priority if message.HasField("priority") else None,
-        timeout=timeout,
-        schedule_to_start=_read_deadlines(message).start_seconds,
-        total=_read_deadlines(message).total_seconds,
-        environment=message.environment,
-        tags=message.tags,
-        labels=message.labels,
+        priority=given.get("priority"),
+        timeout=given.get("timeout"),
+        schedule_to_start=given.get("schedule_to_start_timeout_seconds"),
+        total=given.get("total_timeout_seconds"),
+        environment=environment,
+        tags=tags,
+        labels=labels,
         path=path,
     )
     found = list(problems)
     if found:
         raise Invalid.fields(found)
     parameters: tuple[bytes | None, str | None] = (None, None)
-    if message.HasField("parameters"):
-        parameters = translate.read_payload(message.parameters, f"{path}.parameters")
+    if "parameters" in given:
+        parameters = translate.read_payload(given["parameters"], f"{path}.parameters")
     return TaskData(
         parameters=parameters[0],
         parameters_type=parameters[1],
-        environment=dict(message.environment),
-        tags=dict(message.tags),
-        timeout=timeout,
-        labels=dict(message.labels),
+        environment=environment,
+        tags=tags,
+        timeout=given.get("timeout"),
+        cancel_reason=cancel_reason,
+        trace=trace,
+        labels=labels,
     )
+
+
+def _read_map(entries: Mapping[str, str] | None) -> dict[str, str]:
+    # Not dict(entries): the message's map is walked by key and by value then, in Python.
+    return {} if entries is None else {name: entries[name] for name in entries}
 
 
 def task_edit(patch: task_pb2.Task, mask: FieldMask) -> Callable[[TaskView], TaskEdit]:
@@ -126,17 +138,13 @@ def task_edit(patch: task_pb2.Task, mask: FieldMask) -> Callable[[TaskView], Tas
         given.CopyFrom(patch)
         for name in TASK_OUTPUT_ONLY | {"job_id"}:
             given.ClearField(name)
-        wanted = translate.merged(task(view), given, mask, TASK_OUTPUT_ONLY | {"job_id"}, "task")
+        wanted = _given(translate.merged(task(view), given, mask, TASK_OUTPUT_ONLY | {"job_id"}, "task"))
         scheduled_at = _read_time(wanted, "task")
         return TaskEdit(
-            priority=wanted.priority if wanted.HasField("priority") else view.task.priority,
+            priority=wanted.get("priority", view.task.priority),
             scheduled_at=view.task.scheduled_at if scheduled_at is None else scheduled_at,
             deadlines=_read_deadlines(wanted),
-            data=replace(
-                _read_data(wanted, "task"),
-                cancel_reason=view.data.cancel_reason,
-                trace=view.data.trace,
-            ),
+            data=_read_data(wanted, "task", view.data.trace, view.data.cancel_reason),
         )
 
     return change
@@ -219,6 +227,7 @@ def acted(one: Acted, *, dry_run: bool) -> task_pb2.ActOnTasksResponse:
 def task(view: TaskView) -> task_pb2.Task:
     """A task as it is shown."""
     one, data, last = view.task, view.data, view.last
+    # None costs nothing where an empty map or list costs as much as six fields.
     return task_pb2.Task(
         id=one.id,
         namespace_id=one.namespace_id,
@@ -230,12 +239,12 @@ def task(view: TaskView) -> task_pb2.Task:
         priority=one.priority,
         scheduled_at=timestamp(one.scheduled_at),
         parameters=translate.payload(data.parameters, data.parameters_type),
-        environment=data.environment,
+        environment=data.environment or None,
         timeout=data.timeout,
         schedule_to_start_timeout_seconds=_seconds(one.start_within),
         total_timeout_seconds=_seconds(one.end_within),
-        tags=data.tags,
-        labels=data.labels,
+        tags=data.tags or None,
+        labels=data.labels or None,
         attempt=one.attempt,
         max_retries=one.max_retries,
         epoch=one.epoch,
@@ -256,7 +265,7 @@ def task(view: TaskView) -> task_pb2.Task:
         group_id=one.group_id or "",
         shard_index=one.shard_index,
         shard_total=one.shard_total or 0,
-        transitions=[_transition(row) for row in view.transitions],
+        transitions=[_transition(row) for row in view.transitions] or None,
         progress=None if view.progress is None else _progress(view.progress),
     )
 

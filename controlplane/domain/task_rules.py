@@ -35,10 +35,14 @@ def task_problems(
         yield from number_problems(priority, f"{path}.priority", 0, MAX_PRIORITY)
     if timeout is not None:
         yield from number_problems(timeout, f"{path}.timeout", MIN_TIMEOUT, MAX_TIMEOUT)
-    yield from deadline_problems(schedule_to_start, total, path)
-    yield from environment_problems(environment, f"{path}.environment")
-    yield from label_problems(tags, f"{path}.tags", "tag")
-    yield from label_problems(labels, f"{path}.labels")
+    if schedule_to_start is not None or total is not None:
+        yield from deadline_problems(schedule_to_start, total, path)
+    if environment:
+        yield from environment_problems(environment, f"{path}.environment")
+    if tags:
+        yield from label_problems(tags, f"{path}.tags", "tag")
+    if labels:
+        yield from label_problems(labels, f"{path}.labels")
 
 
 def reason_problems(reason: str) -> Iterator[Violation]:

@@ -47,6 +47,8 @@ class Trace:
     @staticmethod
     def of(headers: Mapping[str, str]) -> Trace:
         """What these headers (in lower case) say; what is malformed or too long counts as not said, not as an error."""
+        if "traceparent" not in headers and "baggage" not in headers:
+            return NOWHERE
         traceparent = _normal(headers.get("traceparent", ""))
         tracestate = _fitting(headers.get("tracestate", ""), MAX_TRACESTATE) if traceparent else ""
         return Trace(traceparent, tracestate, _fitting(headers.get("baggage", ""), MAX_BAGGAGE))
