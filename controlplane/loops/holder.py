@@ -24,6 +24,12 @@ class Holder:
         self._identity = identity
         self._lease_seconds = lease_seconds
         self._renew_at = 0.0
+        self._over_at = 0.0
+
+    @property
+    def holds(self) -> bool:
+        """Whether this process may run the loop now, as far as it knows without asking."""
+        return self.token is not None and time.monotonic() < self._over_at
 
     async def hold(self) -> bool:
         """Whether this process may run the loop now; takes or renews the lease when that is due."""
@@ -41,6 +47,7 @@ class Holder:
             )
         # Counted from before the question, so that we never believe longer than the database does.
         self._renew_at = asked + self._lease_seconds / 3
+        self._over_at = asked + self._lease_seconds
         return self.token is not None
 
     async def release(self) -> None:

@@ -130,38 +130,65 @@ def delete_of_namespace(connection: Connection, namespace_id: str, now: int) -> 
 # --- firing
 
 
-def due(connection: Connection, now: int, limit: int) -> list[Schedule]:
-    """Schedules whose next slot has come, the oldest slot first."""
-    statement = sa.select(schedule).where(schedule.c.next_fire_at <= now).order_by(schedule.c.next_fire_at)
-    return [of_row(row) for row in connection.execute(statement.limit(limit))]
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The next slot of a schedule, and the version of the schedule that has it."""
+
+    schedule_id: str
+    version: int
+    at: int
 
 
-def lock_many(connection: Connection, ids: Iterable[str]) -> dict[str, Schedule]:
-    """These schedules, locked, without those that somebody else holds or has deleted."""
-    statement = sa.select(schedule).where(schedule.c.id.in_(set(ids)), schedule.c.deleted_at.is_(None))
-    locked = dialect.for_update(statement.order_by(schedule.c.id), skip_locked=True)
-    return {row.id: of_row(row) for row in connection.execute(locked)}
+def due(connection: Connection, until: int, limit: int) -> list[Slot]:
+    """The next slots of schedules as far as they have come or will have by then, the oldest first."""
+    of = schedule.c
+    statement = sa.select(of.id, of.version, of.next_fire_at).where(of.next_fire_at <= until).order_by(of.next_fire_at)
+    return [Slot(*row) for row in connection.execute(statement.limit(limit))]
 
 
-def next_fire_at(connection: Connection) -> int | None:
-    """The next slot of all schedules."""
-    statement = sa.select(sa.func.min(schedule.c.next_fire_at)).where(schedule.c.next_fire_at.is_not(None))
-    found: int | None = connection.execute(statement).scalar_one()
-    return found
+def load_many(connection: Connection, ids: Sequence[str]) -> dict[str, Schedule]:
+    """These schedules, without those that are deleted."""
+    statement = sa.select(schedule).where(dialect.one_of(connection, schedule.c.id, ids))
+    return {row.id: of_row(row) for row in connection.execute(statement.where(schedule.c.deleted_at.is_(None)))}
 
 
-def save_fired(connection: Connection, fired: Sequence[Schedule]) -> None:
-    """What firing changes; the version is a person's matter and stays."""
-    if not fired:
-        return
-    statement = (
-        schedule.update()
-        .where(schedule.c.id == sa.bindparam("of"))
-        .values({name: sa.bindparam(f"new_{name}") for name in _FIRED})
-    )
-    connection.execute(
-        statement, [{"of": one.id} | {f"new_{name}": getattr(one, name) for name in _FIRED} for one in fired]
-    )
+def lock_many(connection: Connection, ids: Iterable[str]) -> dict[str, tuple[Slot, bool]]:
+    """The next slots of these schedules, locked, and whether each has been dealt with; without those that have none,
+    that somebody else holds or that are deleted.
+    """
+    of = schedule.c
+    dealt_with = sa.exists().where(fire.c.schedule_id == of.id, fire.c.fire_time == of.next_fire_at)
+    mine = dialect.one_of(connection, of.id, sorted(set(ids)))
+    statement = sa.select(of.id, of.version, of.next_fire_at, dealt_with)
+    statement = statement.where(mine, of.next_fire_at.is_not(None), of.deleted_at.is_(None)).order_by(of.id)
+    rows = connection.execute(dialect.for_update(statement, skip_locked=True))
+    return {schedule_id: (Slot(schedule_id, version, at), done) for schedule_id, version, at, done in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class MovedOn:
+    """What firing changes in a schedule; the version is a person's matter and stays."""
+
+    id: str
+    status: ScheduleStatus
+    next_fire_at: int | None
+    last_fire_at: int | None
+    fire_count: int
+
+
+def save_fired(connection: Connection, fired: Sequence[MovedOn]) -> None:
+    """Schedules after their slots."""
+    rows = [
+        {
+            "b_id": one.id,
+            "status": int(one.status),
+            "next_fire_at": one.next_fire_at,
+            "last_fire_at": one.last_fire_at,
+            "fire_count": one.fire_count,
+        }
+        for one in fired
+    ]
+    dialect.update_rows(connection, schedule, ("id",), _FIRED, rows)
 
 
 _FIRED = ("status", "next_fire_at", "last_fire_at", "fire_count")
@@ -169,32 +196,29 @@ _FIRED = ("status", "next_fire_at", "last_fire_at", "fire_count")
 
 def fired_slots(connection: Connection, slots: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
     """Which of these slots have been dealt with."""
-    wanted = list(slots)
+    wanted = set(slots)
     if not wanted:
         return set()
     statement = sa.select(fire.c.schedule_id, fire.c.fire_time).where(
-        fire.c.schedule_id.in_({schedule_id for schedule_id, _ in wanted}),
+        dialect.one_of(connection, fire.c.schedule_id, sorted({schedule_id for schedule_id, _ in wanted})),
         fire.c.fire_time.between(min(slot for _, slot in wanted), max(slot for _, slot in wanted)),
     )
-    return {(row.schedule_id, row.fire_time) for row in connection.execute(statement)} & set(wanted)
+    return {(row.schedule_id, row.fire_time) for row in connection.execute(statement)} & wanted
 
 
 def insert_fires(connection: Connection, fires: Sequence[Fire]) -> None:
     """What became of slots. Raises IntegrityError for a slot that has a row: then nothing of the transaction counts."""
-    if fires:
-        connection.execute(
-            fire.insert(),
-            [
-                {
-                    "schedule_id": one.schedule_id,
-                    "fire_time": one.fire_time,
-                    "task_id": one.task_id,
-                    "reason": one.reason,
-                    "handled_at": one.handled_at,
-                }
-                for one in fires
-            ],
-        )
+    rows = [
+        {
+            "schedule_id": one.schedule_id,
+            "fire_time": one.fire_time,
+            "task_id": one.task_id,
+            "reason": one.reason,
+            "handled_at": one.handled_at,
+        }
+        for one in fires
+    ]
+    dialect.insert_rows(connection, fire, rows)
 
 
 def fires_listing(schedule_id: str) -> Listing:
