@@ -15,7 +15,6 @@ from typing import Final
 
 import grpc
 import grpc.aio
-from pawl import signatures
 from pawl.v1 import plugin_pb2, plugin_pb2_grpc
 
 from agent.executors.base import Executor, Failure, LaunchError, Running, Sink, Work
@@ -147,10 +146,14 @@ class Trust:
         self._trusted.add((namespace_id, digest))
 
     def _is_good(self, one: plugin_pb2.PluginSignature, digest: str) -> bool:
+        from pawl import signatures  # cryptography, 9 MB: only where keys are used
+
         # Verified here, whatever the control plane has verified before.
         return one.public_key in self._keys and signatures.verify(one.public_key, digest, one.signature)
 
     def _words(self, found: plugin_pb2.Plugin, digest: str) -> str:
+        from pawl import signatures
+
         wanted = ", ".join(sorted(map(signatures.key_id, self._keys)))
         by = ", ".join(one.key_id for one in found.signatures)
         signed = f"signed with {by}" if by else "not signed"

@@ -7,9 +7,8 @@ what it refers to elsewhere is not fetched, and its patterns are matched in line
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jsonschema_rs
 import msgspec
 
 from controlplane.domain.errors import Invalid, Violation
@@ -18,6 +17,9 @@ from controlplane.domain.job_rules import EXECUTORS
 from controlplane.engine.context import Engine
 from controlplane.store import Connection, agents
 from controlplane.store.agents import LIVING, Agent
+
+if TYPE_CHECKING:
+    import jsonschema_rs
 
 MAX_SCHEMA_BYTES = 65_536
 SHOWN = 10
@@ -81,6 +83,8 @@ def _problems(schema: str, options: str, path: str) -> Sequence[Violation]:
 
 
 def _validator(schema: str) -> jsonschema_rs.Draft202012Validator:
+    import jsonschema_rs  # 5 MB: only where somebody has an executor of their own
+
     return jsonschema_rs.Draft202012Validator(
         _json(schema), retriever=_no_other_document, pattern_options=jsonschema_rs.RegexOptions()
     )

@@ -46,9 +46,7 @@ class Plane:
 
     def resident_bytes(self) -> int:
         """What it has in memory now."""
-        with contextlib.suppress(OSError):
-            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        return 0
+        return resident_bytes(self.pid)
 
 
 @contextlib.asynccontextmanager
@@ -122,8 +120,22 @@ def cpu_seconds(pid: int) -> float:
     return 0.0
 
 
+def resident_bytes(pid: int) -> int:
+    """What a process has in memory now, shared or not."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that descend from it."""
+    return [pid, *(one for child in children_of(pid) for one in family(child))]
+
+
 def children_of(pid: int) -> list[int]:
     """The processes that this one has started."""
-    with contextlib.suppress(OSError):
-        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*"):
+        with contextlib.suppress(OSError):
+            found += [int(one) for one in (thread / "children").read_text().split()]
+    return found

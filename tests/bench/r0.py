@@ -10,10 +10,12 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from pawl.connection import new_request_id
+
 from tests.bench import rest
 from tests.bench.databases import batches_since, newest
 from tests.bench.report import Row
-from tests.bench.stage import BATCH, NOOP, PATIENCE_SECONDS, Spent, Stage, new_request_id
+from tests.bench.stage import BATCH, NOOP, PATIENCE_SECONDS, Spent, Stage
 
 CALLERS = 64
 BATCH_CALLERS = 2

@@ -6,10 +6,8 @@ of every task it was told of, by `stage.told`; after it the books are compared w
 
 import asyncio
 import contextlib
-import itertools
 import os
 import time
-import uuid
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from pawl.client import Client
+from pawl.connection import new_request_id
 from pawl.v1 import job_pb2, task_pb2, task_pb2_grpc
 
 from tests.bench import databases, echo, floor, plane
@@ -157,16 +156,20 @@ class Stage:
         worker = Worker(self.plane.grpc, offered=offered, starts=starts, kind=kind)
         self.workers.append(worker)
         async with asyncio.TaskGroup() as group:
-            online = await self._online()
+            online = (await self._online()) + 1
             group.create_task(worker.run())
             try:
-                async with asyncio.timeout(CALL_SECONDS):
-                    while await self._online() <= online:  # noqa: ASYNC110 # a look from outside: nobody calls us back
-                        await asyncio.sleep(LOOK_SECONDS)
+                await self.online(online)
                 yield worker
             finally:
                 worker.leave()
                 self.workers.remove(worker)
+
+    async def online(self, count: float) -> None:
+        """Wait until so many agents and workers are connected. Raises TimeoutError."""
+        async with asyncio.timeout(CALL_SECONDS):
+            while await self._online() < count:  # noqa: ASYNC110 # a look from outside: nobody calls us back
+                await asyncio.sleep(LOOK_SECONDS)
 
     async def _online(self) -> float:
         return (await asyncio.to_thread(self.plane.counters))["pawl_gateway_agents_online"]
@@ -231,11 +234,6 @@ def request(job: str) -> task_pb2.CreateTaskRequest:
     return task_pb2.CreateTaskRequest(task=task_pb2.Task(job_id=job), request_id=new_request_id())
 
 
-def new_request_id() -> str:
-    """One that nobody else has."""
-    return f"{PREFIX}-{next(COUNTER)}"
-
-
 def busy_seconds() -> float:
     """CPU time of the whole machine since it started, stolen time included; 0 where nobody counts it."""
     with contextlib.suppress(OSError):
@@ -244,8 +242,6 @@ def busy_seconds() -> float:
     return 0.0
 
 
-PREFIX = uuid.uuid4().hex
-COUNTER = itertools.count()
 STAT = Path("/proc/stat")
 
 
