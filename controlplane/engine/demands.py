@@ -12,8 +12,9 @@ from controlplane.store.tasks import TaskData
 class Demands:
     """The ids of demands, each looked up once in a transaction."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, now: int) -> None:
         self._connection = connection
+        self._now = now
         self._ids: dict[tuple[str, str], int] = {}
 
     def of_new(self, job: Job, data: TaskData) -> int:
@@ -39,10 +40,10 @@ class Demands:
     def _interned(self, demand: Requirement) -> int:
         key = demand.namespace_id, demand.canonical()
         if key not in self._ids:
-            self._ids[key] = jobs.intern_requirement(self._connection, demand)
+            self._ids[key] = jobs.intern_requirement(self._connection, demand, self._now)
         return self._ids[key]
 
 
-def of_job(connection: Connection, namespace_id: str, config: JobConfig, job_id: str) -> int:
+def of_job(connection: Connection, namespace_id: str, config: JobConfig, job_id: str, now: int) -> int:
     """The demand of a job's tasks that have no labels and no key of their own."""
-    return jobs.intern_requirement(connection, requirement_of(namespace_id, config, job_id))
+    return jobs.intern_requirement(connection, requirement_of(namespace_id, config, job_id), now)

@@ -83,9 +83,7 @@ class Explain:
         return self._say(one, "ON_AGENT", f"agent {agent.id!r} has it", "the agent", None, details)
 
     async def _pending(self, one: Task) -> Explanation:
-        await self._placing.learn()
-        requirement = self._placing.requirement(one.requirement_id)
-        assert requirement is not None
+        requirement = await self._engine.store.read(jobs.requirement_by_id, one.requirement_id)
         if own := requirement.labels.get(OWN_AGENT):
             return await self._waits_for(one, requirement, own)
         seen = await self._engine.store.read(self._look, one)

@@ -124,7 +124,7 @@ class Groups:
         return view
 
     def _plan(self, connection: Connection, new: NewGroup, job: Job, now: int) -> tuple[Group, list[NewTask]]:
-        demands = [0] * new.shards if new.mode is Mode.SHARDED else _demands(connection, new, job)
+        demands = [0] * new.shards if new.mode is Mode.SHARDED else _demands(connection, new, job, now)
         _check_size(new, len(demands))
         group = Group(
             id=self._engine.new_id(now),
@@ -285,7 +285,7 @@ def _job(connection: Connection, wanted: NewTask) -> Job:
     return found
 
 
-def _demands(connection: Connection, new: NewGroup, job: Job) -> list[int]:
+def _demands(connection: Connection, new: NewGroup, job: Job, now: int) -> list[int]:
     """What each member of a broadcast demands: what the job does, and one of the agents that match now, by name."""
     usual = requirement_of(job.namespace_id, job.spec.config, job.id)
     asked = dataclasses.replace(usual, labels={**usual.labels, **new.task.data.labels})
@@ -301,7 +301,7 @@ def _demands(connection: Connection, new: NewGroup, job: Job) -> list[int]:
     if len(matching) > MAX_MEMBERS:
         message = f"{len(matching):,} agents match, a group has at most {MAX_MEMBERS:,} tasks: ask for more labels"
         raise IllegalTransition(message, facts={"job": job.name})
-    return jobs.intern_requirements(connection, [only_on(asked, agent) for agent in matching])
+    return jobs.intern_requirements(connection, [only_on(asked, agent) for agent in matching], now)
 
 
 def _why_nobody(verdict: Verdict, asked: Requirement) -> str:

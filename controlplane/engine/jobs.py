@@ -84,7 +84,7 @@ class Jobs:
                 created_at=now,
                 updated_at=now,
                 spec=spec,
-                requirement_id=demands.of_job(connection, namespace_id, spec.config, job_id),
+                requirement_id=demands.of_job(connection, namespace_id, spec.config, job_id, now),
             )
             jobs.insert(connection, new)
             return new.id, new
@@ -237,7 +237,7 @@ def _save(connection: Connection, before: Job, draft: JobDraft, now: int) -> Job
         return before
     changed = replace(changed, version=before.version + 1, updated_at=now)
     if spec != before.spec:
-        demand = demands.of_job(connection, before.namespace_id, spec.config, before.id)
+        demand = demands.of_job(connection, before.namespace_id, spec.config, before.id, now)
         changed = replace(changed, revision=before.revision + 1, requirement_id=demand)
         jobs.insert_revision(connection, changed)
     jobs.update(connection, changed)

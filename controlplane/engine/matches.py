@@ -1,15 +1,22 @@
 """Which agents meet which demands, remembered: each pair is compared once, and again when the agent's labels change. So
 what a placement costs does not grow with the number of rules.
+
+Not every demand that there ever was is in mind: of those that nothing waits for, the last used. One that is wanted
+again is learnt again.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from controlplane.domain.job import Requirement
 from controlplane.domain.matching import Offer, can_run
 from controlplane.domain.placement import owner_of, score
+
+IDLE = 4096
+"""Demands that nothing waits for and that are kept in mind. When there are more, the half that was used last stays."""
 
 
 @dataclass(slots=True)
@@ -22,11 +29,11 @@ class _Met:
 
 
 class Matches:
-    """All demands that this replica has met, and who meets them. From one thread at a time."""
+    """The demands that this replica has in mind, and who meets them. From one thread at a time."""
 
     def __init__(self) -> None:
-        self._demands: dict[int, Requirement] = {}
-        self._order: list[int] = []
+        self._demands: dict[int, Requirement] = {}  # the last used at the end
+        self._order: list[int] = []  # the last learnt at the end
         self.any_sticky = False  # whether the agents of other replicas have a say, too
         self.any_capped = False
         self._met: dict[str, _Met] = {}
@@ -37,18 +44,45 @@ class Matches:
     def __getitem__(self, number: int) -> Requirement:
         return self._demands[number]
 
-    def get(self, number: int) -> Requirement | None:
-        """A demand by its id, if it has been met."""
-        return self._demands.get(number)
+    def strange(self, numbers: Collection[int]) -> set[int]:
+        """Which of these demands are not in mind."""
+        return {number for number in numbers if number not in self._demands}
 
     def learn(self, found: Iterable[tuple[int, Requirement]]) -> None:
-        """Demands that were added."""
+        """Demands that were added, or are wanted again."""
         for number, demand in found:
             if number not in self._demands:
                 self._demands[number] = demand
                 self._order.append(number)
-                self.any_sticky |= demand.bucket is not None
-                self.any_capped |= bool(demand.capped_job)
+                self._mind(demand)
+
+    def use(self, numbers: Iterable[int]) -> None:
+        """Work of these is being placed."""
+        for number in numbers:
+            self._demands[number] = self._demands.pop(number)
+
+    def forget_idle(self, waiting: Collection[int]) -> bool:
+        """Let go of demands that have not been used for long, if there are many, but of none that something waits for.
+        Whether any went.
+        """
+        if len(self._demands) <= IDLE + len(waiting):
+            return False
+        idle = [number for number in self._demands if number not in waiting]
+        gone = set(idle[: -IDLE // 2])
+        self._demands = {number: demand for number, demand in self._demands.items() if number not in gone}
+        staying = [place for place, number in enumerate(self._order) if number not in gone]
+        for met in self._met.values():
+            met.looked_at = bisect_left(staying, met.looked_at)
+            met.scores = {number: score for number, score in met.scores.items() if number not in gone}
+        self._order = [self._order[place] for place in staying]
+        self.any_sticky = self.any_capped = False
+        for demand in self._demands.values():
+            self._mind(demand)
+        return True
+
+    def _mind(self, demand: Requirement) -> None:
+        self.any_sticky |= demand.bucket is not None
+        self.any_capped |= bool(demand.capped_job)
 
     def scores(self, session_id: str, offer: Offer) -> Mapping[int, int]:
         """The demands that an agent meets, each with how much it prefers the agent."""

@@ -35,20 +35,20 @@ if TYPE_CHECKING:
 
 MAX_CLAIM = 500
 FEW_REQUIREMENTS = 64
-# Numbers are given before they are committed, so on PostgreSQL a smaller one can come into sight after a greater one.
-LOOK_BACK = 100
+AHEAD = 500  # new demands that are learnt before a claim meets them
 
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
     """What one transaction placed, by agent, and the spans that say so. `moved`: how many tasks it put into a lane of
-    their own, so that what stood behind them is in sight now.
+    their own, so that what stood behind them is in sight now. `strange`: what has to be learnt before it can place.
     """
 
     placements: Mapping[AgentKey, Sequence[Placement]]
     spans: Sequence[Span] = ()
     waits: Sequence[float] = ()
     moved: int = 0
+    strange: Collection[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +73,15 @@ class Placing:
         self._results = results
         self._revisions = revisions
         self._matches = Matches()
+        self._whole = True  # whether every demand that there is is in mind
         self._last_requirement = 0
+        self._waiting: Collection[int] = ()
         self._capped_namespaces: Collection[str] = ()
         self._elsewhere: Sequence[Offer] = ()
         self._owners: dict[int, str | None] = {}
         self._fleet: object = None
         self._turns: Turns = {}
         self._held: Mapping[str, Mapping[str, int]] = {}
-
-    def requirement(self, requirement_id: int) -> Requirement | None:
-        """A demand by its id, if this replica has met it."""
-        return self._matches.get(requirement_id)
 
     def beside_held(self, offer: Offer) -> Offer:
         """What an agent offers beside the room that the last dealing kept there for large work."""
@@ -95,35 +93,58 @@ class Placing:
 
     async def place(self) -> int:
         """Place as much as there is room for, up to one claim; how many tasks were placed."""
+        strange: Collection[int] | None = None  # asked for once in a turn: others go on making new ones
         while True:
-            if self._engine.seen.requirement > self._last_requirement:
-                await self.learn()
+            self._forget_idle()
+            if strange or (self._engine.seen.requirement > self._last_requirement and len(self._sessions)):
+                await self.learn(strange or ())
             room = self._find_room()
             if not room.sessions:
                 return 0
-            claim = await self._engine.store.write(self._claim, room)
+            claim = await self._engine.store.write(self._claim, room, strange is not None)
+            if claim.strange:
+                strange = claim.strange
+                continue
             self._observe(claim)
             placed = await self._deliver(claim)
             if placed or not claim.moved:
                 return placed
 
-    async def learn(self) -> None:
-        """Read the demands that were added since, and who has a cap; before the first placement, and when a demand is
-        hinted or swept. Also whether another replica found out that the database was put back, and, where tasks stick
-        to agents, which agents the other replicas have.
+    async def learn(self, strange: Collection[int] = ()) -> None:
+        """Read the demands that were added since, while there are few, and those that a claim asked for; and who has a
+        cap. Before the first placement, and when a demand is hinted or swept. Also whether another replica found out
+        that the database was put back, and, where tasks stick to agents, which agents the other replicas have.
         """
 
         def read(connection: Connection) -> tuple[Sequence[tuple[int, Requirement]], Sequence[Agent]]:
-            found = jobs.requirements_after(connection, max(0, self._last_requirement - LOOK_BACK))
+            found = self._look(connection, strange)
             self._capped_namespaces = frozenset(caps.of_namespaces(connection))
             self._engine.seen.restored = restored.newest(connection)
             sticky = self._matches.any_sticky or any(demand.bucket is not None for _, demand in found)
             return found, agents.online_elsewhere(connection, self._engine.replica_id) if sticky else ()
 
         found, elsewhere = await self._engine.store.read(read)
+        self._whole = self._whole and len(found) <= FEW_REQUIREMENTS
         self._matches.learn(found)
         self._last_requirement = max([self._last_requirement, *(number for number, _ in found)])
         self._elsewhere = [offer_of(one) for one in elsewhere]
+
+    def _look(self, connection: Connection, strange: Collection[int]) -> Sequence[tuple[int, Requirement]]:
+        """All demands, while there are few. When there are many, claims ask for what they meet, and only what was just
+        made here is looked at ahead of them, for whom there are agents.
+        """
+        if self._whole:
+            return jobs.first_requirements(connection, FEW_REQUIREMENTS + 1)
+        made = self._engine.seen.requirement > self._last_requirement and len(self._sessions)
+        ahead = jobs.newest_requirements(connection, self._last_requirement, AHEAD) if made else ()
+        return [*ahead, *jobs.requirements(connection, strange)]
+
+    def _forget_idle(self) -> None:
+        """Not while a claim runs, which looks things up."""
+        if not self._whole and self._matches.forget_idle(self._waiting):
+            self._owners = {}
+            kept = self._turns.keys() - self._matches.strange(self._turns)
+            self._turns = {number: self._turns[number] for number in kept}
 
     def _find_room(self) -> _Room:
         """The agents with a free slot. Before the transaction, which other threads run."""
@@ -137,7 +158,7 @@ class Placing:
                 continue
             offer = session.offer()
             met = self._matches.scores(session.session_id, offer)
-            if met:
+            if met or not self._whole:
                 sessions[offer.agent], offers[offer.agent], scores[offer.agent] = session, offer, met
         if not self._matches.any_sticky:
             return _Room(sessions, offers, scores, ())
@@ -146,10 +167,17 @@ class Placing:
             self._fleet, self._owners = fleet, {}
         return _Room(sessions, offers, scores, [*self._sessions.offers(), *self._elsewhere])
 
-    def _claim(self, connection: Connection, room: _Room) -> _Claim:
-        """Deal the room out to what waits, in its order, and store that."""
+    def _claim(self, connection: Connection, room: _Room, known: bool) -> _Claim:
+        """Deal the room out to what waits, in its order, and store that. Unless everything is `known` that can be, a
+        demand that is not in mind comes first.
+        """
         limit = min(MAX_CLAIM, sum(offer.free for offer in room.offers.values()), self._room())
-        lanes = self._lanes(connection, room) if limit > 0 else {}
+        if limit <= 0:
+            return _Claim({})
+        wanted = self._wanted(connection, room)
+        if not known and (strange := self._matches.strange(wanted)):
+            return _Claim({}, strange=strange)
+        lanes = self._lanes(wanted, room)
         if not lanes:
             return _Claim({})
         left = Caps(connection)
@@ -172,13 +200,15 @@ class Placing:
         claim = self._store(connection, room, chosen, agents_of, facts)
         return replace(claim, moved=moved)
 
-    def _lanes(self, connection: Connection, room: _Room) -> dict[int, list[tuple[int, str]]]:
-        """The demands that something may wait for, and the agents with room that meet each."""
-        wanted: set[int]
-        if len(self._matches) > FEW_REQUIREMENTS or self._matches.any_capped:
-            wanted = tasks.ready_requirements(connection)  # what a claim costs does not grow with what there ever was
-        else:
-            wanted = set().union(*room.scores.values())
+    def _wanted(self, connection: Connection, room: _Room) -> Collection[int]:
+        """The demands that something may wait for: what a claim costs does not grow with what there ever was."""
+        if self._whole and not self._matches.any_capped:
+            return set().union(*room.scores.values())
+        self._waiting = tasks.ready_requirements(connection)
+        return self._waiting
+
+    def _lanes(self, wanted: Collection[int], room: _Room) -> dict[int, list[tuple[int, str]]]:
+        """Those of the demands that agents with room meet, and who meets each."""
         lanes: dict[int, list[tuple[int, str]]] = {}
         for number in wanted:
             able = [(scores[number], agent) for agent, scores in room.scores.items() if number in scores]
@@ -187,6 +217,7 @@ class Placing:
                 able = [one for one in able if one[1] == mine]
             if able:
                 lanes[number] = able
+        self._matches.use(lanes)
         return lanes
 
     def _owner(self, number: int, offers: Sequence[Offer]) -> str | None:
@@ -249,7 +280,9 @@ class Placing:
             else:
                 excess.setdefault((one.requirement_id, one.job_id), []).append(one.id)
         for (number, job_id), ids in excess.items():
-            own = jobs.intern_requirement(connection, replace(self._matches[number], capped_job=job_id))
+            own = jobs.intern_requirement(
+                connection, replace(self._matches[number], capped_job=job_id), self._engine.clock.now()
+            )
             tasks.move_lane(connection, ids, own)
             self._engine.seen.requirement = max(self._engine.seen.requirement, own)
         return kept, sum(map(len, excess.values()))

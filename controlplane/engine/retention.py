@@ -1,5 +1,6 @@
 """What has been kept long enough goes: ended tasks with all that is theirs, logs, fires, request ids, agents long gone,
-what was deleted softly, uploads that nobody asked for. Never anything that has not ended, nor what it refers to.
+what was deleted softly, demands and uploads that nobody asks for. Never anything that has not ended, nor what it refers
+to.
 
 Work is cut into small transactions, and sized by what the last one took: on SQLite everybody who writes waits behind
 each of them. Where there are partitions, a month whose tasks have all been kept long enough is dropped whole, which
@@ -36,6 +37,9 @@ REST = 60_000_000
 SMALL = 200  # rows of the chores that are never in a hurry
 LOG_CHUNKS = 200  # of 64 KiB each, at most
 FREED_PAGES = 500
+# For how many days longer than tasks demands are kept. Where there are partitions a task may stay a month longer than
+# it has to; then hardly any is left of those that a look at a demand has to read.
+DEMANDS_LONGER = 33.0
 SLOW_SECONDS, QUICK_SECONDS = 0.05, 0.02
 SMALLEST = 25  # below it a transaction costs more than its rows
 FIRST_ID = first_id_at(0)
@@ -129,6 +133,7 @@ class Retention:
             Chore("groups", self._groups, _rest(self.kept.tasks)),
             Chore("revisions", self._revisions, WALK_REST),
             Chore("jobs", self._jobs),
+            Chore("demands", self._demands, WALK_REST),
             Chore("uploads", self._uploads),
             Chore("free space", self._space),
         ]
@@ -278,6 +283,13 @@ class Retention:
         self._revision = seen.last or (FIRST_ID, 0)
         self._chore("revisions").removed += seen.gone
         return seen.last is not None
+
+    async def _demands(self) -> bool:
+        """What tasks asked of their agents, once nothing refers to it."""
+        cutoff = self._before(self.kept.tasks + DEMANDS_LONGER)
+        seen = await self._write(retention.delete_requirements, cutoff, self.engine.clock.now(), SMALL)
+        self._chore("demands").removed += seen.gone
+        return seen.more
 
     async def _groups(self) -> bool:
         """Those whose tasks are gone."""

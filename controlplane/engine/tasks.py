@@ -127,7 +127,7 @@ class Tasks:
         found = jobs.find_many(connection, {(item.namespace_id, item.job) for item in items})
         made: dict[IdempotencyKey, TaskView | PawlError] = {}
         results: list[TaskView | Exception] = []
-        demands = Demands(connection)
+        demands = Demands(connection, now)
         steps: list[tuple[Step, TaskData]] = []
         for item in items:
             if item.key is not None and (item.key in known or item.key in made):
@@ -310,7 +310,7 @@ class Tasks:
             check_etag("task", task_id, before.version, etag)
             view = self.view(connection, namespace_id, task_id)
             wanted = change(view)
-            demand = Demands(connection).of_changed(before, view.data, wanted.data)
+            demand = Demands(connection, now).of_changed(before, view.data, wanted.data)
             before = replace(before, requirement_id=demand)
             within = wanted.deadlines.within(self._config_of(connection, before))
             step = edit(before, now, priority=wanted.priority, scheduled_at=wanted.scheduled_at, deadlines=within)

@@ -383,6 +383,13 @@ def one_of(connection: Connection, column: sa.Column[Any], ids: Sequence[str]) -
     return column == sa.any_(array)
 
 
+def number_in(connection: Connection, column: sa.Column[int], numbers: Sequence[int]) -> sa.ColumnElement[bool]:
+    """The same for numbers."""
+    if not is_postgres(connection):
+        return column.in_(numbers)
+    return column == sa.any_(sa.bindparam(None, list(numbers), type_=sa.ARRAY(sa.Integer)))
+
+
 def first_of_each(
     connection: Connection, rows: sa.Select[Any], column: sa.Column[int], most: Mapping[int, int]
 ) -> list[sa.Row[Any]]:

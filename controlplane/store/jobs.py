@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +14,8 @@ from controlplane.domain.job import Job, JobSpec, JobStatus, Requirement
 from controlplane.store import dialect
 from controlplane.store.query import Listing
 from controlplane.store.tables import job, job_revision, requirement
+
+TOUCH_EVERY = 86_400_000_000  # microseconds
 
 _encode = msgspec.json.Encoder(order="deterministic").encode  # maps come from the wire in any order
 _decode = msgspec.json.Decoder(JobSpec).decode
@@ -103,45 +105,82 @@ def revisions(connection: Connection, pairs: Iterable[tuple[str, int]]) -> dict[
     }
 
 
-def intern_requirement(connection: Connection, wanted: Requirement) -> int:
-    """The id of this demand, made if it is new."""
-    key = {"namespace_id": wanted.namespace_id, "digest": wanted.digest()}
-    statement = sa.select(requirement.c.id).where(
-        requirement.c.namespace_id == key["namespace_id"], requirement.c.digest == key["digest"]
-    )
-    known = connection.execute(statement).scalar_one_or_none()  # most are: PostgreSQL counts up for a try, too
-    if known is None:
-        connection.execute(dialect.insert_ignoring(connection, requirement).values(spec=wanted.canonical(), **key))
-        known = connection.execute(statement).scalar_one()
-    return int(known)
+def intern_requirement(connection: Connection, wanted: Requirement, now: int) -> int:
+    """The id of this demand, made if it is new. What refers to it is written in the same transaction."""
+    mine = requirement.c.namespace_id == wanted.namespace_id, requirement.c.digest == wanted.digest()
+    statement = sa.select(requirement.c.id, requirement.c.touched_at).where(*mine)
+    known = connection.execute(statement).one_or_none()  # most are: PostgreSQL counts up for a try, too
+    if known is None or not _touch(connection, {known.id: known.touched_at}, now):
+        connection.execute(dialect.insert_ignoring(connection, requirement).values(**_demand_row(wanted, now)))
+        known = connection.execute(statement).one()
+    return int(known.id)
 
 
-def intern_requirements(connection: Connection, wanted: Sequence[Requirement]) -> list[int]:
+def intern_requirements(connection: Connection, wanted: Sequence[Requirement], now: int) -> list[int]:
     """The same of many demands of one namespace, in their order."""
-    digests = [one.digest() for one in wanted]
-    rows = sorted(zip(digests, wanted, strict=True), key=lambda pair: pair[0])  # nobody waits for another in a circle
-    named = [{"namespace_id": one.namespace_id, "digest": digest, "spec": one.canonical()} for digest, one in rows]
-    connection.execute(dialect.insert_ignoring(connection, requirement), named)
-    found: dict[str, int] = {}
-    mine = requirement.c.namespace_id == wanted[0].namespace_id
-    for start in range(0, len(digests), 500):
-        some = sa.select(requirement.c.digest, requirement.c.id).where(
-            mine, requirement.c.digest.in_(digests[start : start + 500])
-        )
-        found |= {row.digest: int(row.id) for row in connection.execute(some)}
-    return [found[digest] for digest in digests]
+    named = sorted((_demand_row(one, now) for one in wanted), key=lambda row: row["digest"])  # nobody waits in a circle
+    found: dict[str, Any] = {}
+    while True:
+        connection.execute(dialect.insert_ignoring(connection, requirement), named)
+        for start in range(0, len(named), 500):
+            some = requirement.c.digest.in_([row["digest"] for row in named[start : start + 500]])
+            mine = sa.and_(requirement.c.namespace_id == wanted[0].namespace_id, some)
+            columns = (requirement.c.digest, requirement.c.id, requirement.c.touched_at)
+            found |= {row.digest: row for row in connection.execute(sa.select(*columns).where(mine))}
+        if _touch(connection, {row.id: row.touched_at for row in found.values()}, now):
+            return [int(found[one.digest()].id) for one in wanted]
+
+
+def _demand_row(one: Requirement, now: int) -> dict[str, Any]:
+    return {"namespace_id": one.namespace_id, "digest": one.digest(), "spec": one.canonical(), "touched_at": now}
+
+
+def _touch(connection: Connection, touched: Mapping[int, int], now: int) -> bool:
+    """Say of demands that are asked for again that they were, unless that is said of this day: a create writes to them
+    once a day. Retention takes none that was touched lately, so one of this day stays until the transaction has ended,
+    and the lock of this write keeps an older one. Whether all are still there: some may have gone since they were read.
+    """
+    old = sorted(number for number, at in touched.items() if at < now - TOUCH_EVERY)
+    if not old:
+        return True
+    mine = sa.select(requirement.c.id).where(dialect.number_in(connection, requirement.c.id, old))
+    there = connection.execute(dialect.for_update(mine.order_by(requirement.c.id))).scalars().all()
+    connection.execute(
+        requirement.update().where(dialect.number_in(connection, requirement.c.id, there)).values(touched_at=now)
+    )
+    return len(there) == len(old)
 
 
 def requirement_by_id(connection: Connection, number: int) -> Requirement:
-    """A demand that is known to be there."""
+    """A demand that is known to be there: something refers to it."""
     row = connection.execute(sa.select(requirement).where(requirement.c.id == number)).one()
     return Requirement.of_canonical(row.namespace_id, row.spec)
 
 
-def requirements_after(connection: Connection, last: int) -> Sequence[tuple[int, Requirement]]:
-    """Demands with an id above `last`: they are only ever added."""
-    rows = connection.execute(sa.select(requirement).where(requirement.c.id > last).order_by(requirement.c.id))
-    return [(int(row.id), Requirement.of_canonical(row.namespace_id, row.spec)) for row in rows]
+def requirements(connection: Connection, numbers: Collection[int]) -> Sequence[tuple[int, Requirement]]:
+    """Those of these demands that there are."""
+    wanted, found = sorted(numbers), []
+    for start in range(0, len(wanted), 500):
+        some = dialect.number_in(connection, requirement.c.id, wanted[start : start + 500])
+        found += _demands(connection, sa.select(requirement).where(some))
+    return found
+
+
+def first_requirements(connection: Connection, most: int) -> Sequence[tuple[int, Requirement]]:
+    """The oldest demands, so many at most."""
+    return _demands(connection, sa.select(requirement).order_by(requirement.c.id).limit(most))
+
+
+def newest_requirements(connection: Connection, after: int, most: int) -> Sequence[tuple[int, Requirement]]:
+    """The newest demands with an id above `after`, so many at most."""
+    newest = sa.select(requirement).where(requirement.c.id > after).order_by(requirement.c.id.desc())
+    return _demands(connection, newest.limit(most))
+
+
+def _demands(connection: Connection, statement: sa.Select[Any]) -> list[tuple[int, Requirement]]:
+    return [
+        (int(row.id), Requirement.of_canonical(row.namespace_id, row.spec)) for row in connection.execute(statement)
+    ]
 
 
 def insert(connection: Connection, new: Job) -> None:

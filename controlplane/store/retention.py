@@ -7,7 +7,7 @@ somebody else holds are passed over and met again on the next round.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -18,6 +18,7 @@ from controlplane.domain.task import Status
 from controlplane.store import dialect, tasks
 from controlplane.store.agents import AgentStatus
 from controlplane.store.dialect import Month
+from controlplane.store.jobs import TOUCH_EVERY
 from controlplane.store.tables import (
     PARTITIONED,
     agent,
@@ -29,6 +30,7 @@ from controlplane.store.tables import (
     log_chunk,
     output_upload,
     ready,
+    requirement,
     schedule,
     task,
     task_instance,
@@ -279,6 +281,53 @@ def delete_jobs(connection: Connection, cutoff: int, limit: int) -> int:
     connection.execute(job_revision.delete().where(dialect.one_of(connection, job_revision.c.job_id, ids)))
     connection.execute(job.delete().where(dialect.one_of(connection, job.c.id, ids)))
     return len(ids)
+
+
+@dataclass(frozen=True, slots=True)
+class DemandsSeen:
+    """What a look at demands did: how many went, and whether there may be more to look at."""
+
+    gone: int
+    more: bool
+
+
+def delete_requirements(connection: Connection, cutoff: int, now: int, limit: int) -> DemandsSeen:
+    """Of the demands that nobody asked for since before the cutoff, those that no task, nothing that waits and no
+    revision refers to. The others were asked for now, so that each is looked at once in all that time.
+
+    A create that asks for one of these meanwhile either has its row, which is passed over here, or waits for it and
+    finds that it is gone. A task takes the demand that its revision has, which keeps it as long as the task is there,
+    or one that was touched within a day of it: so only tasks that are older than that need to be read. The newest
+    demand stays: its number is not to be given again, replicas may still have it in mind.
+    """
+    newest = sa.select(sa.func.max(requirement.c.id)).scalar_subquery()
+    old = sa.select(requirement.c.id, requirement.c.touched_at).where(
+        requirement.c.touched_at < cutoff, requirement.c.id < newest
+    )
+    locked = dialect.for_update(old.order_by(requirement.c.touched_at).limit(limit), skip_locked=True)
+    touched = {row.id: row.touched_at for row in connection.execute(locked)}
+    if not touched:
+        return DemandsSeen(0, more=False)
+    used = {number for number, at in touched.items() if not at} | _referred(connection, touched)
+    gone = sorted(touched.keys() - used)
+    connection.execute(requirement.delete().where(dialect.number_in(connection, requirement.c.id, gone)))
+    kept = dialect.number_in(connection, requirement.c.id, sorted(used))
+    connection.execute(requirement.update().where(kept).values(touched_at=now))
+    return DemandsSeen(len(gone), more=len(touched) == limit)
+
+
+def _referred(connection: Connection, touched: Mapping[int, int]) -> set[int]:
+    older = task.c.id < first_id_at(max(touched.values()) + TOUCH_EVERY + SLACK)
+    numbers = sorted(touched)
+    found: set[int] = set()
+    for column, further in (
+        (job_revision.c.requirement_id, sa.true()),
+        (ready.c.requirement_id, sa.true()),
+        (task.c.requirement_id, older),
+    ):
+        some = sa.select(column).where(dialect.number_in(connection, column, numbers), further)
+        found.update(connection.execute(some.distinct()).scalars())
+    return found
 
 
 @dataclass(frozen=True, slots=True)

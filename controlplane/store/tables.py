@@ -88,6 +88,7 @@ job_revision = Table(
     Column("spec", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
 )
+Index("idx_sched_job_revision_requirement_id", job_revision.c.requirement_id)  # asked before a demand goes
 
 requirement = Table(
     "sched_requirement",
@@ -96,8 +97,11 @@ requirement = Table(
     Column("namespace_id", String(63), nullable=False),
     Column("digest", String(64), nullable=False),
     Column("spec", Text, nullable=False),
+    # When it was last asked for, to a day. 0: by a server of an earlier release, which does not say.
+    Column("touched_at", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("namespace_id", "digest", name="uq_sched_requirement_digest"),
 )
+Index("idx_sched_requirement_touched_at", requirement.c.touched_at)
 
 task = Table(
     "sched_task",

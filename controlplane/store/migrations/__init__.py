@@ -18,7 +18,7 @@ from controlplane.domain.errors import Unavailable
 from controlplane.store import Store, dialect
 from controlplane.store.tables import PARTITIONED
 
-LATEST = 8
+LATEST = 9
 
 _CREATE = "CREATE TABLE IF NOT EXISTS sched_schema (revision INTEGER PRIMARY KEY, applied_at BIGINT NOT NULL)"
 _SEED = (
