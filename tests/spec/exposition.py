@@ -32,7 +32,7 @@ LABELS: dict[str, frozenset[str]] = {
     "version": frozenset({VERSION}),
     "what": frozenset(
         {"agents", "fires", "free space", "jobs", "logs", "months", "request ids", "revisions", "schedules", "tasks"}
-        | {"groups", "uploads"}
+        | {"demands", "groups", "uploads"}
     ),
     "writer": frozenset({"create tasks", "finish tasks", "start tasks", "progress", "signs of life"}),
 }
