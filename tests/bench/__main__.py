@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--work", type=_works, default=list(WORKS), help=f"of {','.join(WORKS)}; default all")
-    parser.add_argument("--database", choices=KINDS, help="default: one after the other")
+    parser.add_argument("--database", choices=KINDS, help="default: one after the other; quick: sqlite")
     parser.add_argument("--json", type=Path, help="also write everything to this file")
     parser.add_argument("--quick", action="store_true", help="small and once: for correctness, not for figures")
     parser.add_argument("--repeats", type=int, default=3, help="how often each thing is measured; default 3")
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was started is ended, too
     report = Report(quick=given.quick)
-    for kind in [given.database] if given.database else KINDS:
+    for kind in [given.database] if given.database else KINDS[: 1 if given.quick else None]:
         with served(kind) as server:
             for work in given.work:
                 print(f"{work} on {kind} ...", file=sys.stderr, flush=True)

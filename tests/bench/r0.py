@@ -68,7 +68,7 @@ async def _repeat(stage: Stage, front: Front) -> None:
         stage.told += [one["task"]["id"] for one in answer.get("results", [{"task": answer}])]
     inserted = batches_since(stage.database, since, ended=False).insert
     if front.unary:
-        floor, _, _ = await stage.echo.rate(count, CALLERS)
+        floor, _, _ = await (await stage.echo()).rate(count, CALLERS)
     else:
         floor = (await asyncio.to_thread(stage.floor.stored, count, inserted)).rate
     front.row.values.append(rate)

@@ -87,7 +87,7 @@ class Report:
 
     def json(self) -> str:
         """Everything, for programs."""
-        return json.dumps(asdict(self) | {"rows": [asdict(row) | {"ratio": row.ratio} for row in self.rows]}, indent=1)
+        return json.dumps(asdict(self) | {"rows": [_for_programs(row) for row in self.rows]}, indent=1)
 
     def markdown(self) -> str:
         """Everything, for people."""
@@ -104,6 +104,13 @@ class Report:
             lines.append("A quick run: it shows that everything works, its figures say little.")
         lines += [f"**LOST OR DOUBLED: {one}**" for one in self.losses] or ["Nothing was lost, nothing ended twice."]
         return "\n".join(lines)
+
+
+def _for_programs(row: Row) -> dict[str, object]:
+    floors = {what: {"values": values, "ratio": ratio} for what, (values, ratio) in row.floors.items()}
+    plain = asdict(row)
+    del plain["floor"], plain["floor_what"], plain["others"]
+    return plain | {"floors": floors}
 
 
 def _cells(row: Row) -> Sequence[str]:

@@ -78,16 +78,26 @@ class Stage:
 
     server: Server
     database: Database
-    floor_database: Database
     plane: Plane
-    floor: Floor
-    echo: Echo
     client: Client
+    held: contextlib.AsyncExitStack  # what ends with the stage
     quick: bool
     repeats: int = 1
-    workers: list[Worker] = field(default_factory=list)
     rows: int = 0  # how many a work that makes its own should make; 0: what it thinks right
     told: list[str] = field(default_factory=list)
+    workers: list[Worker] = field(default_factory=list)
+    _echo: Echo | None = None
+
+    @cached_property
+    def floor(self) -> Floor:
+        """F2 and F3, on an empty database of their own."""
+        return self.held.enter_context(floor.opened(self.held.enter_context(self.server.database())))
+
+    async def echo(self) -> Echo:
+        """F1."""
+        if self._echo is None:
+            self._echo = await self.held.enter_async_context(echo.running())
+        return self._echo
 
     @cached_property
     def tasks(self) -> "task_pb2_grpc.TaskServiceAsyncStub":
@@ -217,16 +227,11 @@ class Stage:
 @contextlib.asynccontextmanager
 async def opened(server: Server, *, quick: bool, repeats: int, rows: int = 0) -> AsyncIterator[Stage]:
     """A stage, taken down after the block."""
-    with server.database() as database, server.database() as floor_database, floor.opened(floor_database) as measured:
-        async with (
-            plane.running(database.url, database.folder) as running,
-            Client(running.grpc, namespace="") as client,
-            echo.running() as calls,
-        ):
-            yield Stage(
-                server, database, floor_database, running, measured, calls, client, quick,
-                repeats=1 if quick else repeats, rows=rows,
-            )  # fmt: skip
+    async with contextlib.AsyncExitStack() as held:
+        database = held.enter_context(server.database())
+        running = await held.enter_async_context(plane.running(database.url, database.folder))
+        client = await held.enter_async_context(Client(running.grpc, namespace=""))
+        yield Stage(server, database, running, client, held, quick, 1 if quick else repeats, rows)
 
 
 def request(job: str) -> task_pb2.CreateTaskRequest:

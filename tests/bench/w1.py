@@ -83,7 +83,7 @@ async def _floors(stage: Stage, count: int, batches: Batches, line: Line, row: R
     passed = await asyncio.to_thread(line.floor, count, batches)
     row.floor.append(passed.rate)
     if line.calls:
-        rate, _, _ = await stage.echo.rate(count, CALLERS)
+        rate, _, _ = await (await stage.echo()).rate(count, CALLERS)
         row.others.setdefault(F1, []).append(rate)
     return passed
 
@@ -154,7 +154,7 @@ async def _open_loop(stage: Stage, worker: Worker, share: float, rate: float) ->
 
     async with asyncio.TaskGroup() as group:
         begun = at = time.perf_counter()
-        until = begun + stage.number(4, 1)
+        until = begun + stage.number(16, 1) / 4
         while at < until:
             instants = []
             while at < until and at <= time.perf_counter():

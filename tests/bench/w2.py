@@ -122,10 +122,10 @@ async def _idle(stage: Stage, worker: Worker, count: int) -> tuple[list[float], 
 
 async def _loaded(stage: Stage, worker: Worker, seconds: float) -> tuple[float, list[float]]:
     """The rate, and seconds to the start of tasks that come at random at half of what is possible."""
-    probe = stage.number(2_000, 100)
+    probe, ended = stage.number(2_000, 100), worker.acknowledged_count
     begun = time.perf_counter()
     await stage.create_each(NOOP, probe, callers=CALLERS)
-    await worker.acknowledged_up_to(len(stage.told), PATIENCE_SECONDS)
+    await worker.acknowledged_up_to(ended + probe, PATIENCE_SECONDS)
     rate = probe / (time.perf_counter() - begun) / 2
     due = {}
 
@@ -140,7 +140,7 @@ async def _loaded(stage: Stage, worker: Worker, seconds: float) -> tuple[float, 
             at += random.expovariate(rate)
             await asyncio.sleep(max(0.0, at - time.perf_counter()))
             group.create_task(trigger(at))
-    await worker.acknowledged_up_to(len(stage.told), PATIENCE_SECONDS)
+    await worker.acknowledged_up_to(ended + probe + len(due), PATIENCE_SECONDS)
     return rate, [worker.started_at[task_id] - at for task_id, at in due.items()]
 
 
