@@ -177,25 +177,30 @@ def left(database: Database) -> int:
     return int(database.rows(f"SELECT count(*) FROM sched_task WHERE status <> {SUCCEEDED}")[0][0])
 
 
-def losses(database: Database, acknowledged: Iterable[str]) -> list[str]:
+def losses(database: Database, acknowledged: Iterable[str], *, moved: bool = False) -> list[str]:
     """What was lost or done twice, in words; empty is what is wanted. Every acknowledged task must have SUCCEEDED with
-    one placement and no other.
+    one placement and no other; with `moved`, which is where something was killed, beside those that came to nothing.
     """
     wanted = list(acknowledged)
-    found = {_text(row[0]): row[1] for row in database.rows("SELECT id, status FROM sched_task")}
+    found = {text(row[0]): row[1] for row in database.rows("SELECT id, status FROM sched_task")}
     placements: dict[str, list[int]] = {}
     for task_id, status in database.rows("SELECT task_id, status FROM sched_task_instance"):
-        placements.setdefault(_text(task_id), []).append(status)
+        placements.setdefault(text(task_id), []).append(status)
     problems = [
         (len(wanted) - len(set(wanted)), "ids were given twice"),
         (sum(one not in found for one in wanted), "acknowledged tasks are not there"),
         (sum(found.get(one, SUCCEEDED) != SUCCEEDED for one in wanted), "acknowledged tasks did not succeed"),
         (len(set(found) - set(wanted)), "tasks are there that nobody was told of"),
-        (sum(placements.get(one, []) != [SUCCEEDED] for one in wanted), "tasks have not exactly one good placement"),
+        (sum(not _once(placements.get(one, []), moved) for one in wanted), "tasks have not exactly one good placement"),
         (int(database.rows("SELECT count(*) FROM sched_ready")[0][0]), "tasks still wait"),
     ]
     return [f"{count:,} {words}" for count, words in problems if count]
 
 
-def _text(value: Any) -> str:
+def _once(statuses: Sequence[int], moved: bool) -> bool:
+    return statuses.count(SUCCEEDED) == 1 if moved else list(statuses) == [SUCCEEDED]
+
+
+def text(value: Any) -> str:
+    """An id as it is written."""
     return str(uuid.UUID(bytes=bytes(value))) if isinstance(value, bytes) else str(value)

@@ -52,30 +52,51 @@ class Plane:
 @contextlib.asynccontextmanager
 async def running(database_url: str, folder: Path) -> AsyncIterator[Plane]:
     """A control plane on this database, stopped at the end. Raises RuntimeError with its words if it does not start."""
-    arguments = ["server", "--insecure", "--host", "127.0.0.1", "--http-port", "0", "--grpc-port", "0"]
-    arguments += ["--database", database_url, "--data-dir", str(folder / "server"), "--log-level", "warn"]
-    with process([str(PAWL), *arguments], folder, "server") as (child, log):
-        found = await asyncio.to_thread(_addresses, child, log)
+    with process(server_command(database_url, folder), folder, "server") as (child, log):
+        found = await asyncio.to_thread(addresses, child, log)
         yield Plane(found[1], found[2].rstrip(","), child.pid)
+
+
+def server_command(database_url: str, folder: Path, *, http: int = 0, grpc: int = 0) -> list[str]:
+    """What starts a control plane; without ports it takes free ones."""
+    ports = ["--http-port", str(http), "--grpc-port", str(grpc)]
+    arguments = ["server", "--insecure", "--host", "127.0.0.1", *ports]
+    arguments += ["--database", database_url, "--data-dir", str(folder / "server"), "--log-level", "warn"]
+    return [str(PAWL), *arguments]
 
 
 @contextlib.contextmanager
 def agent(plane: Plane, folder: Path, slots: int, *, name: str = "bench-real", loud: bool = False) -> Iterator[int]:
     """A real agent; gives its process id. A loud one has the label `loud=yes` and no limit on what runs print."""
-    arguments = ["agent", "--server", plane.grpc, "--name", name, "--slots", str(slots), "--log-level", "warning"]
-    arguments += ["--data-dir", str(folder / name / "data"), "--work-dir", str(folder / name / "work")]
+    command = agent_command(plane.grpc, folder, slots, name)
     if loud:
-        arguments += ["--label", "loud=yes"]
-    program = [sys.executable, str(LOUD)] if loud else [str(PAWL)]
-    with process([*program, *arguments], folder, name) as (child, _):
+        command = [sys.executable, str(LOUD), *command[1:], "--label", "loud=yes"]
+    with process(command, folder, name) as (child, _):
         yield child.pid
+
+
+def agent_command(server: str, folder: Path, slots: int, name: str) -> list[str]:
+    """What starts an agent."""
+    arguments = ["agent", "--server", server, "--name", name, "--slots", str(slots), "--log-level", "warning"]
+    arguments += ["--data-dir", str(folder / name / "data"), "--work-dir", str(folder / name / "work")]
+    return [str(PAWL), *arguments]
 
 
 @contextlib.contextmanager
 def process(command: list[str], folder: Path, name: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """A program of its own, without the caller's settings; ends with the block, or with us."""
-    # A settings file in the folder, and PAWL_* or PORT of the caller, would measure something else.
-    unwanted = ("PAWL_", "DATABASE_URL", "PORT")
+    """A program of its own; ends with the block, or with us."""
+    child, log = begin(command, folder, name)
+    try:
+        yield child, log
+    finally:
+        end(child)
+
+
+def begin(command: list[str], folder: Path, name: str) -> tuple[subprocess.Popen[bytes], Path]:
+    """Start a program without the caller's settings; it ends with us at the latest. The process, and its log."""
+    # A settings file in the folder, and PAWL_* or PORT of the caller, would measure something else; so would a Python
+    # that compiles all of it anew with every start.
+    unwanted = ("PAWL_", "DATABASE_URL", "PORT", "PYTHONDONTWRITEBYTECODE")
     environ = {key: value for key, value in os.environ.items() if not key.startswith(unwanted)}
     log = folder / f"{name}.log"
     with log.open("wb") as words:
@@ -88,18 +109,21 @@ def process(command: list[str], folder: Path, name: str) -> Iterator[tuple[subpr
             stderr=words,
             preexec_fn=die_with_parent,  # noqa: PLW1509 # one system call: takes no lock that a thread could hold
         )
+    return child, log
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    """Ask it to stop, and see to it that it does."""
+    child.send_signal(signal.SIGTERM)
     try:
-        yield child, log
-    finally:
-        child.send_signal(signal.SIGTERM)
-        try:
-            child.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+        child.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
 
 
-def _addresses(child: subprocess.Popen[bytes], log: Path) -> re.Match[str]:
+def addresses(child: subprocess.Popen[bytes], log: Path) -> re.Match[str]:
+    """What it says of where it answers, once it does. Raises RuntimeError with its words if it ends."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         words = log.read_text(errors="replace")

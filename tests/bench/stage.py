@@ -85,6 +85,7 @@ class Stage:
     repeats: int = 1
     rows: int = 0  # how many a work that makes its own should make; 0: what it thinks right
     told: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)  # what a work found wrong in databases of its own
     workers: list[Worker] = field(default_factory=list)
     _echo: Echo | None = None
 
@@ -258,4 +259,4 @@ async def _all(what: Iterable[Coroutine[None, None, None]]) -> None:
 
 def losses(stage: Stage) -> list[str]:
     """What the books and the database do not agree on."""
-    return databases.losses(stage.database, stage.told)
+    return stage.problems + databases.losses(stage.database, stage.told)
