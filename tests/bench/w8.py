@@ -1,7 +1,7 @@
 """W8: what a kill costs: from kill -9 to the first new task that starts, and to the end of the last one from before it.
 
-The control plane is killed under load and started again at once: callers go on, each asking for the same task with the
-same request id until it is answered; the worker's process lives on. An agent is killed with all that it runs and
+The control plane is killed under load and started again at once: callers go on, the SDK asking for the same task with
+the same request id until it is answered; the worker's process lives on. An agent is killed with all that it runs and
 started again on its folder, or for good while another one has room. Nothing may be lost and nothing may end twice.
 """
 
@@ -12,9 +12,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
-import grpc
 import grpc.aio
 from pawl.channel import CHANNEL_OPTIONS
+from pawl.client import Client
 from pawl.v1 import job_pb2, job_pb2_grpc, task_pb2, task_pb2_grpc
 
 from tests.bench import databases, mortal
@@ -26,7 +26,6 @@ from tests.bench.stage import CALL_SECONDS, LOOK_SECONDS, NOOP, PATIENCE_SECONDS
 from tests.bench.worker import Worker
 
 CALLERS = 16
-RETRY_SECONDS = 0.01
 SLOTS = 8
 NAP = "bench-nap"
 NAP_SECONDS = 0.3
@@ -41,7 +40,6 @@ class Books:
     """What callers were told, and when each had asked first (`time.time`)."""
 
     asked: dict[str, float] = field(default_factory=dict)
-    failures: int = 0
 
 
 async def measure(stage: Stage) -> list[Row]:
@@ -78,7 +76,7 @@ async def _plane(
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 await worker.connected.wait()
-            async with _asking(channel, NOOP, books):
+            async with _asking(standing, NOOP, books):
                 await asyncio.sleep(stage.number(2, 1))
                 killed = server.kill()
                 server.start()
@@ -146,29 +144,18 @@ async def _create(channel: grpc.aio.Channel, job: str, count: int, books: Books)
 
 
 @contextlib.asynccontextmanager
-async def _asking(channel: grpc.aio.Channel, job: str, books: Books) -> AsyncIterator[None]:
+async def _asking(standing: Plane, job: str, books: Books) -> AsyncIterator[None]:
     """Callers who ask for one task after the other, during the block; what was asked for is waited for."""
-    stub = task_pb2_grpc.TaskServiceStub(channel)
     enough = asyncio.Event()
 
-    async def caller() -> None:
+    async def caller(client: Client) -> None:
         while not enough.is_set():
-            asked, at = request(job), time.time()
-            while True:
-                try:
-                    task = await stub.CreateTask(asked, timeout=CALL_SECONDS)
-                except grpc.aio.AioRpcError as error:
-                    if error.code() is not grpc.StatusCode.UNAVAILABLE:
-                        raise
-                    books.failures += 1
-                    await asyncio.sleep(RETRY_SECONDS)
-                else:
-                    books.asked[task.id] = at
-                    break
+            at = time.time()
+            books.asked[(await client.tasks.create(job)).id] = at
 
-    async with asyncio.TaskGroup() as group:
+    async with Client(standing.grpc, namespace="") as client, asyncio.TaskGroup() as group:
         for _ in range(CALLERS):
-            group.create_task(caller())
+            group.create_task(caller(client))
         try:
             yield
         finally:

@@ -16,12 +16,12 @@ CHANNEL_OPTIONS: Final = (
     # The channel looks for a server that is away by itself, with pauses of its own, which are shared by all that use it
     # and would grow to two minutes. These are what a restart is noticed by: a connection that is refused costs nothing.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 250),
+    ("grpc.max_reconnect_backoff_ms", 150),
     # Not a pause, whatever its name says: how long one try to connect may take.
     ("grpc.min_reconnect_backoff_ms", 5000),
 )
-LOOKS: Final = 10
-SHORTEST_LOOK_SECONDS: Final = 0.02
+LOOKS: Final = 20
+SHORTEST_LOOK_SECONDS: Final = 0.01
 LONGEST_LOOK_SECONDS: Final = 0.5
 SPREAD: Final = 0.1
 
