@@ -161,6 +161,7 @@ async def serve(settings: Settings, reload: Callable[[], None]) -> None:
     loop, terminal = asyncio.get_running_loop(), Terminal()
     async with opened(settings, usual) as parts:
         running = Agent(parts)
+        machine.give_back_memory()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, running.stop)
         loop.add_signal_handler(signal.SIGHUP, lambda: running.stop() if terminal.gone else reload())
