@@ -13,7 +13,7 @@ export PIP_ROOT_USER_ACTION := ignore
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test faults bench lint format gen lock wheels clean
+.PHONY: help setup demo dev test faults bench peers lint format gen lock wheels clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +44,10 @@ faults: setup ## Run the tests that kill, cut and duplicate
 
 bench: setup ## Measure, beside the floor of the same run
 	@$(PY) -m tests.bench $(ARGS)
+
+# Each peer is installed into an environment of its own under build/, where `make clean` finds it.
+peers: setup ## Measure Pawl and its peers, doing the same work in turns
+	@$(PY) -m tests.bench.peers $(ARGS)
 
 # Every check runs, so that one pass shows everything.
 lint: setup ## Style, types, import contracts, the proto files, staleness of generated code
