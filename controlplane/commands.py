@@ -327,7 +327,7 @@ def _run(
 
     def settled(addresses: Addresses) -> None:
         gc.freeze()
-        # A call makes hardly any rings, but a batch makes some thousand objects that live for as long as it does: at the
+        # A call makes hardly any rings, but a batch makes some thousand objects that live as long as it does: at the
         # interpreter's own 700 they are looked through again and again, for 40 µs a call.
         gc.set_threshold(10_000, 20, 20)
         gc.enable()

@@ -29,6 +29,10 @@ class Mortal:
         assert self._child is not None
         return self._child.pid
 
+    def cpu_seconds(self) -> float:
+        """CPU time of the present run."""
+        return plane.cpu_seconds(self.pid)
+
     def start(self) -> None:
         """Begin, and wait for nothing."""
         self._child, self._log = plane.begin(self._command, self._folder, self._name)
