@@ -43,7 +43,6 @@ AHEAD = 2_000_000  # microseconds, twice the tick: whatever comes is seen at lea
 MOST_AHEAD = 2_000
 NEAR = 50_000
 LATE_SECONDS = 0.25
-MAX_FIRES = 500
 MAX_ROWS = 1_000
 TICK_SECONDS = 1.0
 SHORTEST_WAIT = 0.01  # a due schedule that somebody else has locked is looked at again, but not in a spin
@@ -231,15 +230,15 @@ def _when(one: Decision) -> int:
 
 
 def bounded(decisions: Sequence[Decision]) -> Iterator[list[Decision]]:
-    """The decisions in parts of at most MAX_FIRES, none of which writes many more than MAX_ROWS rows: after a sleep
-    each schedule brings a hundred, and others want to write too.
+    """The decisions in parts of which none writes many more than MAX_ROWS fires: after a sleep each schedule brings a
+    hundred, and others want to write too.
     """
     part: list[Decision] = []
     rows = 0
     for one in decisions:
         part.append(one)
         rows += 1 + len(one.due.missed)
-        if rows >= MAX_ROWS or len(part) >= MAX_FIRES:
+        if rows >= MAX_ROWS:
             yield part
             part, rows = [], 0
     if part:

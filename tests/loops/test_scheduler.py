@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -13,12 +14,14 @@ from controlplane.domain.schedule_rules import Schedule, ScheduleSpec, ScheduleS
 from controlplane.engine.context import Engine
 from controlplane.engine.jobs import JobDraft, Jobs
 from controlplane.engine.lists import Question
-from controlplane.engine.schedules import ScheduleDraft, Schedules
+from controlplane.engine.schedules import ScheduleDraft, Schedules, draft_of
 from controlplane.engine.system import Pulse
 from controlplane.engine.tasks import Tasks
 from controlplane.loops.holder import Holder
-from controlplane.loops.scheduler import Scheduler, decide
+from controlplane.loops.scheduler import MOST_AHEAD, Scheduler, decide
+from controlplane.store import Connection
 from controlplane.store.schedules import Fire
+from controlplane.store.schedules import insert as insert_schedule
 from controlplane.store.tables import schedule, task
 
 SECOND = 1_000_000
@@ -162,6 +165,94 @@ async def test_a_schedule_that_changed_meanwhile_is_not_fired_by_what_was_read(
     now = engine.clock.now()
     fired = await engine.store.write(scheduler_of(engine, tasks)._fire, decide([made], now), now)
     assert (fired.created, fired.fires) == (0, [])
+
+
+async def decided_ahead(engine: Engine, tasks: Tasks, made: Schedule) -> Scheduler:
+    """A scheduler that has looked half a second before the slot; the slot has come since."""
+    scheduler = scheduler_of(engine, tasks)
+    assert made.next_fire_at is not None
+    engine.clock.offset += made.next_fire_at - engine.clock.now() - SECOND // 2
+    assert await scheduler.sweep() == 0
+    assert await task_count(engine) == 0
+    engine.clock.offset += SECOND // 2
+    return scheduler
+
+
+async def test_what_was_decided_ahead_fires_in_its_slot_and_not_before(
+    engine: Engine, tasks: Tasks, schedules: Schedules
+) -> None:
+    made = await tick(schedules)
+    scheduler = await decided_ahead(engine, tasks, made)
+    assert await scheduler.sweep() == 1
+    [fire] = await fires(schedules)
+    assert fire.fire_time == made.next_fire_at
+    assert fire.handled_at >= fire.fire_time
+
+
+async def test_a_schedule_that_is_changed_after_it_was_decided_fires_as_it_is_now(
+    engine: Engine, tasks: Tasks, schedules: Schedules
+) -> None:
+    made = await tick(schedules)
+    scheduler = await decided_ahead(engine, tasks, made)
+    await schedules.update(
+        "default",
+        "tick",
+        lambda view: replace(draft_of(view.schedule), parameters=b'{"n":2}'),
+        etag=None,
+        request=None,
+    )
+    while await scheduler.sweep():
+        pass
+    [fire] = await fires(schedules)
+    assert fire.task_id is not None
+    assert (await tasks.get("default", fire.task_id)).data.parameters == b'{"n":2}'
+
+
+async def test_a_schedule_that_is_disabled_or_deleted_after_it_was_decided_does_not_fire(
+    engine: Engine, tasks: Tasks, schedules: Schedules
+) -> None:
+    made = await tick(schedules)
+    await tick(schedules, "deleted")
+    scheduler = await decided_ahead(engine, tasks, made)
+    engine.clock.offset += SECOND
+    await schedules.set_status("default", "tick", ScheduleStatus.DISABLED, None)
+    await schedules.delete("default", "deleted", etag=None, request=None)
+    while await scheduler.sweep():
+        pass
+    assert await task_count(engine) == 0
+
+
+async def test_slots_that_are_missed_after_the_first_was_decided_have_a_reason(
+    engine: Engine, tasks: Tasks, schedules: Schedules
+) -> None:
+    made = await tick(schedules, interval_seconds=1.0)
+    scheduler = await decided_ahead(engine, tasks, made)
+    engine.clock.offset += 3 * SECOND
+    assert await scheduler.sweep() == 1
+    newest, *missed = await fires(schedules)
+    assert newest.task_id is not None
+    assert len(missed) >= 3
+    assert {one.reason for one in missed} == {"NEWER_SLOT"}
+    assert await task_count(engine) == 1
+
+
+async def test_more_schedules_than_one_look_sees_fire_each_once(
+    engine: Engine, tasks: Tasks, schedules: Schedules
+) -> None:
+    made = await tick(schedules)
+    many = [replace(made, id=engine.new_id(), name=f"s{number}") for number in range(MOST_AHEAD + 10)]
+
+    def insert(connection: Connection) -> None:
+        for one in many:
+            insert_schedule(connection, one)
+
+    await engine.store.write(insert)
+    engine.clock.offset += 61 * SECOND
+    scheduler = scheduler_of(engine, tasks)
+    assert await scheduler.sweep() == MOST_AHEAD
+    while await scheduler.sweep():
+        pass
+    assert await task_count(engine) == len(many) + 1
 
 
 async def test_the_loop_wakes_for_a_new_schedule_and_for_its_slot(
