@@ -68,7 +68,7 @@ from controlplane.engine.timers import Timers
 from controlplane.engine.upkeep import PERIOD_SECONDS, ClockKeeper, Upkeep, make_partitions, stray_alarm
 from controlplane.log_setup import LogLevels
 from controlplane.loops.dispatcher import Dispatcher
-from controlplane.loops.holder import Holder
+from controlplane.loops.holder import Holder, Together
 from controlplane.loops.rounds import go_round, held
 from controlplane.loops.scheduler import Scheduler
 from controlplane.store import Store
@@ -321,14 +321,13 @@ class ControlPlane:
         return min(self.settings.scheduler.ageing_seconds or PERIOD_SECONDS, PERIOD_SECONDS)
 
     def _loops(self) -> list[Any]:
-        engine, identity = self._engine, self._engine.replica_id
+        engine = self._engine
+        holder = partial(Holder, engine, identity=engine.replica_id, together=Together())
         pulses = {pulse.name: pulse for pulse in self._pulses}
         tick = self.settings.scheduler.tick_interval
         timers, reaping = Timers(engine, self._revisions), Reaping(engine, self._sessions, self._results)
         upkeep = Upkeep(engine, Retention(engine, self._outputs, kept(self.settings)))
-        scheduler = Scheduler(
-            engine, self._tasks, Holder(engine, "scheduler", identity), pulse=pulses["scheduler"], tick_seconds=tick
-        )
+        scheduler = Scheduler(engine, self._tasks, holder("scheduler"), pulse=pulses["scheduler"], tick_seconds=tick)
         dispatcher = Dispatcher(self._placing, self._agents)
         ageing = Aged(engine, self.settings.scheduler.ageing_seconds, self.settings.scheduler.ageing_step)
         return [
@@ -336,23 +335,23 @@ class ControlPlane:
             go_round(
                 engine,
                 pulses["timers"],
-                held(Holder(engine, "timers", identity), timers.fire),
+                held(holder("timers"), timers.fire),
                 hints=TIMERS_HINT,
                 sweep=tick,
             ),
             scheduler.run(),
-            go_round(engine, pulses["groups"], held(Holder(engine, "groups", identity), self._groups.turn), sweep=tick),
-            go_round(engine, pulses["reaper"], held(Holder(engine, "reaper", identity), reaping.turn), sweep=tick),
+            go_round(engine, pulses["groups"], held(holder("groups"), self._groups.turn), sweep=tick),
+            go_round(engine, pulses["reaper"], held(holder("reaper"), reaping.turn), sweep=tick),
             go_round(
                 engine,
                 pulses["upkeep"],
-                held(Holder(engine, "upkeep", identity), upkeep.turn),
+                held(holder("upkeep"), upkeep.turn),
                 sweep=PERIOD_SECONDS,
             ),
             go_round(
                 engine,
                 pulses["ageing"],
-                held(Holder(engine, "ageing", identity), ageing.turn),
+                held(holder("ageing"), ageing.turn),
                 sweep=self._ageing_sweep,
             ),
             go_round(engine, pulses["clock"], self._clock(pulses.get("partitions")), sweep=CLOCK_PERIOD_SECONDS),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
@@ -25,14 +27,15 @@ def take(connection: Connection, name: str, holder: str, now: int, seconds: floa
     return token
 
 
-def renew(connection: Connection, name: str, token: int, now: int, seconds: float) -> bool:
-    """Whether the lease is still the one with this token; then it runs on from now."""
+def renew(connection: Connection, tokens: Mapping[str, int], now: int, seconds: float) -> set[str]:
+    """Let the leases with these tokens run on from now; the names of those that are still the ones with them."""
     renewed = (
         loop_lease.update()
-        .where(loop_lease.c.name == name, loop_lease.c.token == token)
+        .where(sa.tuple_(loop_lease.c.name, loop_lease.c.token).in_(list(tokens.items())))
         .values(expires_at=now + round(seconds * 1_000_000))
+        .returning(loop_lease.c.name)
     )
-    return connection.execute(renewed).rowcount == 1
+    return set(connection.execute(renewed).scalars())
 
 
 def release(connection: Connection, name: str, token: int) -> None:

@@ -17,7 +17,7 @@ from controlplane.engine.lists import Question
 from controlplane.engine.schedules import ScheduleDraft, Schedules, draft_of
 from controlplane.engine.system import Pulse
 from controlplane.engine.tasks import Tasks
-from controlplane.loops.holder import Holder
+from controlplane.loops.holder import Holder, Together
 from controlplane.loops.scheduler import MOST_AHEAD, Scheduler, decide
 from controlplane.store import Connection
 from controlplane.store.schedules import Fire
@@ -285,3 +285,41 @@ async def test_one_holder_at_a_time_and_a_restarted_one_takes_its_own_back(engin
     assert not await again.hold()
     await second.release()
     assert await again.hold()
+
+
+async def test_the_claims_of_one_process_are_renewed_by_one_commit(engine: Engine) -> None:
+    together = Together()
+    claims = [Holder(engine, f"loop-{number}", "a", together=together) for number in range(5)]
+    assert all([await one.hold() for one in claims])
+    for one in claims:
+        one._renew_at = 0.0
+    engine.store.commit_seconds.clear()
+    assert all(await asyncio.gather(*(one.hold() for one in claims)))
+    assert len(engine.store.commit_seconds) == 1
+
+
+async def test_a_loop_that_does_not_come_round_loses_its_lease_though_others_renew_theirs(engine: Engine) -> None:
+    together = Together()
+    alive, stuck = Holder(engine, "alive", "a", together=together), Holder(engine, "stuck", "a", together=together)
+    assert await alive.hold()
+    assert await stuck.hold()
+    stuck._asked_at -= 4.0
+    engine.clock.offset += 2 * SECOND
+    alive._renew_at = 0.0
+    assert await alive.hold()
+    engine.clock.offset += 2 * SECOND
+    assert not await Holder(engine, "alive", "b").hold()
+    assert await Holder(engine, "stuck", "b").hold()
+    stuck._renew_at = 0.0
+    assert not await stuck.hold()
+
+
+async def test_claims_that_somebody_else_took_are_lost_and_the_others_kept(engine: Engine) -> None:
+    together = Together()
+    kept, lost = Holder(engine, "kept", "a", together=together), Holder(engine, "lost", "a", together=together)
+    assert await kept.hold()
+    assert await lost.hold()
+    assert await Holder(engine, "lost", "a").hold()  # its process was started again
+    kept._renew_at = lost._renew_at = 0.0
+    assert await kept.hold()
+    assert lost.token is None
