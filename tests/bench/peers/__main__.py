@@ -42,16 +42,18 @@ def main(arguments: Sequence[str]) -> int:
     found = _environments(peers, table, make=not given.standing)
     repeats, kills, size = (1, 0, QUICK) if given.quick else (given.repeats, 1, Size())
     kills = kills if given.kills is None else given.kills
-    with served("postgres") as server:
-        with server.database() as database:
-            table.durability = database.durability()
-        for turn in range(repeats):
-            for peer, environment in _turned(found, turn):
-                _round(server, peer, environment, table, size, kills=turn < kills)
-    table.end()
-    print(table.markdown())
-    if given.json:
-        given.json.write_text(table.json() + "\n", encoding="utf-8")
+    try:
+        with served("postgres") as server:
+            with server.database() as database:
+                table.durability = database.durability()
+            for turn in range(repeats):
+                for peer, environment in _turned(found, turn):
+                    _round(server, peer, environment, table, size, kills=turn < kills)
+    finally:  # who is interrupted has the rounds that were
+        table.end()
+        print(table.markdown())
+        if given.json:
+            given.json.write_text(table.json() + "\n", encoding="utf-8")
     ours = table.figures[PAWL.name]
     whole = bool(ours.bulk and ours.callers and ours.trigger)
     return 0 if whole and not ours.missing and not ours.doubled else 1

@@ -77,16 +77,17 @@ def kill(running: Running, figures: Figures, size: Size, victim: str) -> None:
     answer = running.hear(size.steady_seconds + AFTER_SECONDS)
     refused = {index for index, _ in answer["refused"]}
     new = [index for index, at in answer["at"] if at > killed]
+    old = [index for index, at in answer["at"] if at <= killed and index not in refused]
     acknowledged = [index for index in indexes if index not in refused]
     waiting = running.starts.wait(acknowledged, AFTER_SECONDS, pause=0.05)
     first = min((running.starts.at[one][0] for one in new if one in running.starts.at), default=None)
     figures.doubled_by_kill += running.starts.twice(indexes)
     if first is not None:
         figures.killed.setdefault(victim, []).append((first - killed) / 1e9)
-    last = max((running.starts.at[one][0] for one in acknowledged if one in running.starts.at), default=killed)
+    last = max((running.starts.at[one][-1] for one in old if one in running.starts.at), default=killed)
     figures.notes.append(
         f"{victim} killed: {len(refused)} of {len(indexes)} creates refused, {running.starts.twice(indexes)} ran twice,"
-        f" the last acknowledged task started {max(0.0, (last - killed) / 1e9):.1f} s after the kill"
+        f" the last start of one from before the kill came {max(0.0, (last - killed) / 1e9):.1f} s after it"
         + (f", {waiting} had not {AFTER_SECONDS:.0f} s after the last create" if waiting else "")
     )
 
