@@ -6,6 +6,7 @@ Exit code 1 if something was; never because of a figure.
 import argparse
 import asyncio
 import importlib
+import json
 import re
 import signal
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import stage
+from tests.bench import page, stage
 from tests.bench.databases import KINDS, Server, served
 from tests.bench.report import Report, Row
 from tests.bench.stage import Stage
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--work", type=_works, default=list(WORKS), help=f"of {','.join(WORKS)}; default all")
     parser.add_argument("--database", choices=KINDS, help="default: one after the other; quick: sqlite")
     parser.add_argument("--json", type=Path, help="also write everything to this file")
+    parser.add_argument("--plots", type=Path, help="also draw everything into this file, SVG")
     parser.add_argument("--quick", action="store_true", help="small and once: for correctness, not for figures")
     parser.add_argument("--repeats", type=int, default=3, help="how often each thing is measured; default 3")
     parser.add_argument("--rows", type=int, default=0, help="how many tasks L1 makes; default 1,000,000")
@@ -53,6 +55,8 @@ def main(arguments: Sequence[str]) -> int:
     print(report.markdown())
     if given.json:
         given.json.write_text(report.json() + "\n", encoding="utf-8")
+    if given.plots:
+        given.plots.write_text(page.draw(json.loads(report.json())), encoding="utf-8")
     return 1 if report.losses else 0
 
 
