@@ -321,6 +321,9 @@ def _run(
     import asyncio
     import gc
 
+    from controlplane.memory import share_arenas
+
+    share_arenas()
     # All that the start imports and builds stays: to look through it for garbage takes a sixth of the start, and later
     # would hold up the loop for as long as that takes, now and then.
     gc.disable()

@@ -143,6 +143,9 @@ def _as_likely(element: Usual, compiler: SQLCompiler, **kwargs: Any) -> str:
     return f"likelihood({compiler.process(element.clauses, **kwargs)}, 0.03125)"
 
 
+READER_CACHE_KIB = 512
+
+
 def configure_sqlite(engine: Engine, *, writer: bool) -> None:
     """WAL with full synchronisation: acknowledged means durable. Writers take the lock when they begin.
 
@@ -157,6 +160,8 @@ def configure_sqlite(engine: Engine, *, writer: bool) -> None:
         first = "auto_vacuum=INCREMENTAL"
         for pragma in (first, "journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "temp_store=MEMORY"):
             connection.execute(f"PRAGMA {pragma}")
+        if not writer:  # each commit makes a reader forget its pages: what it has beyond one question is for nothing
+            connection.execute(f"PRAGMA cache_size=-{READER_CACHE_KIB}")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
