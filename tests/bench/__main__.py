@@ -65,6 +65,7 @@ async def _measure(report: Report, work: str, kind: str, server: Server, given: 
     async with stage.opened(server, quick=report.quick, repeats=repeats, rows=rows) as standing:
         report.durability[kind] = standing.database.durability()
         report.rows += await WORKS[work](standing)
+        report.books[f"{work} on {kind}"] = len(standing.told) + standing.told_elsewhere
         report.losses += [f"{work} on {kind}: {one}" for one in stage.losses(standing)]
 
 

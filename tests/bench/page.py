@@ -79,8 +79,7 @@ def draw(report: Mapping[str, Any]) -> str:
         f"{report['begun_at']}: {report['machine']}",
         f"load average {report['load_before']:.2f} before, {report['load_after']:.2f} after",
         *(f"{kind}: {words}" for kind, words in report["durability"].items()),
-        *(f"LOST OR DOUBLED: {one}" for one in report["losses"]),
-        *([] if report["losses"] else ["Nothing was lost, nothing ended twice."]),
+        *report["verdict"],
         *(["A quick run: it shows that everything works, its figures say little."] if report["quick"] else []),
     ]
     pieces = [_text(MARGIN, MARGIN + 14, "Pawl, measured beside its floors", size=20, weight="600")]

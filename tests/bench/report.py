@@ -79,6 +79,7 @@ class Report:
     load_after: float = 0.0
     durability: dict[str, str] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
+    books: dict[str, int] = field(default_factory=dict)  # tasks that were looked for at the end of each work
     losses: list[str] = field(default_factory=list)
 
     def end(self) -> None:
@@ -87,7 +88,9 @@ class Report:
 
     def json(self) -> str:
         """Everything, for programs."""
-        return json.dumps(asdict(self) | {"rows": [_for_programs(row) for row in self.rows]}, indent=1)
+        return json.dumps(
+            asdict(self) | {"rows": [_for_programs(row) for row in self.rows], "verdict": self.verdict()}, indent=1
+        )
 
     def markdown(self) -> str:
         """Everything, for people."""
@@ -102,8 +105,14 @@ class Report:
         ]
         if self.quick:
             lines.append("A quick run: it shows that everything works, its figures say little.")
-        lines += [f"**LOST OR DOUBLED: {one}**" for one in self.losses] or ["Nothing was lost, nothing ended twice."]
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"**{one}**" if self.losses else one for one in self.verdict())])
+
+    def verdict(self) -> list[str]:
+        """What became of the tasks that anybody was told of."""
+        looked = ", ".join(f"{work} {count:,}" for work, count in self.books.items() if count)
+        return [f"LOST OR DOUBLED: {one}" for one in self.losses] or [
+            f"Nothing was lost, nothing ended twice. Tasks that were looked for: {looked or 'none'}."
+        ]
 
 
 def _for_programs(row: Row) -> dict[str, object]:

@@ -85,6 +85,7 @@ class Stage:
     repeats: int = 1
     rows: int = 0  # how many a work that makes its own should make; 0: what it thinks right
     told: list[str] = field(default_factory=list)
+    told_elsewhere: int = 0  # tasks that a work was told of in databases of its own
     problems: list[str] = field(default_factory=list)  # what a work found wrong in databases of its own
     workers: list[Worker] = field(default_factory=list)
     _echo: Echo | None = None

@@ -54,8 +54,9 @@ async def measure(stage: Stage) -> list[Row]:
         for _ in range(stage.repeats):
             await _note_idle(stage, worker, count, figures, "answer", "start")
             await _floor(stage, count, figures)
-        rate, loaded = await _loaded(stage, worker, stage.number(4, 1))
-        _note(figures, "loaded", loaded)
+        rate = await _possible(stage, worker) / 2
+        for _ in range(stage.repeats):
+            _note(figures, "loaded", await _loaded(stage, worker, rate, stage.number(4, 1)))
         async with _printing(stage, figures):
             for _ in range(stage.repeats):
                 await _note_idle(stage, worker, count, figures, "loud answer", "loud")
@@ -120,14 +121,18 @@ async def _idle(stage: Stage, worker: Worker, count: int) -> tuple[list[float], 
     return answered, started
 
 
-async def _loaded(stage: Stage, worker: Worker, seconds: float) -> tuple[float, list[float]]:
-    """The rate, and seconds to the start of tasks that come at random at half of what is possible."""
-    probe, ended = stage.number(2_000, 100), worker.acknowledged_count
+async def _possible(stage: Stage, worker: Worker) -> float:
+    """Tasks a second that all callers together reach."""
+    count, target = stage.number(2_000, 100), worker.acknowledged_count
     begun = time.perf_counter()
-    await stage.create_each(NOOP, probe, callers=CALLERS)
-    await worker.acknowledged_up_to(ended + probe, PATIENCE_SECONDS)
-    rate = probe / (time.perf_counter() - begun) / 2
-    due = {}
+    await stage.create_each(NOOP, count, callers=CALLERS)
+    await worker.acknowledged_up_to(target + count, PATIENCE_SECONDS)
+    return count / (time.perf_counter() - begun)
+
+
+async def _loaded(stage: Stage, worker: Worker, rate: float, seconds: float) -> list[float]:
+    """Seconds to the start of tasks that come at random, so many a second."""
+    due, target = {}, worker.acknowledged_count
 
     async def trigger(at: float) -> None:
         task = await stage.tasks.CreateTask(request(NOOP), timeout=CALL_SECONDS)
@@ -140,8 +145,8 @@ async def _loaded(stage: Stage, worker: Worker, seconds: float) -> tuple[float, 
             at += random.expovariate(rate)
             await asyncio.sleep(max(0.0, at - time.perf_counter()))
             group.create_task(trigger(at))
-    await worker.acknowledged_up_to(ended + probe + len(due), PATIENCE_SECONDS)
-    return rate, [worker.started_at[task_id] - at for task_id, at in due.items()]
+    await worker.acknowledged_up_to(target + len(due), PATIENCE_SECONDS)
+    return [worker.started_at[task_id] - at for task_id, at in due.items()]
 
 
 @contextlib.asynccontextmanager

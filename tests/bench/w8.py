@@ -54,6 +54,7 @@ async def measure(stage: Stage) -> list[Row]:
                         found.setdefault(f"{name}: {what}", []).append(seconds)
                     await _all_ended(database)
                     lost = databases.losses(database, books.asked, moved=True)
+                    stage.told_elsewhere += len(books.asked)
                     stage.problems += [f"{name}: {words}" for words in lost]
     return [Row("W8", stage.database.kind, what, "s", values, more=False) for what, values in found.items()]
 
