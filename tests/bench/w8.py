@@ -28,7 +28,8 @@ from tests.bench.worker import Worker
 CALLERS = 16
 SLOTS = 8
 NAP = "bench-nap"
-NAP_SECONDS = 0.3
+NAP_SECONDS = 3.0
+"""Long enough that all of them run when the agent is killed: the control plane hears of a start after a second."""
 LOST_AFTER_SECONDS = 3.0
 FIRST = "first new task"
 TAIL = "end of the last task from before"
