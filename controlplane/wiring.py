@@ -43,6 +43,7 @@ from controlplane.engine.actions import Actions
 from controlplane.engine.ageing import Aged
 from controlplane.engine.agents import Agents
 from controlplane.engine.artifacts import Artifacts
+from controlplane.engine.backlog import READY_HINT, ROOM_HINT, TIMERS_HINT
 from controlplane.engine.context import Clock, Engine, Ids
 from controlplane.engine.credentials import LOOK_SECONDS, Credentials
 from controlplane.engine.explain import Explain
@@ -63,7 +64,7 @@ from controlplane.engine.revisions import Revisions
 from controlplane.engine.schedules import Schedules
 from controlplane.engine.sessions import EndStream, Sessions
 from controlplane.engine.system import Pulse, System
-from controlplane.engine.tasks import READY_HINT, TIMERS_HINT, Tasks
+from controlplane.engine.tasks import Tasks
 from controlplane.engine.timers import Timers
 from controlplane.engine.upkeep import PERIOD_SECONDS, ClockKeeper, Upkeep, make_partitions, stray_alarm
 from controlplane.log_setup import LogLevels
@@ -136,12 +137,12 @@ class ControlPlane:
         self._engine = engine
         self._sessions = sessions = Sessions()
         self._revisions = revisions = Revisions()
-        self._tasks = tasks = Tasks(engine, self._stop_instance)
         self._results = results = Results(engine, revisions)
         self._agents = agents = Agents(engine, sessions, results)
         self._placing = placing = Placing(
             engine, sessions, results, revisions, cap=self.settings.scheduler.max_concurrent_tasks
         )
+        self._tasks = tasks = Tasks(engine, self._stop_instance, placing.place_new)
         self._namespaces = namespaces = Namespaces(engine, tasks)
         self._pulses = [Pulse(name) for name in ("dispatcher", "timers", "scheduler", "reaper", "groups")]
         self._pulses += [Pulse("upkeep", PERIOD_SECONDS), Pulse("clock", CLOCK_PERIOD_SECONDS)]
@@ -218,8 +219,11 @@ class ControlPlane:
 
     def _hint_groups(self, loop: asyncio.AbstractEventLoop, ids: Sequence[str]) -> None:
         """Groups have counted; told on a thread of the store, whose commit stands even if the loop is gone by now."""
+        self._hint(loop, GROUPS_HINT, *(f"group:{one}" for one in ids))
+
+    def _hint(self, loop: asyncio.AbstractEventLoop, *keys: str) -> None:
         with suppress(RuntimeError):
-            loop.call_soon_threadsafe(self._engine.wakeups.hint, GROUPS_HINT, *(f"group:{one}" for one in ids))
+            loop.call_soon_threadsafe(self._engine.wakeups.hint, *keys)
 
     @property
     def running(self) -> int:
@@ -269,6 +273,7 @@ class ControlPlane:
                 )
             await self._agents.adopt()
             self._store.on_groups = partial(self._hint_groups, asyncio.get_running_loop())
+            self._engine.backlog.tell = partial(self._hint, asyncio.get_running_loop())
             async with asyncio.TaskGroup() as group:
                 committing = [group.create_task(committer.run()) for committer in self.committers()]
                 loops = [group.create_task(loop) for loop in self._loops()]
@@ -331,12 +336,12 @@ class ControlPlane:
         dispatcher = Dispatcher(self._placing, self._agents)
         ageing = Aged(engine, self.settings.scheduler.ageing_seconds, self.settings.scheduler.ageing_step)
         return [
-            go_round(engine, pulses["dispatcher"], dispatcher.turn, hints=READY_HINT, sweep=tick),
+            go_round(engine, pulses["dispatcher"], dispatcher.turn, hints=(READY_HINT, ROOM_HINT), sweep=tick),
             go_round(
                 engine,
                 pulses["timers"],
                 held(holder("timers"), timers.fire),
-                hints=TIMERS_HINT,
+                hints=(TIMERS_HINT,),
                 sweep=tick,
             ),
             scheduler.run(),

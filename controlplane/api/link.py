@@ -41,6 +41,7 @@ from controlplane.domain.errors import (
 from controlplane.domain.job_rules import label_problems, name_violations, resource_problems, text_problems
 from controlplane.domain.placement import PlacementRules
 from controlplane.engine.agents import Agents, Arrival, Beat, Reconciliation
+from controlplane.engine.backlog import ROOM_HINT
 from controlplane.engine.context import Engine
 from controlplane.engine.options import schema_problem
 from controlplane.engine.results import Ref, Results
@@ -56,7 +57,6 @@ from controlplane.engine.sessions import (
     ToAgent,
     add_units,
 )
-from controlplane.engine.tasks import READY_HINT
 from controlplane.store.committer import Committer
 from controlplane.version import VERSION
 
@@ -345,7 +345,7 @@ class Link:
             for name, most in session.resources.items()
         }
         if session.free:
-            self._engine.wakeups.hint(READY_HINT)
+            self._engine.wakeups.hint(ROOM_HINT)
 
     # --- control plane to agent
 
@@ -356,7 +356,7 @@ class Link:
             await self._something_to_say(stream, expiry)
             while session.outbox and session.farewell is None and stream.sent - stream.acknowledged < WINDOW:
                 if session.backed_up:
-                    self._engine.wakeups.hint(READY_HINT)  # there is room for work again, or soon
+                    self._engine.wakeups.hint(ROOM_HINT)  # there is room for work again, or soon
                 message = session.outbox.popleft()
                 for fields, units in _bodies(message):
                     response = self._number(stream, **fields)

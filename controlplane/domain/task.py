@@ -436,6 +436,12 @@ def create(task: Task, now: int) -> Step:
     return Step(task, (_wait_for_agent(task, now),))
 
 
+def create_placed(task: Task, dispatch: Dispatch, now: int) -> Step:
+    """The first step of a new task that an agent gets in the transaction that makes it: nobody ever sees it wait."""
+    placed = apply(apply(task, Lock(), now).task, dispatch, now)
+    return Step(placed.task, placed.effects)
+
+
 def apply(task: Task, transition: Transition, now: int) -> Step:
     """The task after the transition, and its effects.
 
@@ -559,7 +565,7 @@ def _start(task: Task, transition: Transition, _: int, __: Task) -> Step:
 
 def _result(task: Task, report: Reported, before: Task, **changes: object) -> Task:
     started = before.started_at or report.started_at
-    return replace(task, started_at=started, result_token=report.token, wake_at=None, **changes)  # type: ignore[arg-type]  # fields by name
+    return replace(task, started_at=started, result_token=report.token, wake_at=None, **changes)
 
 
 def _waiting_effects(before: Task) -> tuple[Effect, ...]:

@@ -34,7 +34,7 @@ from controlplane.engine.context import Engine
 from controlplane.engine.idempotency import once
 from controlplane.engine.lists import Question
 from controlplane.engine.nouns import TASKS
-from controlplane.engine.tasks import READY_HINT, TIMERS_HINT, Tasks, TaskView
+from controlplane.engine.tasks import Tasks, TaskView
 from controlplane.store import Connection, agents, query, tasks
 from controlplane.store.query import Page
 
@@ -128,7 +128,7 @@ class Actions:
             self._engine, key, effect, lambda connection, known: self._tasks.view(connection, namespace_id, known)
         )
         self._hold(on_agents, action is Action.PAUSE)
-        self._engine.wakeups.hint(READY_HINT, TIMERS_HINT, f"task:{task_id}")
+        self._engine.wakeups.hint(f"task:{task_id}")
         return view
 
     async def dead_letters(self, question: Question) -> tuple[Page, list[TaskView]]:
@@ -173,7 +173,7 @@ class Actions:
             self._tasks.stop_all(on_agents, bulk.why or "cancelled")
         else:
             self._hold(on_agents, bulk.action is Action.PAUSE)
-        self._engine.wakeups.hint(READY_HINT, TIMERS_HINT, *(f"task:{task_id}" for task_id in done))
+        self._engine.wakeups.hint(*(f"task:{task_id}" for task_id in done))
 
     def _write(
         self, connection: Connection, bulk: Bulk, seen: Sequence[Task], outcome: Acted

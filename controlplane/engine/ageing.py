@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from controlplane.domain.ageing import Ageing
 from controlplane.engine.context import Engine
-from controlplane.engine.tasks import READY_HINT
 from controlplane.store import tasks
 
 SECOND = 1_000_000
@@ -22,9 +21,7 @@ class Aged:
         """Raise what has waited for another interval; in how many seconds the next look is due, None for never."""
         if self._ageing is None:
             return None
-        store, now, raised = self._engine.store, self._engine.clock.now(), 0
+        store, now = self._engine.store, self._engine.clock.now()
         for demand in sorted(await store.read(tasks.ready_requirements)):
-            raised += await store.write(tasks.age, demand, now, self._ageing)  # one by one: others write meanwhile
-        if raised:
-            self._engine.wakeups.hint(READY_HINT)
+            await store.write(tasks.age, demand, now, self._ageing)  # one by one: others write meanwhile
         return self._seconds

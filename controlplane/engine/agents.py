@@ -21,6 +21,7 @@ from controlplane.domain.idempotency import IdempotencyKey
 from controlplane.domain.matching import Offer
 from controlplane.domain.task import Status, Task
 from controlplane.engine import lists
+from controlplane.engine.backlog import ROOM_HINT
 from controlplane.engine.context import Engine
 from controlplane.engine.idempotency import once
 from controlplane.engine.lists import Question
@@ -35,7 +36,6 @@ from controlplane.engine.sessions import (
     Sessions,
     StopWork,
 )
-from controlplane.engine.tasks import READY_HINT
 from controlplane.store import Connection, agents, restored, tasks
 from controlplane.store.agents import Agent, AgentStatus, OpenInstance
 from controlplane.store.committer import Committer
@@ -236,7 +236,7 @@ class Agents:
             if stored.status is AgentStatus.DRAINING and not session.draining:
                 session.draining = True
                 session.send(DrainAgent("drained by an operator"))
-            self._engine.wakeups.hint(READY_HINT)
+            self._engine.wakeups.hint(ROOM_HINT)
 
     # --- operators
 

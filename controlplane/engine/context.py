@@ -5,11 +5,12 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from controlplane.domain.ids import id_at
 from controlplane.domain.task import Status
+from controlplane.engine.backlog import Backlog
 from controlplane.store import Store
 from controlplane.store.restored import Restored
 from controlplane.store.wakeup import Wakeups
@@ -123,6 +124,7 @@ class Engine:
     new_id: Ids
     replica_id: str
     wakeups: Wakeups = field(default_factory=Wakeups)
+    backlog: Backlog = field(default_factory=Backlog)
     rates: Rates = field(default_factory=Rates)
     seen: Seen = field(default_factory=Seen)
     tracing: Tracing = field(default_factory=Tracing)
@@ -130,3 +132,9 @@ class Engine:
 
     def __post_init__(self) -> None:
         self.store.on_ended = self.rates.ended
+        self.store.on_waiting = self._grown
+        self.store.on_timed = self.backlog.timed
+
+    def _grown(self, numbers: Collection[int]) -> None:
+        self.seen.requirement = max(self.seen.requirement, *numbers)
+        self.backlog.grown(numbers)

@@ -29,7 +29,7 @@ from controlplane.engine.context import Engine
 from controlplane.engine.idempotency import once
 from controlplane.engine.lists import Question
 from controlplane.engine.nouns import values
-from controlplane.engine.tasks import CANCELLED_AT_ONCE, READY_HINT, TIMERS_HINT, NewTask, Tasks, TaskView
+from controlplane.engine.tasks import CANCELLED_AT_ONCE, NewTask, Tasks, TaskView
 from controlplane.store import Connection, agents, groups, idempotency, jobs, tasks
 from controlplane.store.query import Page
 
@@ -153,11 +153,7 @@ class Groups:
 
     def _announce(self, made: Sequence[TaskView]) -> None:
         """After the commit; a repeat of the call has made nothing."""
-        engine, now = self._engine, self._engine.clock.now()
-        engine.rates.created.add(len(made))
-        newest = max((view.task.requirement_id for view in made), default=0)
-        engine.seen.requirement = max(engine.seen.requirement, newest)
-        engine.wakeups.hint(*{TIMERS_HINT if view.task.scheduled_at > now else READY_HINT for view in made})
+        self._engine.rates.created.add(len(made))
 
     # --- read
 

@@ -8,7 +8,7 @@ again is learnt again.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
 from controlplane.domain.job import Requirement
@@ -43,6 +43,11 @@ class Matches:
 
     def __getitem__(self, number: int) -> Requirement:
         return self._demands[number]
+
+    @property
+    def numbers(self) -> Set[int]:
+        """All that are in mind."""
+        return self._demands.keys()
 
     def strange(self, numbers: Collection[int]) -> set[int]:
         """Which of these demands are not in mind."""

@@ -7,48 +7,42 @@ what the agent has.
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from controlplane.domain.group import shard_environment
-from controlplane.domain.job import Requirement, merge_environment
+from controlplane.domain.job import Requirement
 from controlplane.domain.matching import Offer
 from controlplane.domain.seating import Seat, Seating, Turns
-from controlplane.domain.task import Dispatch, Lock, Place, Status, Step, Task, apply
+from controlplane.domain.task import Status, Step, Task
 from controlplane.engine.agents import offer_of
 from controlplane.engine.caps import Caps
 from controlplane.engine.context import Engine
 from controlplane.engine.matches import Matches, owner
-from controlplane.engine.results import Ref, Results
+from controlplane.engine.placements import Claim, Placements
+from controlplane.engine.results import Results
 from controlplane.engine.revisions import Revisions
-from controlplane.engine.sessions import AgentKey, AssignWork, Placement, Session, Sessions
+from controlplane.engine.sessions import AssignWork, Session, Sessions
+from controlplane.engine.tasks import Insert, Made, NewTask, TaskView
 from controlplane.store import Connection, agents, caps, jobs, restored, tasks
 from controlplane.store.agents import Agent
-from controlplane.store.tasks import TaskData, Terms, Waiting
-from controlplane.telemetry import place_of
+from controlplane.store.tasks import Terms, Waiting
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import Span
-    from pawl.tracing import Trace
+    pass
 
 MAX_CLAIM = 500
 FEW_REQUIREMENTS = 64
 AHEAD = 500  # new demands that are learnt before a claim meets them
 
-
-@dataclass(frozen=True, slots=True)
-class _Claim:
-    """What one transaction placed, by agent, and the spans that say so. `moved`: how many tasks it put into a lane of
-    their own, so that what stood behind them is in sight now. `strange`: what has to be learnt before it can place.
-    """
-
-    placements: Mapping[AgentKey, Sequence[Placement]]
-    spans: Sequence[Span] = ()
-    waits: Sequence[float] = ()
-    moved: int = 0
-    strange: Collection[int] = ()
+ForNew = Callable[[int], tuple[Requirement, list[tuple[int, str]]] | None]
+"""A demand by its id, and the agents with room that may run work with it, each with how much it is preferred. None
+where new work has to wait its turn.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +53,7 @@ class _Room:
     offers: Mapping[str, Offer]
     scores: Mapping[str, Mapping[int, int]]
     all_offers: Sequence[Offer]  # of agents without room, too, and of those on other replicas
+    capped: Collection[str] = ()  # namespaces
 
 
 class Placing:
@@ -82,6 +77,7 @@ class Placing:
         self._fleet: object = None
         self._turns: Turns = {}
         self._held: Mapping[str, Mapping[str, int]] = {}
+        self._turn = asyncio.Lock()  # two transactions at once would deal the same room out
 
     def beside_held(self, offer: Offer) -> Offer:
         """What an agent offers beside the room that the last dealing kept there for large work."""
@@ -95,26 +91,84 @@ class Placing:
         """Place as much as there is room for, up to one claim; how many tasks were placed."""
         strange: Collection[int] | None = None  # asked for once in a turn: others go on making new ones
         while True:
-            self._forget_idle()
-            if strange or (self._engine.seen.requirement > self._last_requirement and len(self._sessions)):
-                await self.learn(strange or ())
-            room = self._find_room()
-            if not room.sessions:
-                return 0
-            claim = await self._engine.store.write(self._claim, room, strange is not None)
+            async with self._turn:
+                claim, placed = await self._place(strange)
             if claim.strange:
                 strange = claim.strange
-                continue
-            self._observe(claim)
-            placed = await self._deliver(claim)
-            if placed or not claim.moved:
+            elif placed or not claim.moved:
                 return placed
 
-    async def learn(self, strange: Collection[int] = ()) -> None:
-        """Read the demands that were added since, while there are few, and those that a claim asked for; and who has a
-        cap. Before the first placement, and when a demand is hinted or swept. Also whether another replica found out
-        that the database was put back, and, where tasks stick to agents, which agents the other replicas have.
+    async def _place(self, strange: Collection[int] | None) -> tuple[Claim, int]:
+        self._forget_idle()
+        if strange or (self._engine.seen.requirement > self._last_requirement and len(self._sessions)):
+            await self._learn(strange or ())
+        room = self._find_room()
+        if not any(self._may_wait_for(scores) for scores in room.scores.values()):
+            return Claim({}), 0
+        mark = self._engine.backlog.mark()
+        claim = await self._engine.store.write(self._claim, room, strange is not None)
+        if claim.left is not None:
+            self._engine.backlog.seen(mark, claim.left)
+        self._observe(claim)
+        return claim, await self._deliver(claim)
+
+    def _may_wait_for(self, scores: Mapping[int, int]) -> bool:
+        """Whether something may wait that an agent with these demands can run; it may meet more than are in mind."""
+        backlog = self._engine.backlog
+        known = backlog.known
+        strange = not self._whole and known is not None and bool(self._matches.strange(known))
+        return strange or backlog.may_hold(scores.keys())
+
+    def forget_backlog(self) -> None:
+        """Look again at all that waits: other replicas store, too."""
+        self._engine.backlog.forget()
+
+    async def place_new(self, insert: Insert, items: Sequence[NewTask]) -> Sequence[TaskView | Exception]:
+        """Store new tasks, and give at once to agents what they have room for: no second transaction, no claim. Only
+        to agents that nothing else may wait for, so that nobody is overtaken.
         """
+        store = self._engine.store
+        # Waits for a claim that is being written: beside it, what waits would grow, and nobody could say that it is
+        # nothing.
+        async with self._turn:
+            room = self._room_for_new()
+            if room.sessions:
+                results, claim = await store.write_batch(self._insert, insert, items, room)
+                self._observe(claim)
+                await self._deliver(claim)
+                return results
+        return await store.write_batch(insert, items, None)
+
+    def _insert(
+        self, connection: Connection, insert: Insert, items: Sequence[NewTask], room: _Room
+    ) -> tuple[Sequence[TaskView | Exception], Claim]:
+        placements = Placements(self._engine, self._revisions)
+        seating = Seating(random.randrange, self._turns)
+        seats = _NewSeats(placements, room, seating, self._room(), partial(self._for_new, room))
+        results = insert(connection, items, seats)
+        return results, placements.claim()
+
+    def _for_new(self, room: _Room, number: int) -> tuple[Requirement, list[tuple[int, str]]] | None:
+        if self._matches.strange([number]) or self._matches[number].capped_job:
+            return None
+        self._matches.use([number])
+        return self._matches[number], self._able(room, number)
+
+    def _room_for_new(self) -> _Room:
+        room = self._find_room()
+        free = {agent for agent, scores in room.scores.items() if not self._may_wait_for(scores)}
+        return replace(room, sessions={agent: room.sessions[agent] for agent in free})
+
+    async def learn(self) -> None:
+        """Read the demands that were added since, while there are few; and who has a cap. When a demand is swept. Also
+        whether another replica found out that the database was put back, and, where tasks stick to agents, which agents
+        the other replicas have.
+        """
+        async with self._turn:
+            await self._learn()
+
+    async def _learn(self, strange: Collection[int] = ()) -> None:
+        """The same before a placement, with the demands that a claim asked for."""
 
         def read(connection: Connection) -> tuple[Sequence[tuple[int, Requirement]], Sequence[Agent]]:
             found = self._look(connection, strange)
@@ -161,64 +215,76 @@ class Placing:
             if met or not self._whole:
                 sessions[offer.agent], offers[offer.agent], scores[offer.agent] = session, offer, met
         if not self._matches.any_sticky:
-            return _Room(sessions, offers, scores, ())
+            return _Room(sessions, offers, scores, (), self._capped_namespaces)
         fleet = (*((one.session_id, one.version, one.draining) for one in everybody), *self._elsewhere)
         if fleet != self._fleet:
             self._fleet, self._owners = fleet, {}
-        return _Room(sessions, offers, scores, [*self._sessions.offers(), *self._elsewhere])
+        return _Room(sessions, offers, scores, [*self._sessions.offers(), *self._elsewhere], self._capped_namespaces)
 
-    def _claim(self, connection: Connection, room: _Room, known: bool) -> _Claim:
+    def _claim(self, connection: Connection, room: _Room, known: bool) -> Claim:
         """Deal the room out to what waits, in its order, and store that. Unless everything is `known` that can be, a
         demand that is not in mind comes first.
         """
         limit = min(MAX_CLAIM, sum(offer.free for offer in room.offers.values()), self._room())
         if limit <= 0:
-            return _Claim({})
-        wanted = self._wanted(connection, room)
+            return Claim({})
+        wanted = self._wanted(connection)
         if not known and (strange := self._matches.strange(wanted)):
-            return _Claim({}, strange=strange)
+            return Claim({}, strange=strange)
         lanes = self._lanes(wanted, room)
         if not lanes:
-            return _Claim({})
+            return Claim({}, left=wanted)
         left = Caps(connection)
         left.count((self._matches[number] for number in lanes), self._capped_namespaces)
-        agents_of = self._deal(connection, room, lanes, left, limit)
-        present = tasks.load_many(connection, agents_of, skip_locked=True)
+        dealt = self._deal(connection, room, lanes, left, limit)
+        present = tasks.load_many(connection, dealt.agents, skip_locked=True)
         chosen = [
             present[task_id]
-            for task_id in agents_of
+            for task_id in dealt.agents
             if task_id in present and present[task_id].status is Status.PENDING
         ]
         # Whose time is over is the timers' to end, also when nobody was there to do it in time.
         late = tasks.too_late(connection, chosen, self._engine.clock.now())
         chosen = [one for one in chosen if one.id not in late] if late else chosen
         if not chosen:
-            return _Claim({})
+            return Claim({}, left=wanted - dealt.emptied(()))
         self._revisions.load(connection, {(one.job_id, one.job_revision) for one in chosen})
         facts = jobs.names_and_caps(connection, {one.job_id for one in chosen})
         chosen, moved = self._without_excess(connection, chosen, facts, left)
-        claim = self._store(connection, room, chosen, agents_of, facts)
-        return replace(claim, moved=moved)
+        data = tasks.data_of(connection, (one.id for one in chosen))
+        placements = Placements(self._engine, self._revisions)
+        steps = []
+        for before in chosen:
+            session = room.sessions[dealt.agents[before.id]]
+            steps.append((before, placements.add(before, session, data[before.id], facts[before.job_id][0])))
+        tasks.save_many(connection, steps, terms=placements.terms)
+        return placements.claim(moved=moved, left=wanted - dealt.emptied(one.id for one in chosen))
 
-    def _wanted(self, connection: Connection, room: _Room) -> Collection[int]:
+    def _wanted(self, connection: Connection) -> Set[int]:
         """The demands that something may wait for: what a claim costs does not grow with what there ever was."""
         if self._whole and not self._matches.any_capped:
-            return set().union(*room.scores.values())
+            known = self._engine.backlog.known
+            return self._matches.numbers if known is None else known
         self._waiting = tasks.ready_requirements(connection)
         return self._waiting
 
-    def _lanes(self, wanted: Collection[int], room: _Room) -> dict[int, list[tuple[int, str]]]:
+    def _lanes(self, wanted: Set[int], room: _Room) -> dict[int, list[tuple[int, str]]]:
         """Those of the demands that agents with room meet, and who meets each."""
         lanes: dict[int, list[tuple[int, str]]] = {}
         for number in wanted:
-            able = [(scores[number], agent) for agent, scores in room.scores.items() if number in scores]
-            if able and self._matches[number].bucket is not None:
-                mine = self._owner(number, room.all_offers)
-                able = [one for one in able if one[1] == mine]
+            able = self._able(room, number)
             if able:
                 lanes[number] = able
         self._matches.use(lanes)
         return lanes
+
+    def _able(self, room: _Room, number: int) -> list[tuple[int, str]]:
+        """The agents with room that may run work with this demand, each with how much it is preferred."""
+        able = [(scores[number], agent) for agent, scores in room.scores.items() if number in scores]
+        if able and self._matches[number].bucket is not None:
+            mine = self._owner(number, room.all_offers)
+            able = [one for one in able if one[1] == mine]
+        return able
 
     def _owner(self, number: int, offers: Sequence[Offer]) -> str | None:
         if number not in self._owners:
@@ -232,8 +298,8 @@ class Placing:
         lanes: Mapping[int, Sequence[tuple[int, str]]],
         left: Caps,
         limit: int,
-    ) -> dict[str, str]:
-        """The agent for each task that gets one, in the order in which they wait."""
+    ) -> _Dealt:
+        """An agent for each task that gets one, in the order in which they wait."""
         seats = {agent: Seat.of(offer) for agent, offer in room.offers.items()}
         seating = Seating(random.randrange, self._turns)
         most: dict[int, int] = {}
@@ -244,7 +310,7 @@ class Placing:
                 most[number] = look_at
         agents_of: dict[str, str] = {}
         now = self._engine.clock.now()
-        waiting: Sequence[Waiting] = tasks.waiting(connection, most)
+        waiting = tasks.waiting(connection, most)
         for one in waiting:
             demand = self._matches[one.requirement_id]
             if not left.left(demand, 1):
@@ -256,7 +322,7 @@ class Placing:
                 if len(agents_of) >= limit:
                     break
         self._held = {agent: seat.held for agent, seat in seats.items() if seat.held}
-        return agents_of
+        return _Dealt(agents_of, most, waiting)
 
     def _without_excess(
         self, connection: Connection, chosen: list[Task], facts: Mapping[str, tuple[str, int]], left: Caps
@@ -287,40 +353,7 @@ class Placing:
             self._engine.seen.requirement = max(self._engine.seen.requirement, own)
         return kept, sum(map(len, excess.values()))
 
-    def _store(
-        self,
-        connection: Connection,
-        room: _Room,
-        chosen: Sequence[Task],
-        agents_of: Mapping[str, str],
-        facts: Mapping[str, tuple[str, int]],
-    ) -> _Claim:
-        data = tasks.data_of(connection, (one.id for one in chosen))
-        now = self._engine.clock.now()
-        steps: list[tuple[Task, Step]] = []
-        terms: dict[str, Terms] = {}
-        placements: dict[AgentKey, list[Placement]] = {}
-        spans: list[Span] = []
-        waits: list[float] = []
-        for before in chosen:
-            session = room.sessions[agents_of[before.id]]
-            above = self._engine.seen.restored.floor_for(before.created_at)
-            step = _lock_and_dispatch(before, Dispatch(session.key[1], self._engine.new_id(now), above), now)
-            since = max(before.scheduled_at, before.updated_at)
-            waits.append((now - since) / 1e6)
-            trace, job_name = data[before.id].trace, facts[before.job_id][0]
-            span = self._engine.tracing.placed(trace, _attributes(step.task, job_name), since)
-            if span is not None:
-                spans.append(span)
-            placement = self._placement(step.task, data[before.id], job_name, place_of(span, trace))
-            steps.append((before, step))
-            micros = (round(seconds * 1e6) for seconds in (placement.lease, placement.timeout, placement.grace))
-            terms[before.id] = Terms(session.key[0], *micros)
-            placements.setdefault(session.key, []).append(placement)
-        tasks.save_many(connection, steps, terms=terms)
-        return _Claim(placements, spans, waits)
-
-    def _observe(self, claim: _Claim) -> None:
+    def _observe(self, claim: Claim) -> None:
         """Once it is committed: a transaction that begins again has not placed anything."""
         self._engine.tracing.happened(claim.spans, self._engine.clock.now())
         for seconds in claim.waits:
@@ -335,34 +368,7 @@ class Placing:
         """What the replica's own cap leaves; without one, more than is ever claimed."""
         return max(0, self.cap - sum(session.running for session in self._sessions)) if self.cap else MAX_CLAIM
 
-    def _placement(self, one: Task, data: TaskData, job_name: str, trace: Trace) -> Placement:
-        spec = self._revisions.spec(one)
-        config = spec.config
-        assert one.instance_id is not None
-        return Placement(
-            ref=Ref(one.id, one.instance_id, one.token),
-            attempt=one.attempt,
-            namespace_id=one.namespace_id,
-            job_id=one.job_id,
-            job_name=job_name,
-            job_revision=one.job_revision,
-            config=config,
-            environment=merge_environment(
-                spec.environment, config.environment, data.environment, shard_environment(one)
-            ),
-            parameters=data.parameters,
-            parameters_type=data.parameters_type,
-            timeout=config.longest_run(data.timeout),
-            lease=config.lost_after_seconds,
-            grace=config.grace_seconds,
-            total_left=None if one.end_by is None else max(0.0, (one.end_by - one.updated_at) / 1e6),
-            group_id=one.group_id or "",
-            shard_index=one.shard_index or 0,
-            shard_total=one.shard_total or 0,
-            trace=trace if trace.traceparent else replace(trace, traceparent=_trace_of(one)),
-        )
-
-    async def _deliver(self, claim: _Claim) -> int:
+    async def _deliver(self, claim: Claim) -> int:
         delivered = 0
         for key, placements in claim.placements.items():
             session = self._sessions.find(key)
@@ -378,25 +384,66 @@ class Placing:
         return delivered
 
 
-def _lock_and_dispatch(before: Task, dispatch: Dispatch, now: int) -> Step:
-    """Both transitions in one transaction: nobody ever sees LOCKED, and the row is written once."""
-    locked = apply(before, Lock(), now)
-    dispatched = apply(locked.task, dispatch, now)
-    assert any(isinstance(effect, Place) for effect in dispatched.effects)
-    return Step(dispatched.task, (*locked.effects, *dispatched.effects))
+@dataclass(frozen=True, slots=True)
+class _Dealt:
+    """Which task gets which agent; how many of each demand were looked at, and what was seen."""
+
+    agents: Mapping[str, str]
+    most: Mapping[int, int]
+    waiting: Sequence[Waiting]
+
+    def emptied(self, placed: Iterable[str]) -> set[int]:
+        """The demands with which nothing waits any more once these tasks are placed."""
+        gone = frozenset(placed)
+        seen = Counter(one.requirement_id for one in self.waiting)
+        left = {one.requirement_id for one in self.waiting if one.task_id not in gone}
+        return {number for number, most in self.most.items() if seen[number] < most and number not in left}
 
 
-def _attributes(one: Task, job_name: str) -> Mapping[str, str | int]:
-    return {
-        "pawl.task.id": one.id,
-        "pawl.task.attempt": one.attempt,
-        "pawl.job.name": job_name,
-        "pawl.namespace": one.namespace_id,
-        "pawl.agent.name": one.agent_id or "",
-    }
+class _NewSeats:
+    """The room of some agents for new tasks, in one transaction."""
 
+    def __init__(self, placements: Placements, room: _Room, seating: Seating, left: int, for_new: ForNew) -> None:
+        self.placements = placements
+        self._room = room
+        self._seating = seating
+        self._left = left
+        self._for_new = for_new
+        self._seats = {agent: Seat.of(room.offers[agent]) for agent in room.sessions}
+        self._lanes: dict[int, bool] = {}
 
-def _trace_of(one: Task) -> str:
-    """A trace for a task whose caller brought none: the task is the trace and the placement a span of it, unsampled."""
-    assert one.instance_id is not None
-    return f"00-{one.id.replace('-', '')}-{one.instance_id.replace('-', '')[16:]}-00"
+    @property
+    def terms(self) -> Mapping[str, Terms]:
+        """Under which terms those that were placed run, by task."""
+        return self.placements.terms
+
+    def place(self, made: Sequence[Made], now: int) -> Mapping[str, Step]:
+        """The first steps of those that get an agent, the most important ones first."""
+        steps: dict[str, Step] = {}
+        for one in sorted(made, key=lambda one: -one.task.priority):
+            if self._left <= len(steps):
+                break
+            agent = self._agent_for(one, now)
+            if agent is not None:
+                steps[one.task.id] = self.placements.add_new(one.task, self._room.sessions[agent], one.data, one.job)
+        return steps
+
+    def _agent_for(self, one: Made, now: int) -> str | None:
+        task, number = one.task, one.task.requirement_id
+        if task.scheduled_at > now or (task.end_by is not None and task.end_by <= now):
+            return None
+        # Who counts what runs under a cap does so where all that waits is seen.
+        if one.job.spec.config.max_running or task.namespace_id in self._room.capped:
+            return None
+        if number not in self._lanes:
+            self._lanes[number] = self._opens_lane(number)
+        return self._seating.seat(number) if self._lanes[number] else None
+
+    def _opens_lane(self, number: int) -> bool:
+        found = self._for_new(number)
+        if found is None:
+            return False
+        demand, able = found
+        seats = [(score, self._seats[agent]) for score, agent in able if agent in self._seats]
+        self._seating.add(number, demand, seats)
+        return bool(seats)

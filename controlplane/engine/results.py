@@ -29,7 +29,6 @@ from controlplane.domain.task import (
 )
 from controlplane.engine.context import Engine
 from controlplane.engine.revisions import Revisions
-from controlplane.engine.tasks import READY_HINT, TIMERS_HINT
 from controlplane.store import Connection, artifacts, outputs, tasks
 from controlplane.store.committer import Committer
 from controlplane.store.tasks import AGENT_LOST, InstanceEnd
@@ -193,7 +192,7 @@ class Results:
             self._engine.store.measures.wait.observe(seconds)
 
     def _hint(self, ids: Iterable[str]) -> None:
-        self._engine.wakeups.hint(READY_HINT, TIMERS_HINT, *(f"task:{task_id}" for task_id in ids))
+        self._engine.wakeups.hint(*(f"task:{task_id}" for task_id in ids))
 
     # --- starts and progress
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from controlplane.domain.job import JobSpec
+from controlplane.domain.job import Job, JobSpec
 from controlplane.domain.task import Task
 from controlplane.store import Connection, jobs
 
@@ -25,6 +25,12 @@ class Revisions:
             self._specs.update(jobs.revisions(connection, missing))
             while len(self._specs) > KEEP:
                 self._specs.popitem(last=False)
+
+    def keep(self, job: Job) -> None:
+        """Its present spec, which was read already."""
+        self._specs[job.id, job.revision] = job.spec
+        while len(self._specs) > KEEP:
+            self._specs.popitem(last=False)
 
     def _use(self, pair: tuple[str, int]) -> bool:
         """Whether it is here; then it is the newest used, so that no other thread's load pushes it out meanwhile."""

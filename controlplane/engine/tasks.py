@@ -6,8 +6,10 @@ how tasks find agents in `placing.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -30,6 +32,7 @@ from controlplane.domain.task import (
     end_by,
 )
 from controlplane.engine import lists
+from controlplane.engine.backlog import TIMERS_HINT
 from controlplane.engine.context import Engine
 from controlplane.engine.demands import Demands
 from controlplane.engine.idempotency import encode_refusal, once, raise_refusal
@@ -38,10 +41,8 @@ from controlplane.engine.nouns import TASKS
 from controlplane.store import Connection, Row, idempotency, jobs, tasks
 from controlplane.store.committer import Committer
 from controlplane.store.query import Page
-from controlplane.store.tasks import TaskData
+from controlplane.store.tasks import TaskData, Terms
 
-READY_HINT = "ready"
-TIMERS_HINT = "timers"
 CANCELLED_AT_ONCE = 500  # rows of one statement
 CANCELLED_WHOLE = 2_000  # tasks that end with their job in one transaction: half a second
 
@@ -103,14 +104,45 @@ class TaskEdit:
     deadlines: Deadlines = Deadlines()
 
 
-class Tasks:
-    """The use cases of tasks. `stop` tells a connected agent to stop an instance: (task, token, reason)."""
+class Made(Struct, frozen=True):
+    """A task that is about to be stored, and what an agent would have to be told beside it."""
 
-    def __init__(self, engine: Engine, stop: Callable[[Task, str], None]) -> None:
+    task: Task
+    data: TaskData
+    job: Job
+
+
+class Seats(Protocol):
+    """Room that agents have for new tasks."""
+
+    @property
+    def terms(self) -> Mapping[str, Terms]:
+        """Under which terms those that were placed run, by task."""
+
+    def place(self, made: Sequence[Made], now: int) -> Mapping[str, Step]:
+        """The first steps of those that an agent gets at once, by task."""
+
+
+Insert = Callable[[Connection, Sequence[NewTask], Seats | None], Sequence[TaskView | Exception]]
+Seating = Callable[[Insert, Sequence[NewTask]], Awaitable[Sequence[TaskView | Exception]]]
+"""Runs an insert in a transaction, with the room that there is, and tells the agents after it."""
+
+
+class Tasks:
+    """The use cases of tasks. `stop` tells a connected agent to stop an instance: (task, token, reason). Without a
+    `seating` all new tasks wait for the dispatcher.
+    """
+
+    def __init__(self, engine: Engine, stop: Callable[[Task, str], None], seating: Seating | None = None) -> None:
         self._engine = engine
         self._stop = stop
         self.creating: Committer[NewTask, TaskView] = Committer(
-            engine.store, "create tasks", self.insert_many, self._created, weigh=lambda new: new.data.weight
+            engine.store,
+            "create tasks",
+            self.insert_many,
+            self._created,
+            weigh=lambda new: new.data.weight,
+            write=None if seating is None else partial(seating, self.insert_many),
         )
 
     # --- create
@@ -119,35 +151,38 @@ class Tasks:
         """A stored task. Raises NotFound, IllegalTransition (disabled job), AlreadyExists, Exhausted, Unavailable."""
         return await self.creating.submit(new)
 
-    def insert_many(self, connection: Connection, items: Sequence[NewTask]) -> Sequence[TaskView | Exception]:
-        """Many tasks in one transaction; each gets a task or a refusal of its own."""
+    def insert_many(
+        self, connection: Connection, items: Sequence[NewTask], seats: Seats | None = None
+    ) -> Sequence[TaskView | Exception]:
+        """Many tasks in one transaction; each gets a task or a refusal of its own. What finds a seat is never ready:
+        it is stored as placed.
+        """
         now = self._engine.clock.now()
         keys = [item.key for item in items if item.key is not None]
         known = idempotency.find_many(connection, keys, now)
         found = jobs.find_many(connection, {(item.namespace_id, item.job) for item in items})
-        made: dict[IdempotencyKey, TaskView | PawlError] = {}
-        results: list[TaskView | Exception] = []
         demands = Demands(connection, now)
-        steps: list[tuple[Step, TaskData]] = []
-        for item in items:
-            if item.key is not None and (item.key in known or item.key in made):
-                results.append(self._repeat(connection, item, known, made))
-                continue
-            outcome = self._new(item, found.get((item.namespace_id, item.job)), demands, now)
-            if isinstance(outcome, PawlError):
-                results.append(outcome)
-            else:
-                step, job = outcome
-                results.append(TaskView(step.task, item.data, job.name))
-                steps.append((step, item.data))
-            if item.key is not None:
-                made[item.key] = results[-1]  # type: ignore[assignment]  # refusals here are our own
-        tasks.insert_many(connection, steps)
-        used = [_used(key, outcome) for key, outcome in made.items()]
+        results: list[Any] = [None] * len(items)
+        first: dict[IdempotencyKey, int] = {}  # the same id may come twice in one batch
+        made: dict[int, Made] = {}
+        for place, item in enumerate(items):
+            if item.key in known:
+                results[place] = self._repeat(connection, item, known[item.key])
+            elif item.key is None or first.setdefault(item.key, place) == place:
+                outcome = self._new(item, found.get((item.namespace_id, item.job)), demands, now)
+                if isinstance(outcome, Made):
+                    made[place] = outcome
+                results[place] = outcome
+        steps = {} if seats is None else seats.place(list(made.values()), now)
+        new = [(steps.get(one.task.id) or create(one.task, now), one.data) for one in made.values()]
+        tasks.insert_many(connection, new, None if seats is None else seats.terms)
+        for (place, one), (step, _) in zip(made.items(), new, strict=True):
+            results[place] = TaskView(step.task, one.data, one.job.name)
+        used = [_used(key, results[place]) for key, place in first.items()]
         idempotency.insert_many(connection, used, now + self._engine.request_ids_kept)
-        return results
+        return [results[first.get(item.key, place) if item.key else place] for place, item in enumerate(items)]
 
-    def _new(self, item: NewTask, job: Job | None, demands: Demands, now: int) -> tuple[Step, Job] | PawlError:
+    def _new(self, item: NewTask, job: Job | None, demands: Demands, now: int) -> Made | PawlError:
         if job is None:
             return NotFound.of("job", item.job, item.namespace_id)
         if job.status is JobStatus.DISABLED:
@@ -176,19 +211,10 @@ class Tasks:
             end_within=end_within,
             end_by=end_by(end_within, max(now, at)),
         )
-        return create(planned, now), job
+        return Made(planned, item.data, job)
 
-    def _repeat(
-        self,
-        connection: Connection,
-        item: NewTask,
-        known: Mapping[IdempotencyKey, idempotency.Outcome],
-        made: Mapping[IdempotencyKey, TaskView | PawlError],
-    ) -> TaskView | Exception:
+    def _repeat(self, connection: Connection, item: NewTask, outcome: idempotency.Outcome) -> TaskView | Exception:
         assert item.key is not None
-        if item.key in made:
-            return made[item.key]  # the same id twice in one batch; another fingerprint is another key object
-        outcome = known[item.key]
         try:
             raise_refusal(item.key, outcome)
             return self.view(connection, item.namespace_id, outcome.resource_id)
@@ -198,13 +224,6 @@ class Tasks:
     def _created(self, _: Sequence[NewTask], results: Sequence[TaskView | Exception]) -> None:
         views = [result for result in results if isinstance(result, TaskView)]
         self._engine.rates.created.add(len(views))
-        newest = max((view.task.requirement_id for view in views), default=0)
-        self._engine.seen.requirement = max(self._engine.seen.requirement, newest)
-        now = self._engine.clock.now()
-        hints = {TIMERS_HINT if view.task.scheduled_at > now else READY_HINT for view in views}
-        if any(view.task.start_within is not None or view.task.end_by is not None for view in views):
-            hints.add(TIMERS_HINT)
-        self._engine.wakeups.hint(*hints)
 
     # --- change
 
@@ -289,7 +308,7 @@ class Tasks:
             return task_id, self.view(connection, namespace_id, task_id)
 
         view = await self._once(key, effect, namespace_id)
-        self._engine.wakeups.hint(READY_HINT, f"task:{task_id}")
+        self._engine.wakeups.hint(f"task:{task_id}")
         return view
 
     async def update(
@@ -323,8 +342,7 @@ class Tasks:
             return task_id, self.view(connection, namespace_id, task_id)
 
         view = await self._once(key, effect, namespace_id)
-        self._engine.seen.requirement = max(self._engine.seen.requirement, view.task.requirement_id)
-        self._engine.wakeups.hint(READY_HINT, TIMERS_HINT, f"task:{task_id}")
+        self._engine.wakeups.hint(TIMERS_HINT, f"task:{task_id}")
         return view
 
     async def delete(self, namespace_id: str, task_id: str, *, etag: int | None, key: IdempotencyKey | None) -> None:

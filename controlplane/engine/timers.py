@@ -6,7 +6,6 @@ from controlplane.domain.retry import after_missed_start
 from controlplane.domain.task import Expire, Status, Step, Task, apply, come_due
 from controlplane.engine.context import Engine
 from controlplane.engine.revisions import Revisions
-from controlplane.engine.tasks import READY_HINT
 from controlplane.store import Connection, tasks
 
 BATCH = 500
@@ -23,7 +22,7 @@ class Timers:
         """Deal with what is due; seconds until the next timer, 0 if more is due now, None if there is none."""
         woken, following = await self._engine.store.write(self._fire)
         if woken:
-            self._engine.wakeups.hint(READY_HINT, *(f"task:{task_id}" for task_id in woken))
+            self._engine.wakeups.hint(*(f"task:{task_id}" for task_id in woken))
         if following is None:
             return None
         return max(0.0, (following - self._engine.clock.now()) / 1e6)

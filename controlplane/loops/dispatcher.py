@@ -25,6 +25,7 @@ class Dispatcher:
         """One turn of the loop."""
         if time.monotonic() - self._refreshed >= REFRESH_SECONDS:
             await self._agents.refresh()
+            self._placing.forget_backlog()
             self._refreshed = time.monotonic()
         if time.monotonic() - self._learnt >= SWEEP_SECONDS:
             await self._placing.learn()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -26,11 +26,11 @@ async def go_round(
     pulse: Pulse,
     turn: Callable[[], Awaitable[float | None]],
     *,
-    hints: str | None = None,
+    hints: Sequence[str] = (),
     sweep: float = SWEEP_SECONDS,
 ) -> None:
     """Call `turn` for ever. It answers in how many seconds the next thing is due, at once for 0, None if nothing is."""
-    with engine.wakeups.listen(hints or pulse.name) as event:
+    with engine.wakeups.listen(*(hints or (pulse.name,))) as event:
         while True:
             event.clear()
             try:

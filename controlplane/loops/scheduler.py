@@ -27,7 +27,7 @@ from controlplane.domain.schedule_rules import Schedule, ScheduleStatus
 from controlplane.engine.context import Engine
 from controlplane.engine.schedules import HINT
 from controlplane.engine.system import Pulse
-from controlplane.engine.tasks import READY_HINT, NewTask, Tasks, TaskView
+from controlplane.engine.tasks import NewTask, Tasks, TaskView
 from controlplane.loops.holder import Holder
 from controlplane.loops.rounds import go_round
 from controlplane.store import Connection, schedules
@@ -95,7 +95,7 @@ class Scheduler:
         try:
             with self._engine.wakeups.listen(HINT) as changed:
                 turn = partial(self._turn, changed)
-                await go_round(self._engine, self._pulse, turn, hints=HINT, sweep=self._tick_seconds)
+                await go_round(self._engine, self._pulse, turn, hints=(HINT,), sweep=self._tick_seconds)
         finally:
             await self._leave()
 
@@ -172,7 +172,6 @@ class Scheduler:
             self._engine.tracing.happened(fired.spans, self._engine.clock.now())
             if fired.created:
                 self._engine.rates.created.add(fired.created)
-                self._engine.wakeups.hint(READY_HINT)
             following = min((one.next_fire_at for one in fired.schedules if one.next_fire_at is not None), default=None)
             if following is not None and following <= now + AHEAD:
                 look_at = min(look_at, self._halfway(following))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -50,6 +50,8 @@ class Store:
         self.measures = Measures()
         self.on_ended: Callable[[Sequence[Status]], None] = lambda _: None  # told on the thread that has committed
         self.on_groups: Callable[[Sequence[str]], None] = lambda _: None  # groups that have counted, likewise
+        self.on_waiting: Callable[[Collection[int]], None] = lambda _: None  # demands that something waits with anew
+        self.on_timed: Callable[[], None] = lambda: None  # something waits for a time
         self.repeated = 0  # transactions that a deadlock or a serialisation failure had begin again
         self._tell_at = 0.0
         self._max_lifetime = max_lifetime
@@ -193,6 +195,10 @@ class Store:
                         self.on_ended(statuses)
                     if ids := ended.taken_groups(connection):
                         self.on_groups(ids)
+                    if numbers := ended.taken_waiting(connection):
+                        self.on_waiting(numbers)
+                    if ended.taken_timed(connection):
+                        self.on_timed()
                 if engine is self._writer:
                     seconds = time.perf_counter() - began
                     self.commit_seconds.append(seconds)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from sqlalchemy import Connection
@@ -31,7 +31,8 @@ class Committer(Generic[I, R]):
     """Batches items for `handle`, which gets a Connection and the items and answers one result or refusal for each.
 
     A refusal is an exception *returned*; an exception *raised* by `handle` fails the whole transaction. `weigh` gives
-    the bytes of an item that users sent with it, where those can be many.
+    the bytes of an item that users sent with it, where those can be many. `write` runs `handle` in a transaction where
+    there is something to do on the loop before and after it.
     """
 
     def __init__(
@@ -42,12 +43,12 @@ class Committer(Generic[I, R]):
         committed: Callable[[Sequence[I], Sequence[R | Exception]], None] | None = None,
         *,
         weigh: Callable[[I], int] = lambda _: 0,
+        write: Callable[[Sequence[I]], Awaitable[Sequence[R | Exception]]] | None = None,
     ) -> None:
         self.name = name
-        self._store = store
-        self._handle = handle
         self._committed = committed
         self._weigh = weigh
+        self._write = write or (lambda items: store.write_batch(handle, items))
         self._bytes = 0
         self._waiting: deque[tuple[I, asyncio.Future[R]]] = deque()
         self._arrived = asyncio.Event()
@@ -117,7 +118,7 @@ class Committer(Generic[I, R]):
     async def _commit(self, batch: list[tuple[I, asyncio.Future[R]]], *, again: bool = False) -> None:
         items = [item for item, _ in batch]
         try:
-            results: Sequence[R | Exception] = await self._store.write_batch(self._handle, items)
+            results: Sequence[R | Exception] = await self._write(items)
         except Exception as error:  # whatever it was, every caller must be answered
             # A key that a rival on another replica took meanwhile is seen by the next look: worth one.
             repeat = len(batch) > 1 or (isinstance(error, IntegrityError) and not again)

@@ -1,4 +1,5 @@
-"""Tasks that a transaction ends, and groups that it changes: noted while it is written, told when it is committed.
+"""Tasks that a transaction ends, demands that something waits with, groups that it changes: noted while it is written,
+told when it is committed.
 
 The only way of a task to its end is `tasks.save_many`, so nothing is forgotten here; and what is rolled back, or begun
 again after a deadlock, was never counted.
@@ -6,7 +7,7 @@ again after a deadlock, was never counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from sqlalchemy import Connection
@@ -15,12 +16,16 @@ from controlplane.domain.task import Status, Step, Task
 
 _KEY: Final = "pawl_ended"
 _GROUPS: Final = "pawl_groups"
+_WAITING: Final = "pawl_waiting"
+_TIMED: Final = "pawl_timed"
 
 
 def begin(connection: Connection) -> None:
     """A transaction begins: what one before it left on this connection is not its."""
     connection.info.pop(_KEY, None)
     connection.info.pop(_GROUPS, None)
+    connection.info.pop(_WAITING, None)
+    connection.info.pop(_TIMED, None)
 
 
 def note(connection: Connection, steps: Sequence[tuple[Task, Step]]) -> None:
@@ -45,3 +50,24 @@ def taken_groups(connection: Connection) -> Sequence[str]:
     """It is committed: which groups have changed."""
     found: Sequence[str] = connection.info.pop(_GROUPS, ())
     return found
+
+
+def note_waiting(connection: Connection, numbers: Iterable[int]) -> None:
+    """Remember demands with which something waits anew."""
+    connection.info.setdefault(_WAITING, set()).update(numbers)
+
+
+def taken_waiting(connection: Connection) -> Collection[int]:
+    """It is committed: with which demands something waits anew."""
+    found: Collection[int] = connection.info.pop(_WAITING, ())
+    return found
+
+
+def note_timed(connection: Connection) -> None:
+    """Remember that something waits for a time."""
+    connection.info[_TIMED] = True
+
+
+def taken_timed(connection: Connection) -> bool:
+    """It is committed: whether something waits for a time."""
+    return bool(connection.info.pop(_TIMED, False))

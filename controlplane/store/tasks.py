@@ -210,14 +210,18 @@ def data_of(connection: Connection, ids: Iterable[str]) -> dict[str, TaskData]:
     }
 
 
-def insert_many(connection: Connection, new: Sequence[tuple[Step, TaskData]]) -> None:
-    """New tasks with their data, tags, and their ready rows or timers."""
+def insert_many(
+    connection: Connection, new: Sequence[tuple[Step, TaskData]], terms: Mapping[str, Terms] | None = None
+) -> None:
+    """New tasks with their data, tags, and their ready rows, timers or placements; those under `terms`, by task."""
     if not new:
         return
     dialect.insert_rows(connection, task, [_task_row(step.task) for step, _ in new])
     dialect.insert_rows(connection, task_data, [_data_row(step.task.id, data) for step, data in new])
     dialect.insert_rows(connection, task_tag, [row for step, data in new for row in _tag_rows(step.task, data.tags)])
-    store_waiting(connection, [step for step, _ in new])
+    steps = [step for step, _ in new]
+    store_waiting(connection, steps)
+    _place(connection, steps, terms or {})
 
 
 def save_many(
@@ -298,23 +302,30 @@ def _update_tasks(connection: Connection, steps: Sequence[tuple[Task, Step]]) ->
 def store_waiting(connection: Connection, steps: Sequence[Step]) -> None:
     """Ready rows and timers that the steps ask for. For steps that change no row; `save_many` does it for others."""
     ready_rows, timer_rows = [], []
+    has_end = False
     for step in steps:
         for effect in step.effects:
             if isinstance(effect, MakeReady):
-                one = step.task
-                ready_rows.append(
-                    {
-                        "task_id": one.id,
-                        "requirement_id": one.requirement_id,
-                        "priority": one.priority,
-                        "ready_at": effect.at,
-                        "start_by": None if one.start_within is None else effect.at + one.start_within,
-                    }
-                )
+                ready_rows.append(_ready_row(step.task, effect.at))
+                has_end |= step.task.end_by is not None
             elif isinstance(effect, SetTimer):
                 timer_rows.append({"task_id": step.task.id, "due_at": effect.at})
-    dialect.insert_rows(connection, ready, ready_rows)
+    if ready_rows:
+        dialect.insert_rows(connection, ready, ready_rows)
+        ended.note_waiting(connection, {row["requirement_id"] for row in ready_rows})
     dialect.insert_rows(connection, timer, timer_rows)
+    if timer_rows or has_end or any(row["start_by"] is not None for row in ready_rows):
+        ended.note_timed(connection)
+
+
+def _ready_row(one: Task, at: int) -> dict[str, Any]:
+    return {
+        "task_id": one.id,
+        "requirement_id": one.requirement_id,
+        "priority": one.priority,
+        "ready_at": at,
+        "start_by": None if one.start_within is None else at + one.start_within,
+    }
 
 
 _ENDING = InstanceEnd.__struct_fields__
@@ -472,6 +483,7 @@ def move_lane(connection: Connection, ids: Sequence[str], requirement_id: int) -
     for table, column in ((task, task.c.id), (ready, ready.c.task_id)):
         mine = dialect.one_of(connection, column, ids)
         connection.execute(table.update().where(mine).values(requirement_id=requirement_id))
+    ended.note_waiting(connection, [requirement_id])
 
 
 def ready_requirements(connection: Connection) -> set[int]:

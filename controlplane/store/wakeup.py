@@ -26,17 +26,19 @@ class Wakeups:
                 event.set()
 
     @contextmanager
-    def listen(self, key: str) -> Iterator[asyncio.Event]:
-        """An event that is set by hints for this key; the listener clears it before it looks."""
+    def listen(self, *keys: str) -> Iterator[asyncio.Event]:
+        """An event that is set by hints for one of these keys; the listener clears it before it looks."""
         event = asyncio.Event()
-        self._events.setdefault(key, set()).add(event)
+        for key in keys:
+            self._events.setdefault(key, set()).add(event)
         try:
             yield event
         finally:
-            listeners = self._events[key]
-            listeners.discard(event)
-            if not listeners:
-                del self._events[key]
+            for key in keys:
+                listeners = self._events[key]
+                listeners.discard(event)
+                if not listeners:
+                    del self._events[key]
 
 
 async def wait(event: asyncio.Event, seconds: float) -> bool:

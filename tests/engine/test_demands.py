@@ -14,7 +14,7 @@ from controlplane.domain.matching import Offer
 from controlplane.domain.placement import PlacementRules, Strategy
 from controlplane.engine.matches import IDLE, Matches
 from controlplane.engine.outputs import Outputs
-from controlplane.engine.placing import FEW_REQUIREMENTS
+from controlplane.engine.placing import AHEAD, FEW_REQUIREMENTS
 from controlplane.engine.retention import DEMANDS_LONGER, Kept, Retention
 from controlplane.engine.tasks import NewTask
 from controlplane.engine.upkeep import make_partitions
@@ -137,12 +137,12 @@ def test_who_meets_what_is_the_same_after_some_was_forgotten() -> None:
 
 
 async def test_demands_of_long_ago_are_not_even_read(one: Replica) -> None:
-    await dead(one, 10 * FEW_REQUIREMENTS)
+    await dead(one, AHEAD + 2 * FEW_REQUIREMENTS)
     await one.job()
     await one.create()
     await one.connect(labels={"n": "1"})
     assert await one.place() == 1
-    assert len(one.placing._matches) <= 2 * FEW_REQUIREMENTS
+    assert len(one.placing._matches) <= FEW_REQUIREMENTS + 1 + AHEAD
 
 
 async def test_a_demand_that_is_not_in_mind_is_learnt_when_something_waits_for_it(one: Replica) -> None:

@@ -10,9 +10,10 @@ from msgspec.structs import replace
 
 from controlplane.domain.errors import EtagMismatch, IllegalTransition, NotFound
 from controlplane.domain.task import Status
+from controlplane.engine.backlog import READY_HINT, TIMERS_HINT
 from controlplane.engine.logs import LogPosition, Logs
 from controlplane.engine.results import Ref, Result
-from controlplane.engine.tasks import READY_HINT, TIMERS_HINT, NewTask, TaskEdit, TaskView
+from controlplane.engine.tasks import NewTask, TaskEdit, TaskView
 from controlplane.store import Connection
 from controlplane.store.logs import Chunk
 from controlplane.store.tables import task_instance
