@@ -87,6 +87,8 @@ class Store:
             self._reader = self._logs = self._postgres(self._reading)
             for engine in (self._writer, self._reader):
                 dialect.load_ids_as_text(engine)
+                dialect.ask_after_rest(engine)
+                dialect.frame_transactions(engine)
             dialect.prefer_indexes(self._writer)
             dialect.plan_each(self._reader)
             self._engines = [self._writer, self._reader]
@@ -113,7 +115,7 @@ class Store:
             max_overflow=0,
             pool_timeout=5,
             pool_recycle=int(self._max_lifetime),
-            pool_pre_ping=True,
+            isolation_level="AUTOCOMMIT",  # transactions are framed by hand
             connect_args={
                 "connect_timeout": 5,
                 "application_name": "pawl",
@@ -189,7 +191,7 @@ class Store:
             try:
                 with engine.connect() as connection:
                     ended.begin(connection)
-                    with connection.begin():
+                    with dialect.together(connection), connection.begin():
                         result = function(connection, *args, **kwargs)
                     if statuses := ended.taken(connection):
                         self.on_ended(statuses)

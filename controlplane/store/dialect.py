@@ -8,15 +8,17 @@ import json
 import operator
 import re
 import sqlite3
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Dialect, Engine, Table, event
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -219,6 +221,84 @@ def plan_each(engine: Engine) -> None:
         connection.commit()
 
 
+RESTED_SECONDS = 5.0
+
+
+def ask_after_rest(engine: Engine) -> None:
+    """Whether a connection still stands is asked when it has rested for a while: asked before every transaction, that
+    is a message there and back for each. PostgreSQL only.
+    """
+    from psycopg import Error
+
+    @event.listens_for(engine, "checkin")
+    def _checkin(_: object, record: Any) -> None:
+        record.info["rests_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _checkout(connection: Any, record: Any, _: object) -> None:
+        if time.monotonic() - record.info.get("rests_since", 0.0) < RESTED_SECONDS:
+            return
+        try:
+            connection.execute("")
+            connection.rollback()
+        except Error as error:
+            raise DisconnectionError from error  # the pool makes another one
+
+
+# One message there and back for a whole row of statements (PostgreSQL's pipeline mode): BEGIN goes with the first, what
+# nobody waits for with the next, the last with COMMIT. On one machine each costs 0.1 ms of waiting and 0.05 of CPU.
+
+_PIPELINE = "pawl_pipeline"
+
+
+@contextmanager
+def together(connection: Connection) -> Iterator[None]:
+    """Inside, only a statement that is not `_unheard` is answered before the next is sent. SQLite has no messages."""
+    if not is_postgres(connection):
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    with driver.pipeline() as pipeline:
+        connection.info[_PIPELINE] = pipeline
+        try:
+            yield
+        finally:
+            del connection.info[_PIPELINE]
+
+
+def frame_transactions(engine: Engine) -> None:
+    """Transactions as `together` wants them: the driver's own BEGIN would wait for its answer. Statements whose answer
+    is wanted have it before they return. PostgreSQL only, with the driver in autocommit.
+    """
+    from psycopg import Error
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        _unheard(connection, "BEGIN", None)
+
+    @event.listens_for(engine, "commit")
+    def _commit(connection: Connection) -> None:
+        connection.exec_driver_sql("COMMIT")
+
+    @event.listens_for(engine, "rollback")
+    def _rollback(connection: Connection) -> None:
+        # What was sent behind a statement that failed has failed, too. That is known, and not to be told as the reason.
+        if _PIPELINE in connection.info:
+            with suppress(Error):
+                connection.info[_PIPELINE].sync()
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def _executed(connection: Connection, _: Any, __: str, ___: Any, context: Any, ____: bool) -> None:
+        pipeline = connection.info.get(_PIPELINE)
+        if pipeline is not None and not context.execution_options.get("unheard"):
+            pipeline.sync()
+
+
+def _unheard(connection: Connection, statement: str, values: Any) -> None:
+    """A statement that answers nothing but that it failed, which the end of its transaction says as well."""
+    connection.exec_driver_sql(statement, values, execution_options={"unheard": True})
+
+
 def for_update(statement: sa.Select[Any], *, skip_locked: bool = False) -> sa.Select[Any]:
     """Row locks where several can write. SQLite has one writer and ignores the clause."""
     return statement.with_for_update(skip_locked=skip_locked)
@@ -260,7 +340,7 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str
     names = tuple(rows[0])
     values = [_bound(connection, table.c[name], [row[name] for row in rows]) for name in names]
     if is_postgres(connection):
-        connection.exec_driver_sql(_insert_arrays(table, names), tuple(values))
+        _unheard(connection, _insert_arrays(table, names), tuple(values))
     else:
         connection.exec_driver_sql(_insert_each(table, names), list(zip(*values, strict=True)))
 
@@ -296,7 +376,7 @@ def delete_rows(connection: Connection, column: sa.Column[Any], values: Sequence
     bound = _bound(connection, column, values)
     statement = f'DELETE FROM "{column.table.name}" WHERE "{column.name}" = '
     if is_postgres(connection):
-        connection.exec_driver_sql(f"{statement} ANY({_array(column)})", (bound,))
+        _unheard(connection, f"{statement} ANY({_array(column)})", (bound,))
     elif bound:
         connection.exec_driver_sql(f"{statement} ?", [(value,) for value in bound])
 

@@ -91,8 +91,9 @@ class Replica:
         return (await self.tasks.get("default", task_id)).task
 
     async def place(self) -> int:
-        """Place with every demand that is stored."""
+        """Place with every demand that is stored, whoever stored what waits."""
         await self.placing.learn()
+        self.placing.forget_backlog()
         return await self.placing.place()
 
     async def connect(self, name: str = "agent", *, free: int | None = None, **changes: Any) -> Session:
@@ -143,7 +144,8 @@ def replica(store: Store, clock: MovedClock, name: str = "one") -> Replica:
     engine = Engine(store=store, clock=clock, new_id=Ids(clock), replica_id=name)
     sessions, revisions, stopped = Sessions(), Revisions(), list[str]()
     results = Results(engine, revisions)
-    tasks = Tasks(engine, lambda task, _why: stopped.append(task.id))
+    placing = Placing(engine, sessions, results, revisions)
+    tasks = Tasks(engine, lambda task, _why: stopped.append(task.id), placing.place_new)
     return Replica(
         engine=engine,
         clock=clock,
@@ -151,7 +153,7 @@ def replica(store: Store, clock: MovedClock, name: str = "one") -> Replica:
         tasks=tasks,
         jobs=Jobs(engine, tasks),
         results=results,
-        placing=Placing(engine, sessions, results, revisions),
+        placing=placing,
         agents=Agents(engine, sessions, results),
         timers=Timers(engine, revisions),
         reaping=Reaping(engine, sessions, results),

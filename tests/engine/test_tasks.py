@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -66,6 +67,7 @@ async def test_a_task_is_unknown_outside_its_namespace(one: Replica) -> None:
 async def test_a_create_wakes_the_dispatcher_and_a_plan_wakes_the_timers(one: Replica) -> None:
     await one.job()
     wakeups = one.engine.wakeups
+    one.engine.backlog.tell = partial(asyncio.get_running_loop().call_soon_threadsafe, wakeups.hint)
     with wakeups.listen(READY_HINT) as ready, wakeups.listen(TIMERS_HINT) as timers:
         async with committing(one.tasks.creating):
             await one.tasks.create(NewTask("default", "hello"))
