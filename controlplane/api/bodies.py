@@ -14,6 +14,7 @@ from typing import Any
 
 from controlplane.api.json_text import malformed
 from controlplane.api.status import Refused
+from controlplane.api.within import Within
 from controlplane.domain.errors import Exhausted, Invalid, Violation
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -102,7 +103,7 @@ class Body:
         if self._deadline is not None:
             patience = min(patience, max(0.0, self._deadline - time.monotonic()))
         try:
-            async with asyncio.timeout(patience):
+            with Within(patience):
                 message = await self._receive()
         except TimeoutError:
             self.finished.set()

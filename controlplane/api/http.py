@@ -64,15 +64,20 @@ def metadata_of(headers: Mapping[str, str]) -> dict[str, str]:
     `-bin` values are base64 here as they are on gRPC's wire, and stay so. Raises Invalid for metadata that gRPC could
     not carry, and for `grpc-*`, which is gRPC's own.
     """
-    found = {name: value for name, value in headers.items() if name in _PASSED_ON}
+    found: dict[str, str] = {}
+    prefixed: list[tuple[str, str]] = []
+    for name, value in headers.items():
+        if name in _PASSED_ON:
+            found[name] = value
+        elif name.startswith(_PREFIX):
+            prefixed.append((name, value))
     if "idempotency-key" in found:
         found["idempotency-key"] = _unquoted(found["idempotency-key"])
-    for name, value in headers.items():
-        if name.startswith(_PREFIX):
-            bare = name.removeprefix(_PREFIX)
-            if not _NAME.fullmatch(bare) or bare.startswith("grpc-"):
-                raise Invalid.field(name[:128], "is no name that metadata can have")
-            found.setdefault(bare, _metadata_value(name, value))
+    for name, value in prefixed:
+        bare = name.removeprefix(_PREFIX)
+        if not _NAME.fullmatch(bare) or bare.startswith("grpc-"):
+            raise Invalid.field(name[:128], "is no name that metadata can have")
+        found.setdefault(bare, _metadata_value(name, value))
     return found
 
 

@@ -48,6 +48,7 @@ class Connection(HttpToolsProtocol):
 
     url = b""
     _to_no_end = 0  # bytes taken in since the parser last made something of them
+    _head = False  # whether one has begun and is not whole
     _head_timer: TimerHandle | None = None
     _place = 0  # how many there were with this one when it came
 
@@ -81,16 +82,19 @@ class Connection(HttpToolsProtocol):
         else:
             if self._to_no_end > MAX_HEAD:
                 self._refuse(too_large("the head of the request", MAX_HEAD), 431)
+            elif self._head and self._head_timer is None:  # most come whole, and need none
+                self._head_timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         super().on_message_begin()
         self._to_no_end = 0
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+        self._head = True
 
     def on_headers_complete(self) -> None:
         """The head is whole: the request begins."""
         self._to_no_end = 0
+        self._head = False
         self._stop_timer()
         if not self.parser.should_upgrade():
             if not self.url.startswith((b"/", b"*")):
@@ -212,13 +216,17 @@ def _reset(transport: asyncio.Transport) -> None:
 
 def _wrong_with(scope: Any) -> tuple[PawlError, int] | None:
     """What a parser that is content does not look at: a head that came in one piece, and whom it is for."""
-    size = sum(len(name) + len(value) for name, value in scope["headers"])
-    if size + len(scope["raw_path"]) + len(scope["query_string"]) > MAX_HEAD:
+    size, hosts, coded = len(scope["raw_path"]) + len(scope["query_string"]), 0, False
+    for name, value in scope["headers"]:
+        size += len(name) + len(value)
+        if name == b"host":
+            hosts += 1
+        elif name == b"transfer-encoding" and value.lower() != b"chunked":
+            coded = True
+    if size > MAX_HEAD:
         return too_large("the head of the request", MAX_HEAD), 431
-    coded = [value for name, value in scope["headers"] if name == b"transfer-encoding" and value.lower() != b"chunked"]
     if coded:
         return Refused("of transfer encodings only chunked is read here", reason="NOT_OFFERED_HERE"), 501
-    hosts = sum(name == b"host" for name, _ in scope["headers"])
     if hosts > 1 or (hosts == 0 and scope["http_version"] == "1.1"):
         return malformed(f"a request has one Host header, this one has {hosts or 'none'}"), 400
     return None

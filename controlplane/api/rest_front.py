@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket as sockets
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from google.protobuf.message import Message
 from controlplane.api import docs
 from controlplane.api.answers import Printer, error_body
 from controlplane.api.bodies import MAX_BODY, MAX_MODULE, Body, ClientGone
-from controlplane.api.call import Reply
+from controlplane.api.call import Principal, Reply
 from controlplane.api.guard import PROBES, Guard
 from controlplane.api.http import (
     Receive,
@@ -58,6 +59,8 @@ from controlplane.api.uploads import messages
 from controlplane.domain.errors import EtagMismatch, Invalid, NotFound, PawlError, Unavailable
 
 METRICS = "/metrics"
+PRINTERS_KEPT = 1_000
+SURE_SECONDS = 0.1  # how long what is known of a caller stands while the body comes; a key may end meanwhile
 # What the Accept header says → media type and text.
 MetricsText = Callable[[str], Awaitable[tuple[str, bytes]]]
 # What a task gave may call itself HTML: in a browser it must not act in this server's name.
@@ -88,6 +91,7 @@ class RestApp:
         self._connections = connections
         self._max_connections = max_connections
         self._router = Router(pipeline.methods.values())
+        self._printers: dict[tuple[int, str, bool], Printer] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -128,6 +132,18 @@ class RestApp:
             reason="METHOD_NOT_ALLOWED",
             facts={"path": path, "method": verb, "allowed": ", ".join(allowed)},
         )
+
+    def printer(self, match: Match, query: Query, accept: str, *, camel: bool) -> Printer:
+        """How answers are printed, which is the same for most calls of a method. Raises Invalid."""
+        if query.fields is not None or query.alt is not None:
+            return Printer(match, query, accept, camel=camel)
+        key = (id(match.binding), accept, camel)  # the table of routes stays
+        known = self._printers.get(key)
+        if known is None:
+            known = Printer(match, query, accept, camel=camel)
+            if len(self._printers) < PRINTERS_KEPT:  # `accept` is anybody's word
+                self._printers[key] = known
+        return known
 
     def allowed(self, path: str) -> list[str]:
         """The HTTP methods of a path."""
@@ -174,6 +190,7 @@ class _Exchange:
         self._id = call_id(headers)
         self._metadata: dict[str, str] = {}
         self._match: Match | None = None
+        self._principal: Principal | None = None  # None: to be found out again
         self._held: Hold
         self._started = False
         self._camel = True
@@ -219,12 +236,15 @@ class _Exchange:
             self._app.pipeline.undecodable(match.binding.method, "rest", error)
             raise
         # Nobody makes us read and decode a body who may not call.
-        await self._app.pipeline.check(match.binding.method, self._metadata, "rest")
+        principal = await self._app.pipeline.check(match.binding.method, self._metadata, "rest")
+        checked = time.monotonic()
         kind = match.binding.method.kind
         if kind is Kind.CLIENT_STREAM:
             await self._upload(call)
             return
         request = await self._request(call)
+        if time.monotonic() - checked < SURE_SECONDS:
+            self._principal = principal
         if kind is Kind.SERVER_STREAM:
             await self._stream(call, request)
         else:
@@ -235,7 +255,7 @@ class _Exchange:
         self._metadata = metadata_of(self._headers)
         self._metadata["x-request-id"] = self._id
         query = read_query(self._query)
-        printer = Printer(match, query, self._headers.get("accept", ""), camel=self._camel)
+        printer = self._app.printer(match, query, self._headers.get("accept", ""), camel=self._camel)
         deadline = deadline_of(self._headers)
         tags: tuple[str, ...] = ()
         if "if-match" in self._metadata:
@@ -293,10 +313,14 @@ class _Exchange:
             attempt = method.input()
             attempt.CopyFrom(request)
             try:
-                return await pipeline.unary(method, attempt, self._metadata, "rest", deadline=call.deadline)
+                return await pipeline.unary(
+                    method, attempt, self._metadata, "rest", deadline=call.deadline, principal=self._principal
+                )
             except EtagMismatch:
                 self._metadata["if-match"] = _as_header(tag)
-        return await pipeline.unary(method, request, self._metadata, "rest", deadline=call.deadline)
+        return await pipeline.unary(
+            method, request, self._metadata, "rest", deadline=call.deadline, principal=self._principal
+        )
 
     async def _upload(self, call: _Prepared) -> None:
         """A client stream: the service reads the body, and the client's leaving is looked for when it has been read."""
@@ -343,7 +367,13 @@ class _Exchange:
         method, printer = call.match.binding.method, call.printer
         told: dict[str, str] = {}
         answers = self._app.pipeline.stream(
-            method, request, self._metadata, "rest", deadline=call.deadline, headers=told
+            method,
+            request,
+            self._metadata,
+            "rest",
+            deadline=call.deadline,
+            principal=self._principal,
+            headers=told,
         )
         feed = Feed(answers, PIECES_AHEAD if printer.raw else AHEAD)
         failure: Exception | None = None

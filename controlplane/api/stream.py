@@ -177,25 +177,59 @@ async def attended(receive: Callable[[], Awaitable[Any]], work: Awaitable[Any], 
 
     The look-out starts a moment later: most calls are answered by then and never pay for it.
     """
-    watchers: list[asyncio.Task[None]] = []
-    failure: Exception | None = None
+    loop = asyncio.get_running_loop()
+    look_out = _LookOut(receive, loop)
+    timer = loop.call_later(after, look_out.begin)
     result: Any = None
-    with only_gone():
-        async with asyncio.TaskGroup() as group:
-            start = asyncio.get_running_loop().call_later(
-                after, lambda: watchers.append(group.create_task(watch(receive)))
-            )
-            try:
-                result = await work
-            except Exception as error:
-                failure = error
-            finally:
-                start.cancel()
-                for watcher in watchers:
-                    watcher.cancel()
-    if failure is not None:
-        raise failure
+    try:
+        result = await work
+    except asyncio.CancelledError:
+        if look_out.seen is None:
+            raise
+    finally:
+        timer.cancel()
+        await look_out.end()
+    look_out.tell()
     return result
+
+
+class _LookOut:
+    """Cancels whoever serves a call when its client goes away."""
+
+    __slots__ = ("_cancelling", "_loop", "_receive", "_watcher", "_worker", "seen")
+
+    def __init__(self, receive: Callable[[], Awaitable[Any]], loop: asyncio.AbstractEventLoop) -> None:
+        worker = asyncio.current_task(loop)
+        assert worker is not None  # a call is served by one
+        self._receive = receive
+        self._loop = loop
+        self._worker = worker
+        self._cancelling = worker.cancelling()
+        self._watcher: asyncio.Task[None] | None = None
+        self.seen: BaseException | None = None
+
+    def begin(self) -> None:
+        self._watcher = self._loop.create_task(watch(self._receive))
+        self._watcher.add_done_callback(self._ended)
+
+    async def end(self) -> None:
+        """The call is over, and nobody is cancelled for it any more."""
+        if self._watcher is not None and self.seen is None:
+            self._watcher.remove_done_callback(self._ended)
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
+
+    def tell(self) -> None:
+        """Raise what was seen, if anything: unless somebody else has cancelled the call as well."""
+        if self.seen is None:
+            return
+        if self._worker.uncancel() > self._cancelling:
+            raise asyncio.CancelledError
+        raise self.seen
+
+    def _ended(self, watcher: asyncio.Task[None]) -> None:
+        self.seen = watcher.exception()  # it ends by nothing else
+        self._worker.cancel()
 
 
 class only_gone:  # noqa: N801 # reads as contextlib.suppress does
