@@ -6,9 +6,11 @@ request, in a header or in the credential, an etag be quoted or not, and JSON be
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from controlplane.api.methods import Method
@@ -30,18 +32,26 @@ def content(request: Message, resource_field: str | None, namespace_field: str |
     """The digest of a request without its request id, and without what only says where it is made."""
     plain: Any = type(request)()
     plain.CopyFrom(request)
-    plain.request_id = ""
-    fields = plain.DESCRIPTOR.fields_by_name
+    plain.ClearField("request_id")
+    has_etag, has_parameters = _shape(plain.DESCRIPTOR, resource_field)
     if namespace_field is not None:
         plain.ClearField(namespace_field)
-    if "etag" in fields:
+    if has_etag:
         plain.etag = plain.etag.strip().removeprefix("W/").strip('"')
     if resource_field is not None and plain.HasField(resource_field):
         resource = getattr(plain, resource_field)
         resource.ClearField("namespace_id")
-        if "parameters" in resource.DESCRIPTOR.fields_by_name and resource.HasField("parameters"):
+        if has_parameters and resource.HasField("parameters"):
             _plain_payload(resource.parameters)
     return fingerprint(plain.SerializeToString(deterministic=True))
+
+
+@functools.cache
+def _shape(kind: Descriptor, resource_field: str | None) -> tuple[bool, bool]:
+    """Whether such a request has an etag, and its resource parameters."""
+    fields = kind.fields_by_name
+    inner = None if resource_field is None else fields[resource_field].message_type
+    return "etag" in fields, inner is not None and "parameters" in inner.fields_by_name
 
 
 def _plain_payload(payload: Any) -> None:

@@ -43,7 +43,7 @@ class Structure:
 
     def check(self, request: Message, raw: bytes | None) -> None:
         """Raise Invalid with every violation. `raw` is the request as bytes, where the caller has them."""
-        found = list(_missing(request, self._needs, ""))
+        found = list(_missing(request, self._needs, "")) if _lacks(request, self._needs) else []
         request_id = getattr(request, "request_id", "")
         if request_id and not REQUEST_ID.fullmatch(request_id):
             found.append(Violation("request_id", "must be 1 to 128 printable ASCII characters"))
@@ -75,6 +75,20 @@ def _presence(field: FieldDescriptor) -> Callable[[Message], bool]:
     if field.has_presence:
         return lambda message: message.HasField(name)
     return lambda message: bool(getattr(message, name))
+
+
+def _lacks(message: Message, needs: tuple[_Need, ...]) -> bool:
+    """Whether something is missing: nearly always nothing is, and then nobody needs its path."""
+    for need in needs:
+        if not need.present(message):
+            if need.required:
+                return True
+        elif need.inside and need.repeated:
+            if any(_lacks(item, need.inside) for item in getattr(message, need.name)):
+                return True
+        elif need.inside and _lacks(getattr(message, need.name), need.inside):
+            return True
+    return False
 
 
 def _missing(message: Message, needs: tuple[_Need, ...], path: str) -> Iterator[Violation]:

@@ -94,7 +94,8 @@ def _read_deadlines(given: Mapping[str, Any]) -> Deadlines:
 
 
 def _read_data(given: Mapping[str, Any], path: str, trace: Trace, cancel_reason: str = "") -> TaskData:
-    environment, tags, labels = (_read_map(given.get(name)) for name in ("environment", "tags", "labels"))
+    environment, tags = _read_map(given.get("environment")), _read_map(given.get("tags"))
+    labels = _read_map(given.get("labels"))
     problems = task_problems(
         priority=given.get("priority"),
         timeout=given.get("timeout"),
@@ -228,6 +229,7 @@ def task(view: TaskView) -> task_pb2.Task:
     """A task as it is shown."""
     one, data, last = view.task, view.data, view.last
     # None costs nothing where an empty map or list costs as much as six fields.
+    created_at = timestamp(one.created_at)
     return task_pb2.Task(
         id=one.id,
         namespace_id=one.namespace_id,
@@ -237,7 +239,7 @@ def task(view: TaskView) -> task_pb2.Task:
         schedule_id=one.schedule_id or "",
         status=int(one.status),  # type: ignore[arg-type]  # the numbers are the contract's own
         priority=one.priority,
-        scheduled_at=timestamp(one.scheduled_at),
+        scheduled_at=created_at if one.scheduled_at == one.created_at else timestamp(one.scheduled_at),
         parameters=translate.payload(data.parameters, data.parameters_type),
         environment=data.environment or None,
         timeout=data.timeout,
@@ -257,8 +259,8 @@ def task(view: TaskView) -> task_pb2.Task:
         cancel_reason=data.cancel_reason,
         dead_reason=int(one.dead_reason) if one.dead_reason is not DeadReason.NONE else 0,  # type: ignore[arg-type]  # ditto
         next_attempt_at=timestamp(one.wake_at),
-        created_at=timestamp(one.created_at),
-        updated_at=timestamp(one.updated_at),
+        created_at=created_at,
+        updated_at=created_at if one.updated_at == one.created_at else timestamp(one.updated_at),
         started_at=timestamp(one.started_at),
         finished_at=timestamp(one.finished_at),
         version=one.version,

@@ -323,9 +323,10 @@ def _text(value: object, place: str) -> str:
 
 def is_storable(text: str) -> bool:
     """Whether a database can hold this text at all: PostgreSQL refuses a statement that only mentions such a one."""
-    return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
+    return "\0" not in text and (text.isascii() or _SURROGATE.search(text) is None)
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _DIGITS = re.compile(r"[+-]?[0-9]{1,20}")
 _NUMBER = re.compile(r"[+-]?([0-9]{1,400}(\.[0-9]{0,400})?|\.[0-9]{1,400})([eE][+-]?[0-9]{1,4})?")
 

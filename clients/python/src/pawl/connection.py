@@ -10,9 +10,9 @@ Knows nothing of what the calls mean: `client.py` does.
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -148,4 +148,4 @@ def stamp(request: Message) -> None:
 
 def new_request_id() -> str:
     """A request id nobody else has."""
-    return str(uuid.uuid4())
+    return os.urandom(16).hex()
