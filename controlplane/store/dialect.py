@@ -171,11 +171,11 @@ def configure_sqlite(engine: Engine, *, writer: bool) -> None:
 
 
 def count_statements(engine: Engine, told: Callable[[], None]) -> None:
-    """Tell of each statement that is sent. The frame of a transaction is none: only SQLite is sent one by us."""
+    """Tell of each statement that is sent. The frame of a transaction is none."""
 
     @event.listens_for(engine, "before_cursor_execute")
     def _sent(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
-        if not statement.startswith("BEGIN"):
+        if not statement.startswith(("BEGIN", "COMMIT")):
             told()
 
 
