@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
+from msgspec import Struct, field
 
 from controlplane.domain.errors import AlreadyExists, IllegalTransition, NotFound
 from controlplane.domain.etag import check_etag
@@ -47,8 +47,7 @@ _log = structlog.get_logger("controlplane.agents")
 NAME_HELD_FOR = 60_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(Struct, frozen=True):
     """What an agent says of itself when it opens its stream."""
 
     key: AgentKey
@@ -72,8 +71,7 @@ class Arrival:
         return [str(one["name"]) for executor in self.executors for one in executor.get("functions", ())]
 
 
-@dataclass(slots=True)
-class Reconciliation:
+class Reconciliation(Struct):
     """What to tell the agent about what it has, and what to do about what it does not have."""
 
     keep: list[Ref] = field(default_factory=list)
@@ -86,16 +84,14 @@ class Reconciliation:
     ahead: bool = False  # it has tokens that the store has not given yet: the store was put back to an earlier moment
 
 
-@dataclass(frozen=True, slots=True)
-class AgentView:
+class AgentView(Struct, frozen=True):
     """An agent as it is shown."""
 
     agent: Agent
     running: int
 
 
-@dataclass(frozen=True, slots=True)
-class Beat:
+class Beat(Struct, frozen=True):
     """A sign of life on a session."""
 
     session: Session

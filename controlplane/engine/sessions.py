@@ -10,8 +10,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from controlplane.domain.job import JobConfig
 from controlplane.domain.matching import Offer
@@ -28,8 +29,7 @@ TOLD_TO_PAUSE = 3  # times
 PLACEMENT_BYTES = 1 << 10  # what one weighs beside its parameters, roughly
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(Struct, frozen=True):
     """One placement, as the agent is told. Durations in seconds."""
 
     ref: Ref
@@ -62,8 +62,7 @@ def add_units(rules: Iterable[PlacementRules]) -> dict[str, int]:
     return total
 
 
-@dataclass(frozen=True, slots=True)
-class AssignWork:
+class AssignWork(Struct, frozen=True):
     """New placements."""
 
     placements: tuple[Placement, ...]
@@ -79,43 +78,37 @@ class AssignWork:
         return sum(len(one.parameters or b"") + PLACEMENT_BYTES for one in self.placements)
 
 
-@dataclass(frozen=True, slots=True)
-class StopWork:
+class StopWork(Struct, frozen=True):
     """Placements to stop, with the reason for each."""
 
     refs: tuple[tuple[Ref, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PauseWork:
+class PauseWork(Struct, frozen=True):
     """Placements to hold still."""
 
     refs: tuple[Ref, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ResumeWork:
+class ResumeWork(Struct, frozen=True):
     """Placements to let go on."""
 
     refs: tuple[Ref, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DrainAgent:
+class DrainAgent(Struct, frozen=True):
     """Take nothing new."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class RenewLeases:
+class RenewLeases(Struct, frozen=True):
     """All leases hold anew, counted from the sending of this beat."""
 
     beat: int
 
 
-@dataclass(frozen=True, slots=True)
-class EndStream:
+class EndStream(Struct, frozen=True):
     """The last message. `reason` is a name of Goodbye.Reason."""
 
     reason: str
@@ -126,8 +119,7 @@ class EndStream:
 ToAgent = AssignWork | StopWork | PauseWork | ResumeWork | DrainAgent | RenewLeases
 
 
-@dataclass(slots=True)
-class Session:
+class Session(Struct):
     """One connected agent. `free` and `free_resources` are what is left of its credits after what was sent to it;
     `running` is in slots.
     """
@@ -239,8 +231,7 @@ class Session:
         self.wake.set()
 
 
-@dataclass(slots=True)
-class Traffic:
+class Traffic(Struct):
     """The figures of the streams since the start."""
 
     connections: int = 0

@@ -7,7 +7,8 @@ import os
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from controlplane.domain.errors import PawlError
 from controlplane.engine.context import Engine
@@ -22,8 +23,7 @@ BEAT_STALE = 95.0  # three of an idle agent's, whose default is 30 s
 PROBE_SECONDS = 2.0  # a probe waits less than those who probe: no answer would tell them nothing
 
 
-@dataclass(slots=True)
-class Pulse:
+class Pulse(Struct):
     """When a loop last went round, on this process's monotonic clock; `waiting` while another replica has it."""
 
     name: str
@@ -37,8 +37,7 @@ class Pulse:
         self.error = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """One thing that was looked at; `status` is a name of Health.Status."""
 
     name: str
@@ -47,8 +46,7 @@ class Check:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Commits:
+class Commits(Struct, frozen=True):
     """Seconds of the last commits."""
 
     p50: float

@@ -14,10 +14,11 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec import Struct, field
+from msgspec.structs import replace
 from pawl.tracing import NOWHERE
 
 from controlplane.domain import schedule
@@ -52,8 +53,7 @@ JOB_DELETED = "JOB_DELETED"
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """What a schedule, as it was read, asks for when its slot has come; `broken` says why its rule could not be
     computed.
     """
@@ -65,8 +65,7 @@ class Decision:
     tasks: tuple[NewTask, ...] = ()
 
 
-@dataclass(slots=True)
-class Fired:
+class Fired(Struct):
     """What a transaction did."""
 
     schedules: list[MovedOn] = field(default_factory=list)

@@ -12,7 +12,8 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from controlplane.domain.filter import AllOf, AnyOf, Condition, Kind, Op, OrderTerm, matches
 from controlplane.domain.ids import first_id_at, id_time
@@ -22,8 +23,7 @@ MOMENT = 60_000_000
 SHORT = 6 * 3_600_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Lanes:
+class Lanes(Struct, frozen=True):
     """An index of the listing's rows: what the listing always asks for, then this field, then the key. And, where
     `within` names a field, a second one that begins with that field and goes on like the first.
     """
@@ -34,8 +34,7 @@ class Lanes:
     within: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+class Split(Struct, frozen=True):
     """A question as lanes: rows that meet all of `rest`, and one of the values in the field or in the tag. Each value
     is a lane; with `within` there is one for each pair of that field's values and those.
     """
@@ -101,8 +100,7 @@ def _is_served(condition: Condition) -> bool:
     return condition.field.indexed and condition.field.kind is not Kind.TAGS and not condition.field.in_id
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(Struct, frozen=True):
     """What a condition on an instant says of the ids that are made of it: not below `low`, below `high`."""
 
     low: str | None = None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from msgspec import Struct
 from sqlalchemy import Connection, Row
 
 from controlplane.domain.ids import is_id
@@ -21,8 +21,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode  # maps come from t
 _decode = msgspec.json.Decoder(ScheduleSpec).decode
 
 
-@dataclass(frozen=True, slots=True)
-class Fire:
+class Fire(Struct, frozen=True):
     """What became of a slot: a task, or the reason why there is none."""
 
     schedule_id: str
@@ -130,8 +129,7 @@ def delete_of_namespace(connection: Connection, namespace_id: str, now: int) -> 
 # --- firing
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Struct, frozen=True):
     """The next slot of a schedule, and the version of the schedule that has it."""
 
     schedule_id: str
@@ -165,8 +163,7 @@ def lock_many(connection: Connection, ids: Iterable[str]) -> dict[str, tuple[Slo
     return {schedule_id: (Slot(schedule_id, version, at), done) for schedule_id, version, at, done in rows}
 
 
-@dataclass(frozen=True, slots=True)
-class MovedOn:
+class MovedOn(Struct, frozen=True):
     """What firing changes in a schedule; the version is a person's matter and stays."""
 
     id: str

@@ -6,8 +6,10 @@ No test lives here, and nothing is faked but time and the wire: agents are the s
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
+
+from msgspec.structs import replace
 
 from controlplane.domain.job import JobConfig, JobSpec
 from controlplane.domain.task import Status, Task
