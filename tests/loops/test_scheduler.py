@@ -259,13 +259,11 @@ async def test_the_loop_wakes_for_a_new_schedule_and_for_its_slot(
     engine: Engine, tasks: Tasks, schedules: Schedules
 ) -> None:
     scheduler = scheduler_of(engine, tasks)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         running = group.create_task(scheduler.run())
-        with engine.wakeups.listen("ready") as ready:
-            await tick(schedules, interval_seconds=0.2)
-            for _ in range(3):
-                await ready.wait()
-                ready.clear()
+        await tick(schedules, interval_seconds=0.2)
+        while len(await fires(schedules)) < 3:  # noqa: ASYNC110 # a look from outside: nobody calls us back
+            await asyncio.sleep(0.02)
         running.cancel()
     slots = await fires(schedules)
     assert len(slots) >= 3
