@@ -17,7 +17,7 @@ import uvloop
 
 from tests.bench import page, stage
 from tests.bench.databases import KINDS, Server, served
-from tests.bench.report import Report, Row
+from tests.bench.report import Report, Row, table
 from tests.bench.stage import Stage
 
 Measure = Callable[[Stage], Awaitable[list[Row]]]
@@ -64,7 +64,9 @@ async def _measure(report: Report, work: str, kind: str, server: Server, given: 
     repeats, rows = given.repeats, given.rows
     async with stage.opened(server, quick=report.quick, repeats=repeats, rows=rows) as standing:
         report.durability[kind] = standing.database.durability()
-        report.rows += await WORKS[work](standing)
+        found = await WORKS[work](standing)
+        print("\n".join(table(found)), file=sys.stderr, flush=True)  # a run that is ended early has said something
+        report.rows += found
         report.books[f"{work} on {kind}"] = len(standing.told) + standing.told_elsewhere
         report.losses += [f"{work} on {kind}: {one}" for one in stage.losses(standing)]
 

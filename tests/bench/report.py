@@ -100,7 +100,7 @@ class Report:
             "",
             "| work | database | what | measured | floor | ratio | counters |",
             "|---|---|---|---:|---:|---:|---|",
-            *(f"| {' | '.join(_cells(row))} |" for row in self.rows),
+            *table(self.rows),
             "",
         ]
         if self.quick:
@@ -113,6 +113,11 @@ class Report:
         return [f"LOST OR DOUBLED: {one}" for one in self.losses] or [
             f"Nothing was lost, nothing ended twice. Tasks that were looked for: {looked or 'none'}."
         ]
+
+
+def table(rows: Iterable[Row]) -> list[str]:
+    """Lines of the Markdown table, without its head."""
+    return [f"| {' | '.join(_cells(row))} |" for row in rows]
 
 
 def _for_programs(row: Row) -> dict[str, object]:
