@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from controlplane.domain.ids import id_at
 from controlplane.domain.task import Status
 from controlplane.engine.backlog import Backlog
+from controlplane.engine.placed import Placed
 from controlplane.store import Store
 from controlplane.store.restored import Restored
 from controlplane.store.wakeup import Wakeups
@@ -125,6 +126,7 @@ class Engine:
     replica_id: str
     wakeups: Wakeups = field(default_factory=Wakeups)
     backlog: Backlog = field(default_factory=Backlog)
+    placed: Placed = field(default_factory=Placed)
     rates: Rates = field(default_factory=Rates)
     seen: Seen = field(default_factory=Seen)
     tracing: Tracing = field(default_factory=Tracing)

@@ -29,6 +29,7 @@ class Claim:
     """
 
     placements: Mapping[AgentKey, Sequence[Placement]]
+    tasks: Sequence[Task] = ()
     spans: Sequence[Span] = ()
     waits: Sequence[float] = ()
     moved: int = 0
@@ -45,6 +46,7 @@ class Placements:
         self._revisions = revisions
         self._now = engine.clock.now()
         self._by_agent: dict[AgentKey, list[Placement]] = {}
+        self._tasks: list[Task] = []
         self._spans: list[Span] = []
         self._waits: list[float] = []
 
@@ -77,10 +79,11 @@ class Placements:
         )
         self.terms[before.id] = Terms(session.key[0], lease, timeout, grace)
         self._by_agent.setdefault(session.key, []).append(placement)
+        self._tasks.append(step.task)
 
     def claim(self, *, moved: int = 0, left: Set[int] | None = None) -> Claim:
         """All of it, for when it is committed."""
-        return Claim(self._by_agent, self._spans, self._waits, moved, left=left)
+        return Claim(self._by_agent, self._tasks, self._spans, self._waits, moved, left=left)
 
     def _placement(self, one: Task, data: TaskData, job_name: str, trace: Trace) -> Placement:
         spec = self._revisions.spec(one)

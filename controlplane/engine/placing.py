@@ -370,6 +370,7 @@ class Placing:
 
     async def _deliver(self, claim: Claim) -> int:
         delivered = 0
+        self._engine.placed.keep(claim.tasks)
         for key, placements in claim.placements.items():
             session = self._sessions.find(key)
             if session is None or session.closed:

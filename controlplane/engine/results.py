@@ -77,6 +77,7 @@ class Results:
         self._revisions = revisions
         # Waits of the batch that is being written, in each of two writers: one that begins again begins them again.
         self._waits: dict[str, list[float]] = {"starts": [], "ends": []}
+        self._running: list[Task] = []  # of the batch of starts that is being written
         self.finishing: Committer[Result, Verdict] = Committer(
             engine.store, "finish tasks", self.finish_many, self._finished, weigh=lambda one: len(one.end.output or b"")
         )
@@ -93,7 +94,7 @@ class Results:
         """Many results in one transaction, and what became of each."""
         now = self._engine.clock.now()
         waits = self._waits["ends"] = []
-        present = tasks.load_many(connection, (item.ref.task_id for item in items))
+        present = self._present(connection, [item.ref for item in items])
         self._revisions.load(connection, {(one.job_id, one.job_revision) for one in present.values()})
         steps: list[tuple[Task, Step]] = []
         ends: dict[tuple[str, int], InstanceEnd] = {}
@@ -138,6 +139,18 @@ class Results:
             outputs.hand_over(connection, task_id, token)
         self._keep(connection, kept)
         return verdicts
+
+    def _present(self, connection: Connection, refs: Sequence[Ref]) -> dict[str, Task]:
+        """The tasks of these placements: as they were placed here, else as they are stored. From memory comes only what
+        agrees with the report, so that all it can lead to is a step, which is written nowhere but on what it was made
+        from. That a report says nothing new is never concluded from memory.
+        """
+        known = self._engine.placed.take([ref.task_id for ref in refs])
+        for ref in refs:
+            one = known.get(ref.task_id)
+            if one is not None and (ref.token, ref.instance_id) != (one.token, one.instance_id):
+                del known[ref.task_id]
+        return known | tasks.load_many(connection, [ref.task_id for ref in refs if ref.task_id not in known])
 
     @staticmethod
     def _keep(connection: Connection, items: Sequence[Result]) -> None:
@@ -199,7 +212,8 @@ class Results:
     def start_many(self, connection: Connection, items: Sequence[tuple[Ref, int]]) -> Sequence[bool | Exception]:
         """Many starts in one transaction; whether each was news."""
         now = self._engine.clock.now()
-        present = tasks.load_many(connection, (ref.task_id for ref, _ in items))
+        self._running.clear()
+        present = self._present(connection, [ref for ref, _ in items])
         steps: list[tuple[Task, Step]] = []
         started: list[tuple[str, int, int]] = []
         waits = self._waits["starts"] = []
@@ -223,10 +237,12 @@ class Results:
                 waits += _wait(before, at)
         tasks.save_many(connection, steps)
         tasks.start_instances(connection, started)
+        self._running += [step.task for _, step in steps]
         return outcomes
 
     def _started(self, items: Sequence[tuple[Ref, int]], _: Sequence[bool | Exception]) -> None:
         self._observe_waits("starts")
+        self._engine.placed.keep(self._running)
         self._engine.wakeups.hint(*(f"task:{ref.task_id}" for ref, _ in items))
 
     @staticmethod

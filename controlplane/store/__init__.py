@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, Row
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from controlplane.domain.errors import PawlError, Unavailable
+from controlplane.domain.errors import Fenced, PawlError, Unavailable
 from controlplane.domain.task import Status
 from controlplane.store import dialect, ended
 from controlplane.store.filelock import FileLock
@@ -185,7 +185,7 @@ class Store:
     def transact(
         self, engine: Engine, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """One transaction on the calling thread; deadlock victims are repeated."""
+        """One transaction on the calling thread. What is overtaken, or the victim of a deadlock, begins again."""
         for attempt in range(1, TRANSIENT_TRIES + 1):
             began = time.perf_counter()
             try:
@@ -193,19 +193,16 @@ class Store:
                     ended.begin(connection)
                     with dialect.together(connection), connection.begin():
                         result = function(connection, *args, **kwargs)
-                    if statuses := ended.taken(connection):
-                        self.on_ended(statuses)
-                    if ids := ended.taken_groups(connection):
-                        self.on_groups(ids)
-                    if numbers := ended.taken_waiting(connection):
-                        self.on_waiting(numbers)
-                    if ended.taken_timed(connection):
-                        self.on_timed()
+                    self._tell_of(connection)
                 if engine is self._writer:
                     seconds = time.perf_counter() - began
                     self.commit_seconds.append(seconds)
                     self.measures.commit.observe(seconds)
                 return result
+            except Fenced:
+                # Somebody changed what this was made from. Made again it is made from what is there now.
+                if attempt == TRANSIENT_TRIES:
+                    raise
             except IntegrityError:
                 raise  # the caller knows which constraint it tried
             except PoolTimeout as error:
@@ -216,9 +213,20 @@ class Store:
                     continue
                 if (refusal := dialect.refusal_of(error)) is None:
                     raise
-                self._tell(refusal, error)
+                self._log_refusal(refusal, error)
                 raise refusal from error
         raise AssertionError("unreachable")
+
+    def _tell_of(self, connection: Connection) -> None:
+        """What was noted while it was written is committed."""
+        if statuses := ended.taken(connection):
+            self.on_ended(statuses)
+        if ids := ended.taken_groups(connection):
+            self.on_groups(ids)
+        if numbers := ended.taken_waiting(connection):
+            self.on_waiting(numbers)
+        if ended.taken_timed(connection):
+            self.on_timed()
 
     def transact_now(self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """A write on the calling thread: for commands that run before the loop does (migrate)."""
@@ -230,7 +238,7 @@ class Store:
         """The same on the logs."""
         return self.transact(self._logs, function, *args, **kwargs)
 
-    def _tell(self, refusal: PawlError, error: DBAPIError) -> None:
+    def _log_refusal(self, refusal: PawlError, error: DBAPIError) -> None:
         """Callers are told what to do; what the database said is for the log, now and then while it goes on."""
         now = time.monotonic()
         if now >= self._tell_at:

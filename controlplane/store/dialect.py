@@ -333,12 +333,21 @@ def upsert(connection: Connection, table: Table, keys: Iterable[sa.Column[Any]],
 # a statement is one message; SQLite's `executemany` is a loop in C and needs only the values in order.
 
 
+Row = tuple[Any, ...]
+
+
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows that all name the same columns."""
+    if rows:
+        names = tuple(rows[0])
+        insert_tuples(connection, table, names, [tuple(row.values()) for row in rows])
+
+
+def insert_tuples(connection: Connection, table: Table, names: tuple[str, ...], rows: Sequence[Row]) -> None:
+    """Insert rows that are values of these columns, in their order."""
     if not rows:
         return
-    names = tuple(rows[0])
-    values = [_bound(connection, table.c[name], [row[name] for row in rows]) for name in names]
+    values = _columns(connection, table, names, rows)
     if is_postgres(connection):
         _unheard(connection, _insert_arrays(table, names), tuple(values))
     else:
@@ -350,19 +359,18 @@ def update_rows(
     table: Table,
     keys: tuple[str, ...],
     changes: tuple[str, ...],
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Row],
     *,
     kept: tuple[str, ...] = (),
 ) -> int:
-    """Set `changes` of the rows whose columns `keys` are what stands under `b_<key>`; how many were found. A None
-    leaves a column in `kept` as it is. Rows of one key are taken in their order.
+    """Set columns of rows; how many were found. Each of `rows` has the values of `changes`, and then those of `keys`
+    by which the row is found. A None leaves a column in `kept` as it is. Rows of one key are taken in their order.
     """
     if not rows:
         return 0
     found = 0
-    for together in _apart(rows, f"b_{keys[0]}") if is_postgres(connection) else [rows]:
-        values = [_bound(connection, table.c[name], [row[name] for row in together]) for name in changes]
-        values += [_bound(connection, table.c[key], [row[f"b_{key}"] for row in together]) for key in keys]
+    for together in _apart(rows, len(changes)) if is_postgres(connection) else [rows]:
+        values = _columns(connection, table, (*changes, *keys), together)
         if is_postgres(connection):
             done = connection.exec_driver_sql(_update_arrays(table, keys, changes, kept), tuple(values))
         else:
@@ -381,12 +389,13 @@ def delete_rows(connection: Connection, column: sa.Column[Any], values: Sequence
         connection.exec_driver_sql(f"{statement} ?", [(value,) for value in bound])
 
 
-def _apart(rows: Sequence[Mapping[str, Any]], key: str) -> Iterator[Sequence[Mapping[str, Any]]]:
+def _apart(rows: Sequence[Row], key: int) -> Iterator[Sequence[Row]]:
     """One statement sees the rows as they were before it: two changes of one row need two statements."""
     if len({row[key] for row in rows}) == len(rows):
-        yield rows
+        # In the order of their keys, so that they are locked in it: nobody waits for another in a circle.
+        yield sorted(rows, key=operator.itemgetter(key))
         return
-    together: list[Mapping[str, Any]] = []
+    together: list[Row] = []
     seen: set[Any] = set()
     for row in rows:
         if row[key] in seen:
@@ -397,8 +406,15 @@ def _apart(rows: Sequence[Mapping[str, Any]], key: str) -> Iterator[Sequence[Map
     yield together
 
 
+def _columns(connection: Connection, table: Table, names: Sequence[str], rows: Sequence[Row]) -> list[list[Any]]:
+    columns = zip(*rows, strict=True)
+    return [_bound(connection, table.c[name], column) for name, column in zip(names, columns, strict=True)]
+
+
 def _bound(connection: Connection, column: sa.Column[Any], values: Sequence[Any]) -> list[Any]:
-    """A column's values as the driver takes them."""
+    """A column's values as the driver takes them: plain numbers for members of an enumeration, for one."""
+    if isinstance(column.type, sa.SmallInteger):
+        return [None if value is None else int(value) for value in values]
     if isinstance(column.type, Id) and not is_postgres(connection):
         return [None if value is None else bytes.fromhex(value.replace("-", "")) for value in values]
     if isinstance(column.type, sa.Double):  # the elements of an array are of one type

@@ -175,16 +175,7 @@ class MovedOn(Struct, frozen=True):
 
 def save_fired(connection: Connection, fired: Sequence[MovedOn]) -> None:
     """Schedules after their slots."""
-    rows = [
-        {
-            "b_id": one.id,
-            "status": int(one.status),
-            "next_fire_at": one.next_fire_at,
-            "last_fire_at": one.last_fire_at,
-            "fire_count": one.fire_count,
-        }
-        for one in fired
-    ]
+    rows = [(one.status, one.next_fire_at, one.last_fire_at, one.fire_count, one.id) for one in fired]
     dialect.update_rows(connection, schedule, ("id",), _FIRED, rows)
 
 

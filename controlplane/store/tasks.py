@@ -216,8 +216,9 @@ def insert_many(
     """New tasks with their data, tags, and their ready rows, timers or placements; those under `terms`, by task."""
     if not new:
         return
-    dialect.insert_rows(connection, task, [_task_row(step.task) for step, _ in new])
-    dialect.insert_rows(connection, task_data, [_data_row(step.task.id, data) for step, data in new])
+    dialect.insert_tuples(connection, task, _FIELDS, [structs.astuple(step.task) for step, _ in new])
+    data_rows = [(step.task.id, *_data_values(data)) for step, data in new]
+    dialect.insert_tuples(connection, task_data, ("task_id", *_DATA), data_rows)
     dialect.insert_rows(connection, task_tag, [row for step, data in new for row in _tag_rows(step.task, data.tags)])
     steps = [step for step, _ in new]
     store_waiting(connection, steps)
@@ -287,14 +288,11 @@ _rare = attrgetter(*_RARELY_CHANGING)
 
 
 def _update_tasks(connection: Connection, steps: Sequence[tuple[Task, Step]]) -> None:
-    rows = []
     changing: tuple[str, ...] = _CHANGING
-    for before, step in steps:
-        row = _task_row(step.task)
-        row["b_id"], row["b_version"] = before.id, before.version
-        rows.append(row)
-        if changing is _CHANGING and _rare(before) != _rare(step.task):
-            changing = _CHANGING + _RARELY_CHANGING
+    if any(_rare(before) != _rare(step.task) for before, step in steps):
+        changing = _CHANGING + _RARELY_CHANGING
+    values = attrgetter(*changing)
+    rows = [(*values(step.task), before.id, before.version) for before, step in steps]
     if dialect.update_rows(connection, task, ("id", "version"), changing, rows) != len(steps):
         raise Fenced("a task changed under this transaction")
 
@@ -337,7 +335,7 @@ def _end_instances(connection: Connection, steps: Sequence[Step], ends: Mapping[
         for effect in step.effects:
             if isinstance(effect, EndInstance):
                 end = ends.get((step.task.id, effect.token)) or InstanceEnd(effect.status, step.task.updated_at)
-                rows.append(_end_row(step.task.id, effect.token, end))
+                rows.append((*structs.astuple(end), step.task.id, effect.token))
     # A report that says when the program started corrects what a folded start left open.
     dialect.update_rows(connection, task_instance, ("task_id", "token"), _ENDING, rows, kept=("started_at",))
 
@@ -358,13 +356,6 @@ def _count_pauses(connection: Connection, steps: Sequence[Step]) -> None:
     ]
     if rows:
         connection.execute(_STOOD_STILL, rows)
-
-
-def _end_row(task_id: str, token: int, end: InstanceEnd) -> dict[str, Any]:
-    row: dict[str, Any] = {name: getattr(end, name) for name in _ENDING}
-    row["status"] = int(end.status)
-    row["b_task_id"], row["b_token"] = task_id, token
-    return row
 
 
 def record_late(connection: Connection, task_id: str, token: int, instance_id: str, end: InstanceEnd) -> bool:
@@ -389,43 +380,65 @@ def record_late(connection: Connection, task_id: str, token: int, instance_id: s
     return done.rowcount == 1
 
 
+_PLACED = (
+    "task_id",
+    "token",
+    "id",
+    "namespace_id",
+    "job_id",
+    "agent_id",
+    "agent_namespace_id",
+    "attempt",
+    "cause",
+    "epoch",
+    "status",
+    "lease",
+    "timeout",
+    "grace",
+    "created_at",
+    "late_result",
+    "output_size",
+    "output_truncated",
+)
+
+
 def _place(connection: Connection, steps: Sequence[Step], terms: Mapping[str, Terms]) -> None:
-    rows = []
-    for step in steps:
-        for effect in step.effects:
-            if isinstance(effect, Place):
-                one, under = step.task, terms[step.task.id]
-                rows.append(
-                    {
-                        "task_id": one.id,
-                        "token": effect.token,
-                        "id": effect.instance_id,
-                        "namespace_id": one.namespace_id,
-                        "job_id": one.job_id,
-                        "agent_id": effect.agent_id,
-                        "agent_namespace_id": under.agent_namespace_id,
-                        "attempt": one.attempt,
-                        "cause": int(one.cause),
-                        "epoch": one.epoch,
-                        "status": int(Status.DISPATCHED),
-                        "lease": under.lease,
-                        "timeout": under.timeout,
-                        "grace": under.grace,
-                        "created_at": one.updated_at,
-                        "late_result": False,
-                        "output_size": 0,
-                        "output_truncated": False,
-                    }
-                )
-    dialect.insert_rows(connection, task_instance, rows)
+    rows = [
+        _instance_row(step.task, effect, terms[step.task.id])
+        for step in steps
+        for effect in step.effects
+        if isinstance(effect, Place)
+    ]
+    dialect.insert_tuples(connection, task_instance, _PLACED, rows)
+
+
+def _instance_row(one: Task, placed: Place, under: Terms) -> tuple[Any, ...]:
+    """In the order of `_PLACED`."""
+    return (
+        one.id,
+        placed.token,
+        placed.instance_id,
+        one.namespace_id,
+        one.job_id,
+        placed.agent_id,
+        under.agent_namespace_id,
+        one.attempt,
+        one.cause,
+        one.epoch,
+        Status.DISPATCHED,
+        under.lease,
+        under.timeout,
+        under.grace,
+        one.updated_at,
+        False,
+        0,
+        False,
+    )
 
 
 def start_instances(connection: Connection, started: Sequence[tuple[str, int, int]]) -> None:
     """Instances that run now: (task, token, started at)."""
-    rows = [
-        {"b_task_id": task_id, "b_token": token, "status": int(Status.RUNNING), "started_at": at}
-        for task_id, token, at in started
-    ]
+    rows = [(Status.RUNNING, at, task_id, token) for task_id, token, at in started]
     dialect.update_rows(connection, task_instance, ("task_id", "token"), ("status", "started_at"), rows)
 
 
@@ -525,7 +538,7 @@ def _raise(connection: Connection, requirement_id: int, priority: int, now: int,
     own = sa.select(task.c.id, task.c.priority).where(dialect.one_of(connection, task.c.id, ids))
     said = {row.id: row.priority for row in connection.execute(own)} if ids else {}
     grown = {row.task_id: ageing.priority(said[row.task_id], now - row.ready_at) for row in rows if row.task_id in said}
-    changes = [{"b_task_id": one, "priority": value} for one, value in grown.items() if value > priority]
+    changes = [(value, one) for one, value in grown.items() if value > priority]
     return dialect.update_rows(connection, ready, ("task_id",), ("priority",), changes)
 
 
@@ -603,8 +616,7 @@ def next_timer(connection: Connection) -> int | None:
 
 def update_data(connection: Connection, task_id: str, data: TaskData) -> None:
     """New values for the user's side of a task."""
-    values = _data_row(task_id, data)
-    del values["task_id"]
+    values = dict(zip(_DATA, _data_values(data), strict=True))
     connection.execute(task_data.update().where(task_data.c.task_id == task_id).values(**values))
 
 
@@ -694,59 +706,38 @@ def delete_logs(connection: Connection, task_id: str) -> None:
     connection.execute(log_chunk.delete().where(log_chunk.c.task_id == task_id))
 
 
-def _task_row(one: Task) -> dict[str, Any]:
-    return {
-        "id": one.id,
-        "namespace_id": one.namespace_id,
-        "job_id": one.job_id,
-        "job_revision": one.job_revision,
-        "requirement_id": one.requirement_id,
-        "schedule_id": one.schedule_id,
-        "status": int(one.status),
-        "priority": one.priority,
-        "scheduled_at": one.scheduled_at,
-        "attempt": one.attempt,
-        "max_retries": one.max_retries,
-        "epoch": one.epoch,
-        "token": one.token,
-        "result_token": one.result_token,
-        "stalled": one.stalled,
-        "cause": int(one.cause),
-        "cancel_requested": one.cancel_requested,
-        "dead_reason": int(one.dead_reason),
-        "agent_id": one.agent_id,
-        "instance_id": one.instance_id,
-        "wake_at": one.wake_at,
-        "group_id": one.group_id,
-        "shard_index": one.shard_index,
-        "shard_total": one.shard_total,
-        "created_at": one.created_at,
-        "updated_at": one.updated_at,
-        "started_at": one.started_at,
-        "finished_at": one.finished_at,
-        "version": one.version,
-        "start_within": one.start_within,
-        "end_within": one.end_within,
-        "end_by": one.end_by,
-        "paused_from": None if one.paused_from is None else int(one.paused_from),
-        "paused_at": one.paused_at,
-    }
+_DATA = (
+    "parameters",
+    "parameters_type",
+    "environment",
+    "tags",
+    "timeout",
+    "cancel_reason",
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "labels",
+)
 
 
-def _data_row(task_id: str, data: TaskData) -> dict[str, Any]:
-    return {
-        "task_id": task_id,
-        "parameters": data.parameters,
-        "parameters_type": data.parameters_type,
-        "environment": _encode(data.environment).decode(),
-        "tags": _encode(data.tags).decode(),
-        "timeout": data.timeout,
-        "cancel_reason": data.cancel_reason,
-        "traceparent": data.trace.traceparent,
-        "tracestate": data.trace.tracestate,
-        "baggage": data.trace.baggage,
-        "labels": _encode(data.labels).decode(),
-    }
+def _data_values(data: TaskData) -> tuple[Any, ...]:
+    """In the order of `_DATA`."""
+    return (
+        data.parameters,
+        data.parameters_type,
+        _encoded(data.environment),
+        _encoded(data.tags),
+        data.timeout,
+        data.cancel_reason,
+        data.trace.traceparent,
+        data.trace.tracestate,
+        data.trace.baggage,
+        _encoded(data.labels),
+    )
+
+
+def _encoded(named: Mapping[str, str]) -> str:
+    return _encode(named).decode() if named else "{}"
 
 
 def _tag_rows(one: Task, tags: Mapping[str, str]) -> list[dict[str, Any]]:
