@@ -88,10 +88,8 @@ async def serve(
     # Whoever hoards calls must not keep the agents out, so each kind has a door of its own.
     doors = {"calls": Door(limits.max_calls, "calls"), "agents": Door(limits.max_calls, "agents' streams")}
     services = sorted({method.service for method in pipeline.methods.values()})
-    for service in services:
-        own = {name.partition("/")[2]: m for name, m in pipeline.methods.items() if m.service == service}
-        handlers = {name: _Handler(pipeline, method, limits, doors).made() for name, method in own.items()}
-        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
+    made = {f"/{name}": _Handler(pipeline, method, limits, doors).made() for name, method in pipeline.methods.items()}
+    server.add_generic_rpc_handlers([_Handlers(made)])
     probes = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(probes, server)
     for service in services:
@@ -122,6 +120,17 @@ def _check_free(address: str) -> None:
             probe.listen(1)
         except OSError as error:
             raise OSError(f"cannot listen on {address} for gRPC: {error.strerror}") from error
+
+
+class _Handlers(grpc.GenericRpcHandler):
+    """All methods in one table: of a handler for each service the library asks one after the other, for every call."""
+
+    def __init__(self, made: Mapping[str, grpc.RpcMethodHandler[Any, Any]]) -> None:
+        self._made = made
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """What serves the method of a call; None for one that there is not."""
+        return self._made.get(details.method)
 
 
 class _Handler:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
+from queue import SimpleQueue
+from threading import Thread
 from typing import TypeVar
 
 from controlplane.domain.errors import Unavailable
@@ -19,12 +21,19 @@ R = TypeVar("R")
 
 
 class Threads:
-    """So many threads. A call has a place from its turn on until its work has ended, also if nobody waits any more."""
+    """So many threads. A call has a place from its turn on until its work has ended, also if nobody waits any more.
+
+    Not an executor of the library: its futures are locks that asyncio's must be tied to, which costs more than twice
+    the way to another thread and back. They are made as they are needed, and end with `shutdown`.
+    """
 
     def __init__(self, count: int, name: str) -> None:
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix=name)
-        self._free = count
+        self._free = self._count = count
+        self._name = name
         self._turns: deque[asyncio.Future[None]] = deque()
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._started: list[Thread] = []
+        self._ended = False
 
     @property
     def waiting(self) -> int:
@@ -34,22 +43,50 @@ class Threads:
     async def run(self, work: Callable[[], R], patience: float | None) -> R:
         """The result of `work`. Raises Unavailable if no thread is free within so many seconds, or ever again."""
         await self._enter(patience)
-        try:
-            done = self._pool.submit(work)
-        except RuntimeError as error:
+        if self._ended:
             self._leave()
-            raise Unavailable("the server is shutting down", retry_after_seconds=1.0) from error
-        try:
-            return await asyncio.wrap_future(done)
-        finally:
-            if done.done():
-                self._leave()
-            else:
-                self._leave_after(done)
+            raise Unavailable("the server is shutting down", retry_after_seconds=1.0)
+        if len(self._started) < self._count - self._free:
+            thread = Thread(target=self._serve, name=f"{self._name}_{len(self._started)}", daemon=True)
+            self._started.append(thread)
+            thread.start()
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[R] = loop.create_future()
+        self._work.put(partial(self._do, work, done, loop))
+        return await done
 
     def shutdown(self) -> None:
         """Let what runs end; take nothing more."""
-        self._pool.shutdown(wait=True)
+        self._ended = True
+        for _ in self._started:
+            self._work.put(None)
+        for thread in self._started:
+            thread.join()
+
+    def _serve(self) -> None:
+        """What each thread does."""
+        while (do := self._work.get()) is not None:
+            do()
+            del do  # and what it holds, for as long as nothing comes
+
+    def _do(self, work: Callable[[], R], done: asyncio.Future[R], loop: asyncio.AbstractEventLoop) -> None:
+        found: tuple[R] | BaseException
+        try:
+            found = (work(),)
+        except BaseException as error:  # whatever it was, it is the caller's
+            found = error
+        with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+            loop.call_soon_threadsafe(self._answer, done, found)
+        del done, found  # an error leads to this frame: it should not lead back to the error
+
+    def _answer(self, done: asyncio.Future[R], found: tuple[R] | BaseException) -> None:
+        self._leave()
+        if done.done():
+            return  # its caller went away
+        if isinstance(found, BaseException):
+            done.set_exception(found)
+        else:
+            done.set_result(found[0])
 
     async def _enter(self, patience: float | None) -> None:
         if self._free:
@@ -84,12 +121,3 @@ class Threads:
                 turn.set_result(None)
                 return
         self._free += 1
-
-    def _leave_after(self, done: Future[R]) -> None:
-        loop = asyncio.get_running_loop()
-
-        def leave(_: Future[R]) -> None:
-            with suppress(RuntimeError):  # the loop is closed, and nobody comes any more
-                loop.call_soon_threadsafe(self._leave)
-
-        done.add_done_callback(leave)
