@@ -26,11 +26,14 @@ SUCCEEDED = 100
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """How many tasks the control plane wrote with one commit, on average: a commit gives its rows one instant."""
+    """How many tasks the control plane wrote with one commit, on average: a commit gives its rows one instant.
+    `direct`: the share of them that was placed by the commit which made it.
+    """
 
     insert: float
     claim: float
     finish: float
+    direct: float = 0.0
 
     def __str__(self) -> str:
         return f"{self.insert:.0f}/{self.claim:.0f}/{self.finish:.0f}"
@@ -165,11 +168,12 @@ def batches_since(database: Database, since: int, *, ended: bool = True) -> Batc
     )[0]
     if not ended:
         return Batches(tasks / max(1, inserts), 0.0, 0.0)
-    placed, claims = database.rows(
-        f"SELECT count(*), count(DISTINCT i.created_at) FROM sched_task_instance i"
+    direct = "count(CASE WHEN i.created_at <= t.created_at THEN 1 END)"  # a claim of its own comes later
+    placed, claims, at_once = database.rows(
+        f"SELECT count(*), count(DISTINCT i.created_at), {direct} FROM sched_task_instance i"
         f" JOIN sched_task t ON t.id = i.task_id WHERE t.created_at > {since}"
     )[0]
-    return Batches(tasks / max(1, inserts), placed / max(1, claims), tasks / max(1, finishes))
+    return Batches(tasks / max(1, inserts), placed / max(1, claims), tasks / max(1, finishes), at_once / max(1, placed))
 
 
 def left(database: Database) -> int:

@@ -31,6 +31,10 @@ class Statements(Protocol):
         """Tasks, their data, their ready rows, their request ids."""
         ...
 
+    def place(self, ids: Sequence[str]) -> list[Any]:
+        """The same of tasks that are placed as they are made: no ready rows, but placements."""
+        ...
+
     def claim(self, count: int) -> list[Any]:
         """Take up to so many: task and placement are written, the ready row goes."""
         ...
@@ -68,8 +72,18 @@ class Floor:
         """Tasks stored, claimed and finished."""
 
         def life() -> None:
-            self._insert(count, batches.insert)
-            self._run(batches)
+            finish, held, direct = max(1, round(batches.finish)), list[Any](), 0.0
+            for size in _pieces(count, batches.insert):
+                direct += batches.direct
+                if direct >= 1.0:
+                    direct -= 1.0
+                    held += self.statements.place(new_ids(size))
+                else:
+                    self.statements.insert(new_ids(size))
+                while len(held) >= finish:
+                    self.statements.finish(held[:finish])
+                    del held[:finish]
+            self._run(batches, held)
 
         return self._passed(count, life)
 
@@ -89,29 +103,22 @@ class Floor:
         return [self._timed(self.statements.one_row) for _ in range(count)]
 
     def start_seconds(self, count: int) -> list[float]:
-        """Seconds until a lone task is stored and claimed, each time."""
-
-        def stored_and_claimed() -> None:
-            self.statements.insert(new_ids(1))
-            claimed.extend(self.statements.claim(1))
-
+        """Seconds until a lone task is stored as placed, each time."""
         taken = []
         for _ in range(count):
-            claimed: list[Any] = []
-            taken.append(self._timed(stored_and_claimed))
-            self.statements.finish(claimed)
+            placed: list[Any] = []
+            taken.append(self._timed(lambda: placed.extend(self.statements.place(new_ids(1)))))  # noqa: B023 # at once
+            self.statements.finish(placed)
         return taken
 
     def _insert(self, count: int, size: float) -> None:
-        left, step = count, max(1, round(size))
-        while left > 0:
-            self.statements.insert(new_ids(min(step, left)))
-            left -= step
+        for piece in _pieces(count, size):
+            self.statements.insert(new_ids(piece))
 
-    def _run(self, batches: Batches) -> None:
-        """Claims and finishes of their own sizes, each as soon as it is full."""
+    def _run(self, batches: Batches, held: Sequence[Any] = ()) -> None:
+        """Claims and finishes of their own sizes, each as soon as it is full. `held` is claimed already."""
         claim, finish = max(1, round(batches.claim)), max(1, round(batches.finish))
-        held: list[Any] = []
+        held = list(held)
         while claimed := self.statements.claim(claim):
             held += claimed
             while len(held) >= finish:
@@ -145,6 +152,12 @@ def opened(database: Database) -> Iterator[Floor]:
         yield Floor(PostgresStatements(connection), database)
 
 
+def _pieces(count: int, size: float) -> Iterator[int]:
+    step = max(1, round(size))
+    for at in range(0, count, step):
+        yield min(step, count - at)
+
+
 def new_ids(count: int) -> list[str]:
     """Ids as Pawl makes them: the newest sort last, and lie in this month's partition."""
     return [str(uuid_utils.uuid7()) for _ in range(count)]
@@ -168,6 +181,15 @@ INSTANCE = (
     " timeout, created_at, late_result, output_size, output_truncated"
 )
 METHOD = "'pawl.v1.TaskService/CreateTask'"
+PLACEMENTS = (
+    f"INSERT INTO sched_task_instance ({INSTANCE}) SELECT id, 1, instance, 'default', %(job)s::uuid,"
+    " 'floor', 'default', 1, 1, 1, 5, 30000000, 3600000000, %(at)s, false, 0, false"
+    " FROM unnest(%(ids)b::uuid[], %(instances)b::uuid[]) AS n(id, instance)"
+)
+PLACEMENT = (
+    f"INSERT INTO sched_task_instance ({INSTANCE}) VALUES (?, 1, ?, 'default', ?, 'floor', 'default', 1, 1,"
+    " 1, 5, 30000000, 3600000000, ?, 0, 0, 0)"
+)
 
 
 class PostgresStatements:
@@ -179,7 +201,7 @@ class PostgresStatements:
 
     def insert(self, ids: Sequence[str]) -> None:
         keys, at = [uuid.UUID(one) for one in ids], now()
-        with self._connection.transaction():
+        with self._connection.pipeline(), self._connection.transaction():
             self._execute(
                 f"INSERT INTO sched_task ({TASK}) SELECT id, 'default', %(job)s::uuid, 1, 1, 1, 5, %(at)s, 0, 0, 1, 0,"
                 " 0, 0, 1, false, 0, %(at)s, %(at)s, 1 FROM unnest(%(ids)b::uuid[]) id",
@@ -200,6 +222,30 @@ class PostgresStatements:
                 {"print": b"f" * 32, "until": at + KEEP, "ids": keys},
             )
 
+    def place(self, ids: Sequence[str]) -> list[Any]:
+        keys, at = [uuid.UUID(one) for one in ids], now()
+        instances = [uuid.UUID(one) for one in new_ids(len(ids))]
+        values = {"job": JOB, "at": at, "ids": keys, "instances": instances, "print": b"f" * 32, "until": at + KEEP}
+        with self._connection.pipeline(), self._connection.transaction():
+            self._execute(
+                f"INSERT INTO sched_task ({TASK}, agent_id, instance_id) SELECT id, 'default', %(job)s::uuid, 1, 1, 5,"
+                " 5, %(at)s, 1, 0, 1, 1, 0, 0, 1, false, 0, %(at)s, %(at)s, 3, 'floor', instance"
+                " FROM unnest(%(ids)b::uuid[], %(instances)b::uuid[]) AS n(id, instance)",
+                values,
+            )
+            self._execute(
+                f"INSERT INTO sched_task_data ({DATA}) SELECT id, '{{}}', '{{}}', '', ''"
+                " FROM unnest(%(ids)b::uuid[]) id",
+                values,
+            )
+            self._execute(
+                f"INSERT INTO sched_idempotency ({REQUEST}) SELECT 'default', {METHOD}, id::text, %(print)b, id::text,"
+                " %(until)s FROM unnest(%(ids)b::uuid[]) id",
+                values,
+            )
+            self._execute(PLACEMENTS, values)
+        return keys
+
     def claim(self, count: int) -> list[Any]:
         at = now()
         with self._connection.transaction():
@@ -219,17 +265,12 @@ class PostgresStatements:
                 values,
             )
             self._execute("DELETE FROM sched_ready WHERE task_id = ANY(%(ids)b::uuid[])", values)
-            self._execute(
-                f"INSERT INTO sched_task_instance ({INSTANCE}) SELECT id, 1, instance, 'default', %(job)s::uuid,"
-                " 'floor', 'default', 1, 1, 1, 5, 30000000, 3600000000, %(at)s, false, 0, false"
-                " FROM unnest(%(ids)b::uuid[], %(instances)b::uuid[]) AS n(id, instance)",
-                values,
-            )
+            self._execute(PLACEMENTS, values)
         return keys
 
     def finish(self, keys: Sequence[Any]) -> None:
         values = {"ids": list(keys), "at": now()}
-        with self._connection.transaction():
+        with self._connection.pipeline(), self._connection.transaction():
             self._execute(
                 "UPDATE sched_task SET status = 100, result_token = 1, started_at = %(at)s, finished_at = %(at)s,"
                 " updated_at = %(at)s, version = 4 WHERE id = ANY(%(ids)b::uuid[])",
@@ -273,6 +314,26 @@ class SqliteStatements:
                 [(one, b"f" * 32, one, at + KEEP) for one in ids],
             )
 
+    def place(self, ids: Sequence[str]) -> list[Any]:
+        placed = [(uuid.UUID(one).bytes, uuid.UUID(new).bytes) for one, new in zip(ids, new_ids(len(ids)), strict=True)]
+        at = now()
+        with self._transaction() as run:
+            run(
+                f"INSERT INTO sched_task ({TASK}, agent_id, instance_id)"
+                " VALUES (?, 'default', ?, 1, 1, 5, 5, ?, 1, 0, 1, 1, 0, 0, 1, 0, 0, ?, ?, 3, 'floor', ?)",
+                [(key, self._job, at, at, at, instance) for key, instance in placed],
+            )
+            run(
+                f"INSERT INTO sched_task_data ({DATA}) VALUES (?, '{{}}', '{{}}', '', '')",
+                [(key,) for key, _ in placed],
+            )
+            run(
+                f"INSERT INTO sched_idempotency ({REQUEST}) VALUES ('default', {METHOD}, ?, ?, ?, ?)",
+                [(one, b"f" * 32, one, at + KEEP) for one in ids],
+            )
+            run(PLACEMENT, [(key, instance, self._job, at) for key, instance in placed])
+        return [key for key, _ in placed]
+
     def claim(self, count: int) -> list[Any]:
         at = now()
         with self._transaction() as run:
@@ -288,11 +349,7 @@ class SqliteStatements:
                 [(instance, at, key) for key, instance in placed],
             )
             run("DELETE FROM sched_ready WHERE task_id = ?", found)
-            run(
-                f"INSERT INTO sched_task_instance ({INSTANCE}) VALUES (?, 1, ?, 'default', ?, 'floor', 'default', 1, 1,"
-                " 1, 5, 30000000, 3600000000, ?, 0, 0, 0)",
-                [(key, instance, self._job, at) for key, instance in placed],
-            )
+            run(PLACEMENT, [(key, instance, self._job, at) for key, instance in placed])
         return [key for key, _ in placed]
 
     def finish(self, keys: Sequence[Any]) -> None:

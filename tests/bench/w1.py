@@ -78,7 +78,8 @@ async def _line(stage: Stage, worker: Worker, count: int, line: Line) -> Row:
         batches = batches_since(stage.database, since)
         row.values.append(rate)
         passed = await _floors(stage, count, batches, line, row)
-    row.counters = {"batches (insert/claim/finish)": str(batches)} | spent.counters() | {"F2 µs/task": passed.cpu}
+    row.counters = {"batches (insert/claim/finish)": str(batches), "placed as made": f"{batches.direct:.0%}"}
+    row.counters |= spent.counters() | {"F2 µs/task": passed.cpu}
     return row
 
 

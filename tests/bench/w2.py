@@ -39,7 +39,7 @@ while True:
     time.sleep(max(0.0, begun + tick / 10 - time.monotonic()))
 """
 F3 = "F3: one commit of one row"
-F2 = "F2: stored and claimed in raw SQL, a commit each"
+F2 = "F2: stored as placed in raw SQL, one commit"
 QUIET = "the same while nothing is printed"
 
 
