@@ -187,12 +187,13 @@ class Store:
     ) -> R:
         """One transaction on the calling thread. What is overtaken, or the victim of a deadlock, begins again."""
         for attempt in range(1, TRANSIENT_TRIES + 1):
-            began = time.perf_counter()
+            began, committing = time.perf_counter(), False
             try:
                 with engine.connect() as connection:
                     ended.begin(connection)
                     with dialect.together(connection), connection.begin():
                         result = function(connection, *args, **kwargs)
+                        committing = True
                     self._tell_of(connection)
                 if engine is self._writer:
                     seconds = time.perf_counter() - began
@@ -208,7 +209,9 @@ class Store:
             except PoolTimeout as error:
                 raise Unavailable(dialect.SILENT, retry_after_seconds=1.0) from error
             except DBAPIError as error:
-                if attempt < TRANSIENT_TRIES and dialect.is_transient(error):
+                # A connection that broke while it rested, or in the middle: nothing of this was committed.
+                again = dialect.is_transient(error) or (error.connection_invalidated and not committing)
+                if again and attempt < TRANSIENT_TRIES:
                     self.repeated += 1
                     continue
                 if (refusal := dialect.refusal_of(error)) is None:

@@ -48,7 +48,8 @@ class Committer(Generic[I, R]):
         self.name = name
         self._committed = committed
         self._weigh = weigh
-        self._write = write or (lambda items: store.write_batch(handle, items))
+        self._handle = handle
+        self._write = write or (lambda items: store.write_batch(self._handle, items))
         self._bytes = 0
         self._waiting: deque[tuple[I, asyncio.Future[R]]] = deque()
         self._arrived = asyncio.Event()

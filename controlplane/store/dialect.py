@@ -258,12 +258,13 @@ def together(connection: Connection) -> Iterator[None]:
         yield
         return
     driver: Any = connection.connection.driver_connection
+    info = connection.info  # of a connection that breaks there is none any more
     with driver.pipeline() as pipeline:
-        connection.info[_PIPELINE] = pipeline
+        info[_PIPELINE] = pipeline
         try:
             yield
         finally:
-            del connection.info[_PIPELINE]
+            info.pop(_PIPELINE, None)
 
 
 def frame_transactions(engine: Engine) -> None:
@@ -283,7 +284,7 @@ def frame_transactions(engine: Engine) -> None:
     @event.listens_for(engine, "rollback")
     def _rollback(connection: Connection) -> None:
         # What was sent behind a statement that failed has failed, too. That is known, and not to be told as the reason.
-        if _PIPELINE in connection.info:
+        if not connection.invalidated and _PIPELINE in connection.info:
             with suppress(Error):
                 connection.info[_PIPELINE].sync()
 
@@ -381,7 +382,7 @@ def update_rows(
 
 def delete_rows(connection: Connection, column: sa.Column[Any], values: Sequence[Any]) -> None:
     """Delete the rows in whose column one of the values stands."""
-    bound = _bound(connection, column, values)
+    [bound] = _columns(connection, column.table, (column.name,), [(value,) for value in values]) or [[]]
     statement = f'DELETE FROM "{column.table.name}" WHERE "{column.name}" = '
     if is_postgres(connection):
         _unheard(connection, f"{statement} ANY({_array(column)})", (bound,))
@@ -406,20 +407,31 @@ def _apart(rows: Sequence[Row], key: int) -> Iterator[Sequence[Row]]:
     yield together
 
 
-def _columns(connection: Connection, table: Table, names: Sequence[str], rows: Sequence[Row]) -> list[list[Any]]:
-    columns = zip(*rows, strict=True)
-    return [_bound(connection, table.c[name], column) for name, column in zip(names, columns, strict=True)]
+def _columns(connection: Connection, table: Table, names: tuple[str, ...], rows: Sequence[Row]) -> list[list[Any]]:
+    """The columns' values as the driver takes them."""
+    bound = _bound(table, names, is_postgres(connection))
+    return [
+        list(values) if one is None else [None if value is None else one(value) for value in values]
+        for one, values in zip(bound, zip(*rows, strict=True), strict=True)
+    ]
 
 
-def _bound(connection: Connection, column: sa.Column[Any], values: Sequence[Any]) -> list[Any]:
-    """A column's values as the driver takes them: plain numbers for members of an enumeration, for one."""
-    if isinstance(column.type, sa.SmallInteger):
-        return [None if value is None else int(value) for value in values]
-    if isinstance(column.type, Id) and not is_postgres(connection):
-        return [None if value is None else bytes.fromhex(value.replace("-", "")) for value in values]
+@lru_cache(maxsize=256)
+def _bound(table: Table, names: tuple[str, ...], postgres: bool) -> tuple[Callable[[Any], Any] | None, ...]:
+    """What makes values of these columns what the driver takes: plain numbers of members of an enumeration, for one."""
+    return tuple(_as_bound(table.c[name], postgres) for name in names)
+
+
+def _as_bound(column: sa.Column[Any], postgres: bool) -> Callable[[Any], Any] | None:
+    if isinstance(column.type, Id):
+        return None if postgres else _as_bytes
     if isinstance(column.type, sa.Double):  # the elements of an array are of one type
-        return [None if value is None else float(value) for value in values]
-    return list(values)
+        return float
+    return int if isinstance(column.type, sa.SmallInteger) else None
+
+
+def _as_bytes(value: str) -> bytes:
+    return bytes.fromhex(value.replace("-", ""))
 
 
 def _array(column: sa.Column[Any]) -> str:

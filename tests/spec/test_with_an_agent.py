@@ -163,7 +163,7 @@ def test_every_timeout_ends_what_it_bounds_with_its_own_code(rest: Rest) -> None
             "/jobs", {"name": name, "config": {"cmd": "sh", "args": ["-c", script], "grace_seconds": 1, **config}}
         )
 
-    job("nowhere", "true", labels={"gpu": "yes"}, schedule_to_start_timeout_seconds=1)
+    job("nowhere", "true", labels={"gpu": "yes"}, schedule_to_start_timeout_seconds=4)
     job("silent", "sleep 600", heartbeat_timeout_seconds=1)
     job("alive", "for i in 1 2 3 4 5 6; do touch $PAWL_PROGRESS_FILE; sleep 0.4; done", heartbeat_timeout_seconds=1.5)
     job("long", "sleep 600", total_timeout_seconds=2, max_retries=5, retry_interval=0)
