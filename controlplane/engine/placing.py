@@ -120,8 +120,9 @@ class Placing:
         return strange or backlog.may_hold(scores.keys())
 
     def forget_backlog(self) -> None:
-        """Look again at all that waits: other replicas store, too."""
-        self._engine.backlog.forget()
+        """Look again at all that waits: other replicas store, too. None do where one process owns the file."""
+        if not self._engine.store.is_sqlite:
+            self._engine.backlog.forget()
 
     async def place_new(self, insert: Insert, items: Sequence[NewTask]) -> Sequence[TaskView | Exception]:
         """Store new tasks, and give at once to agents what they have room for: no second transaction, no claim. Only

@@ -10,7 +10,7 @@ from controlplane.engine.context import Engine
 from controlplane.engine.results import Ref, Result, Results
 from controlplane.engine.sessions import AgentKey, Sessions
 from controlplane.store import Connection, agents, jobs
-from controlplane.store.agents import AgentStatus, OpenInstance
+from controlplane.store.agents import Agent, AgentStatus, OpenInstance
 from controlplane.store.tasks import InstanceEnd
 
 # An agent beats every five seconds; one that missed three and has a stream only by its row has lost it.
@@ -37,7 +37,7 @@ class Reaping:
     async def reap(self) -> int:
         """Once around; how many placements were given up."""
         now = self._engine.clock.now()
-        expired = await self._engine.store.read(agents.expired, now, self.granted_from)
+        expired, overrunning, beyond_total, silent = await self._engine.store.read(self._look, now)
         by_agent: dict[tuple[str, str], list[OpenInstance]] = {}
         for one in expired:
             by_agent.setdefault(one.agent, []).append(one)
@@ -46,9 +46,24 @@ class Reaping:
         for key, found in by_agent.items():
             refs = [_ref(one) for one in found]
             await self._results.lose(refs, f"agent {key[1]} gave no sign of life for longer than the lease")
-        await self._stop_overrunning(now)
-        await self._engine.store.write(self._settle_agents, now)
+        dealt_with = {_ref(one) for one in expired}
+        await self._stop_overrunning(now, [one for one in overrunning if _ref(one) not in dealt_with])
+        dealt_with.update(map(_ref, overrunning))
+        await self._stop_beyond_total(now, [one for one in beyond_total if _ref(one) not in dealt_with])
+        if silent:
+            await self._engine.store.write(self._settle_agents, now)
         return len(expired)
+
+    def _look(
+        self, connection: Connection, now: int
+    ) -> tuple[list[OpenInstance], list[OpenInstance], list[OpenInstance], list[Agent]]:
+        """All that it looks for, which mostly is nothing, in one transaction."""
+        return (
+            agents.expired(connection, now, self.granted_from),
+            agents.overrunning(connection, now),
+            agents.beyond_total(connection, now),
+            agents.silent(connection, now, SILENT_AFTER),
+        )
 
     async def _disconnect(self, keys: Sequence[AgentKey]) -> None:
         """Before their work is placed anew, which must not go where nobody listens, neither from here nor from another
@@ -68,9 +83,8 @@ class Reaping:
 
         await self._engine.store.write(work)
 
-    async def _stop_overrunning(self, now: int) -> None:
+    async def _stop_overrunning(self, now: int, late: Sequence[OpenInstance]) -> None:
         """Their agent should have ended them a lease ago and says nothing: end them here, and tell it to stop."""
-        late = await self._engine.store.read(agents.overrunning, now)
         specs = await self._engine.store.read(jobs.revisions, {one.revision for one in late}) if late else {}
         for one in late:
             seconds = one.timeout / 1e6
@@ -84,7 +98,9 @@ class Reaping:
             )
             await self._results.finishing.submit(Result(_ref(one), end))
             self._sessions.stop(one.agent, [(_ref(one), "timeout")])
-        for one in await self._engine.store.read(agents.beyond_total, now):
+
+    async def _stop_beyond_total(self, now: int, late: Sequence[OpenInstance]) -> None:
+        for one in late:
             end = InstanceEnd(
                 Status.TIMED_OUT,
                 now,
@@ -96,7 +112,7 @@ class Reaping:
             self._sessions.stop(one.agent, [(_ref(one), "total timeout")])
 
     def _settle_agents(self, connection: Connection, now: int) -> None:
-        for one in agents.silent(connection, now, SILENT_AFTER):
+        for one in agents.silent(connection, now, SILENT_AFTER, lock=True):
             heard = max(one.last_beat_at, self.granted_from)
             status = AgentStatus.DISCONNECTED
             if now - heard > LOST_AFTER and not agents.open_on(connection, one.key):

@@ -306,12 +306,13 @@ def online_elsewhere(connection: Connection, replica_id: str) -> list[Agent]:
     return [of_row(row) for row in connection.execute(statement)]
 
 
-def silent(connection: Connection, now: int, silence: int) -> list[Agent]:
-    """Living agents without a sign of life for so long, locked: one that speaks up now is not talked over."""
+def silent(connection: Connection, now: int, silence: int, *, lock: bool = False) -> list[Agent]:
+    """Living agents without a sign of life for so long. Locked, one that speaks up now is not talked over."""
     statement = sa.select(agent).where(
         agent.c.status.in_([int(one) for one in LIVING]), agent.c.last_beat_at < now - silence
     )
-    return [of_row(row) for row in connection.execute(dialect.for_update(statement.order_by(*agent.primary_key)))]
+    ordered = statement.order_by(*agent.primary_key)
+    return [of_row(row) for row in connection.execute(dialect.for_update(ordered) if lock else ordered)]
 
 
 def offering(connection: Connection, executor: str) -> list[Agent]:

@@ -95,7 +95,7 @@ class Replica:
     async def place(self) -> int:
         """Place with every demand that is stored, whoever stored what waits."""
         await self.placing.learn()
-        self.placing.forget_backlog()
+        self.engine.backlog.forget()
         return await self.placing.place()
 
     async def connect(self, name: str = "agent", *, free: int | None = None, **changes: Any) -> Session:
