@@ -148,6 +148,12 @@ class Measures:
             ("use",),
             registry=None,
         )
+        self.notices = Counter(
+            "pawl_notices",
+            "Hints between the replicas on one PostgreSQL: NOTIFYs sent (out) and heard (in).",
+            ("way",),
+            registry=None,
+        )
         self.removed = Counter(
             "pawl_retention_removed",
             "What was kept long enough and went, by its kind; months that were dropped whole count as one.",
@@ -169,6 +175,7 @@ class Measures:
             self.commit,
             self.batch,
             self.statements,
+            self.notices,
             self.removed,
             self.strays,
         ):

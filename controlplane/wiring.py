@@ -58,9 +58,11 @@ from controlplane.engine.outputs import Outputs
 from controlplane.engine.placing import Placing
 from controlplane.engine.plugins import Plugins
 from controlplane.engine.reaping import Reaping
+from controlplane.engine.replicas import ASKED_HINT
 from controlplane.engine.results import Ref, Results
 from controlplane.engine.retention import DAY, Kept, Retention
 from controlplane.engine.revisions import Revisions
+from controlplane.engine.schedules import HINT as SCHEDULES_HINT
 from controlplane.engine.schedules import Schedules
 from controlplane.engine.sessions import EndStream, Sessions
 from controlplane.engine.system import Pulse, System
@@ -72,6 +74,7 @@ from controlplane.loops.dispatcher import Dispatcher
 from controlplane.loops.holder import Holder, Together
 from controlplane.loops.rounds import go_round, held
 from controlplane.loops.scheduler import Scheduler
+from controlplane.loops.telling import tell_others
 from controlplane.store import Store
 from controlplane.store.committer import Committer
 from controlplane.store.migrations import migrate
@@ -80,6 +83,7 @@ from controlplane.version import VERSION
 _log = structlog.get_logger("controlplane")
 
 CLOCK_PERIOD_SECONDS = 30.0
+HINTED = {TIMERS_HINT: "timers", SCHEDULES_HINT: "scheduler", GROUPS_HINT: "groups"}  # loops with one holder
 METRICS = "pawl.v1.SystemService/GetMetrics"  # whoever may call this may read /metrics
 JUMP_SECONDS = 1.0
 
@@ -136,6 +140,7 @@ class ControlPlane:
     def _build(self, engine: Engine) -> None:
         self._engine = engine
         self._sessions = sessions = Sessions()
+        engine.replicas.agents = sessions.__len__
         self._revisions = revisions = Revisions()
         self._results = results = Results(engine, revisions)
         self._agents = agents = Agents(engine, sessions, results)
@@ -165,7 +170,7 @@ class ControlPlane:
             patience=grpc.patience_seconds,
             age=grpc.max_connection_age_seconds,
         )
-        actions = Actions(engine, tasks, sessions.hold)
+        actions = Actions(engine, tasks, self._hold)
         self._groups = Groups(engine, tasks, actions)
         explain = Explain(engine, tasks, placing, sessions, agents)
         self._metrics = telemetry.Metrics()
@@ -215,7 +220,13 @@ class ControlPlane:
     def _stop_instance(self, task: Task, why: str) -> None:
         # An agent that is connected elsewhere is told by its own replica, which sweeps for cancellations.
         if task.agent_id is not None and task.instance_id is not None:
-            self._sessions.stop_named(task.agent_id, task.namespace_id, Ref(task.id, task.instance_id, task.token), why)
+            ref = Ref(task.id, task.instance_id, task.token)
+            if not self._sessions.stop_named(task.agent_id, task.namespace_id, ref, why):
+                self._engine.wakeups.hint(ASKED_HINT)
+
+    def _hold(self, found: Sequence[Task], still: bool) -> None:
+        if not self._sessions.hold(found, still):
+            self._engine.wakeups.hint(ASKED_HINT)
 
     def _hint_groups(self, loop: asyncio.AbstractEventLoop, ids: Sequence[str]) -> None:
         """Groups have counted; told on a thread of the store, whose commit stands even if the loop is gone by now."""
@@ -332,20 +343,24 @@ class ControlPlane:
         tick = self.settings.scheduler.tick_interval
         timers, reaping = Timers(engine, self._revisions), Reaping(engine, self._sessions, self._results)
         upkeep = Upkeep(engine, Retention(engine, self._outputs, kept(self.settings)))
-        scheduler = Scheduler(engine, self._tasks, holder("scheduler"), pulse=pulses["scheduler"], tick_seconds=tick)
-        dispatcher = Dispatcher(self._placing, self._agents)
+        hinted = {key: holder(name) for key, name in HINTED.items()}
+        engine.replicas.kept_here = {key: partial(_holds, one) for key, one in hinted.items()}
+        scheduler = Scheduler(engine, self._tasks, hinted[SCHEDULES_HINT], pulse=pulses["scheduler"], tick_seconds=tick)
+        dispatcher = Dispatcher(self._placing, self._agents, engine.replicas)
         ageing = Aged(engine, self.settings.scheduler.ageing_seconds, self.settings.scheduler.ageing_step)
         return [
-            go_round(engine, pulses["dispatcher"], dispatcher.turn, hints=(READY_HINT, ROOM_HINT), sweep=tick),
+            go_round(
+                engine, pulses["dispatcher"], dispatcher.turn, hints=(READY_HINT, ROOM_HINT, ASKED_HINT), sweep=tick
+            ),
             go_round(
                 engine,
                 pulses["timers"],
-                held(holder("timers"), timers.fire),
+                held(hinted[TIMERS_HINT], timers.fire),
                 hints=(TIMERS_HINT,),
                 sweep=tick,
             ),
             scheduler.run(),
-            go_round(engine, pulses["groups"], held(holder("groups"), self._groups.turn), sweep=tick),
+            go_round(engine, pulses["groups"], held(hinted[GROUPS_HINT], self._groups.turn), sweep=tick),
             go_round(engine, pulses["reaper"], held(holder("reaper"), reaping.turn), sweep=tick),
             go_round(
                 engine,
@@ -361,6 +376,7 @@ class ControlPlane:
             ),
             go_round(engine, pulses["clock"], self._clock(pulses.get("partitions")), sweep=CLOCK_PERIOD_SECONDS),
             *(go_round(engine, pulse, self._credentials.look, sweep=LOOK_SECONDS) for pulse in self._keys_pulse),
+            *([] if self._store.is_sqlite else [tell_others(engine)]),
         ]
 
     def _clock(self, partitions: Pulse | None) -> Callable[[], Any]:
@@ -378,6 +394,10 @@ class ControlPlane:
             return CLOCK_PERIOD_SECONDS
 
         return turn
+
+
+def _holds(holder: Holder) -> bool:
+    return holder.holds
 
 
 def _limits(section: GrpcSection) -> grpc_front.Limits:

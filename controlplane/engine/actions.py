@@ -98,7 +98,7 @@ class Bulk:
 class Actions:
     """The use cases. `hold` tells connected agents to hold still what they have of these tasks, or to let it go on."""
 
-    def __init__(self, engine: Engine, one_by_one: Tasks, hold: Callable[[Sequence[Task], bool], None]) -> None:
+    def __init__(self, engine: Engine, one_by_one: Tasks, hold: Callable[[Sequence[Task], bool], object]) -> None:
         self._engine = engine
         self._tasks = one_by_one
         self._hold = hold

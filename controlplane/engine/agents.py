@@ -26,6 +26,7 @@ from controlplane.engine.context import Engine
 from controlplane.engine.idempotency import once
 from controlplane.engine.lists import Question
 from controlplane.engine.nouns import AGENTS
+from controlplane.engine.replicas import ASKED_HINT
 from controlplane.engine.results import Ref, Results
 from controlplane.engine.sessions import (
     TOLD_TO_PAUSE,
@@ -304,6 +305,8 @@ class Agents:
 
     async def _changed(self, key: AgentKey, request: IdempotencyKey | None, effect: Any) -> AgentView:
         view: AgentView = await once(self._engine, request, effect, lambda connection, _: self._view(connection, key))
+        if self._sessions.find(key) is None:
+            self._engine.wakeups.hint(ASKED_HINT)
         await self.refresh()
         return view
 

@@ -2,7 +2,7 @@
 
 So that room that comes free asks the database nothing while nothing waits, and a new task may be placed in the
 transaction that makes it: it overtakes nobody. Of what this process stores it is told with the commit; of what other
-replicas store it knows nothing, so all that is known is forgotten every now and then.
+replicas store it hears soon or, if a word is lost, never, so all that is known is forgotten every now and then.
 """
 
 from __future__ import annotations

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 from controlplane.domain.ids import id_at
 from controlplane.domain.task import Status
-from controlplane.engine.backlog import Backlog
+from controlplane.engine.backlog import READY_HINT, Backlog
 from controlplane.engine.placed import Placed
+from controlplane.engine.replicas import Replicas
 from controlplane.store import Store
 from controlplane.store.restored import Restored
 from controlplane.store.wakeup import Wakeups
@@ -127,6 +128,7 @@ class Engine:
     wakeups: Wakeups = field(default_factory=Wakeups)
     backlog: Backlog = field(default_factory=Backlog)
     placed: Placed = field(default_factory=Placed)
+    replicas: Replicas = field(default_factory=Replicas)
     rates: Rates = field(default_factory=Rates)
     seen: Seen = field(default_factory=Seen)
     tracing: Tracing = field(default_factory=Tracing)
@@ -134,8 +136,24 @@ class Engine:
 
     def __post_init__(self) -> None:
         self.store.on_ended = self.rates.ended
-        self.store.on_waiting = self._grown
+        self.store.on_waiting = self._stored
         self.store.on_timed = self.backlog.timed
+        self.wakeups.pass_on, self.wakeups.on_watch = self.replicas.pass_on, self.replicas.watched
+        self.replicas.wake, self.replicas.watching = self.wakeups.wake, lambda: self.wakeups.watching
+        self.replicas.waits = self._heard_of
+
+    def _stored(self, numbers: Collection[int]) -> None:
+        """Here; on the thread that has committed it."""
+        self.replicas.grown(numbers)
+        self._grown(numbers)
+
+    def _heard_of(self, numbers: Collection[int]) -> None:
+        """Elsewhere. With none it is not known what with."""
+        if numbers:
+            self._grown(numbers)
+        else:
+            self.backlog.forget()
+            self.wakeups.wake([READY_HINT])
 
     def _grown(self, numbers: Collection[int]) -> None:
         self.seen.requirement = max(self.seen.requirement, *numbers)

@@ -178,10 +178,12 @@ class Placing:
             sticky = self._matches.any_sticky or any(demand.bucket is not None for _, demand in found)
             return found, agents.online_elsewhere(connection, self._engine.replica_id) if sticky else ()
 
+        looked_for = self._engine.seen.requirement if self._whole or len(self._sessions) else 0
         found, elsewhere = await self._engine.store.read(read)
         self._whole = self._whole and len(found) <= FEW_REQUIREMENTS
         self._matches.learn(found)
-        self._last_requirement = max([self._last_requirement, *(number for number, _ in found)])
+        # A number that was only heard of may belong to nothing: it is not looked for again and again.
+        self._last_requirement = max([self._last_requirement, looked_for, *(number for number, _ in found)])
         self._elsewhere = [offer_of(one) for one in elsewhere]
 
     def _look(self, connection: Connection, strange: Collection[int]) -> Sequence[tuple[int, Requirement]]:

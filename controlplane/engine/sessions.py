@@ -299,27 +299,36 @@ class Sessions:
         session.send(StopWork(tuple(refs)))
         return True
 
-    def stop_named(self, name: str, namespace_id: str, ref: Ref, why: str) -> None:
+    def stop_named(self, name: str, namespace_id: str, ref: Ref, why: str) -> bool:
         """Tell whoever of this name serves the namespace: a task knows its agent's name and not its home. One that
-        does not have the placement ignores the message.
+        does not have the placement ignores the message. False if none is connected here.
         """
+        told = False
         for session in self.named(name, namespace_id):
             session.send(StopWork(((ref, why),)))
+            told = True
+        return told
 
-    def hold(self, found: Iterable[Task], still: bool) -> None:
-        """Tell the agents that have these tasks to hold them still, or to let them go on; each once for all of its."""
+    def hold(self, found: Iterable[Task], still: bool) -> bool:
+        """Tell the agents that have these tasks to hold them still, or to let them go on; each once for all of its.
+        False if one of them is not connected here.
+        """
         by_agent: dict[AgentKey, list[Ref]] = {}
+        all_here = True
         for one in found:
             assert one.agent_id is not None
             assert one.instance_id is not None
-            for session in self.named(one.agent_id, one.namespace_id):
-                by_agent.setdefault(session.key, []).append(Ref(one.id, one.instance_id, one.token))
+            here = [session.key for session in self.named(one.agent_id, one.namespace_id)]
+            all_here = all_here and bool(here)
+            for key in here:
+                by_agent.setdefault(key, []).append(Ref(one.id, one.instance_id, one.token))
         for key, refs in by_agent.items():
             session = self._live[key]
             if still:
                 session.pause(refs)
             else:
                 session.resume(refs)
+        return all_here
 
     def named(self, name: str, namespace_id: str) -> Iterator[Session]:
         """Those of this name that serve the namespace."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
@@ -17,6 +18,8 @@ from controlplane.engine.context import Engine
 from controlplane.engine.system import Pulse
 from controlplane.loops.holder import Holder
 from controlplane.store.wakeup import SWEEP_SECONDS, wait
+
+ASK_SECONDS = 0.2  # between two questions for a loop that another replica holds
 
 _log = structlog.get_logger("controlplane.loops")
 
@@ -49,10 +52,21 @@ async def go_round(
                 await wait(event, sweep if due is None else min(due, sweep))
 
 
-def held(holder: Holder, turn: Callable[[], Awaitable[float | None]]) -> Callable[[], Awaitable[float | None]]:
-    """The same turn, taken only while this replica holds the loop."""
+def held(
+    holder: Holder, turn: Callable[[], Awaitable[float | None]], *, ask_every: float = ASK_SECONDS
+) -> Callable[[], Awaitable[float | None]]:
+    """The same turn, taken only while this replica holds the loop. Whoever does not hold it gets its hints, too, and
+    does not ask for it at each of them: the question is a transaction.
+    """
+    ask_at = 0.0
 
     async def turn_if_held() -> float | None:
-        return await turn() if await holder.hold() else None
+        nonlocal ask_at
+        if holder.token is None and time.monotonic() < ask_at:
+            return None
+        if await holder.hold():
+            return await turn()
+        ask_at = time.monotonic() + ask_every
+        return None
 
     return turn_if_held

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -25,6 +26,7 @@ from controlplane.domain.task import Status
 from controlplane.store import dialect, ended
 from controlplane.store.filelock import FileLock
 from controlplane.store.files import StoreFiles
+from controlplane.store.notices import Heard, Line, connected
 from controlplane.store.tables import PARTITIONED
 from controlplane.store.threads import Threads
 from controlplane.telemetry import Measures
@@ -36,6 +38,15 @@ STATEMENT_SECONDS = 30
 TRANSIENT_TRIES = 5  # a deadlock or a serialisation failure is repeated; the victim has done nothing
 QUEUE_SECONDS = 5.0  # what a call waits for a thread, and so for a connection
 TELL_SECONDS = 10.0
+POSTGRES_ARGUMENTS = {
+    "connect_timeout": 5,
+    "application_name": "pawl",
+    "prepare_threshold": 2,
+    # Nothing here takes long. A statement that does, and a server that has gone without a word, give their thread back;
+    # migrations ask for more.
+    "options": f"-c statement_timeout={STATEMENT_SECONDS * 1000}",
+    "tcp_user_timeout": STATEMENT_SECONDS * 1000,
+}
 
 _log = structlog.get_logger("controlplane.store")
 
@@ -116,16 +127,13 @@ class Store:
             pool_timeout=5,
             pool_recycle=int(self._max_lifetime),
             isolation_level="AUTOCOMMIT",  # transactions are framed by hand
-            connect_args={
-                "connect_timeout": 5,
-                "application_name": "pawl",
-                "prepare_threshold": 2,
-                # Nothing here takes long. A statement that does, and a server that has gone without a word, give their
-                # thread back; migrations ask for more.
-                "options": f"-c statement_timeout={STATEMENT_SECONDS * 1000}",
-                "tcp_user_timeout": STATEMENT_SECONDS * 1000,
-            },
+            connect_args=POSTGRES_ARGUMENTS,
         )
+
+    def notices(self, heard: Heard, lost: Callable[[], None]) -> AbstractAsyncContextManager[Line]:
+        """A line to the other replicas, on a connection beside the pools. PostgreSQL only."""
+        _, parameters = self._writer.dialect.create_connect_args(self._writer.url)
+        return connected({**parameters, **POSTGRES_ARGUMENTS}, heard, lost)
 
     def _open_sqlite(self) -> None:
         files = StoreFiles.of_url(self.url)

@@ -8,7 +8,8 @@ import structlog
 from controlplane.domain.errors import Unavailable
 from controlplane.engine.context import Engine
 from controlplane.engine.system import Pulse
-from controlplane.loops.rounds import go_round
+from controlplane.loops.holder import Holder
+from controlplane.loops.rounds import go_round, held
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,25 @@ async def test_a_loop_outlives_a_failed_turn_and_shows_frames_only_of_defects(
     [line] = said
     assert (line["loop"], line["log_level"]) == ("tests", "warning")
     assert (line["exc_info"] is not None) == is_shown_whole
+
+
+async def test_who_does_not_hold_a_loop_does_not_ask_for_it_at_every_hint(engine: Engine) -> None:
+    holding, waiting = Holder(engine, "loop", "a"), Holder(engine, "loop", "b")
+    assert await holding.hold()
+    turns: list[str] = []
+
+    async def turn() -> float | None:
+        turns.append("taken")
+        return None
+
+    seldom, always = held(waiting, turn, ask_every=3600.0), held(waiting, turn, ask_every=0.0)
+    written = engine.store.measures.statements.labels("write")
+    assert await seldom() is None
+    asked = written._value.get()
+    assert await seldom() is None
+    assert written._value.get() == asked
+    await holding.release()
+    assert not turns
+    await always()
+    await seldom()
+    assert turns == ["taken", "taken"], "whoever holds it is not held up"

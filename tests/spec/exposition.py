@@ -30,6 +30,7 @@ LABELS: dict[str, frozenset[str]] = {
     ),
     "use": frozenset({"write", "read", "logs"}),
     "version": frozenset({VERSION}),
+    "way": frozenset({"in", "out"}),
     "what": frozenset(
         {"agents", "fires", "free space", "jobs", "logs", "months", "request ids", "revisions", "schedules", "tasks"}
         | {"demands", "groups", "uploads"}
