@@ -24,7 +24,7 @@ from controlplane.engine.caps import Caps
 from controlplane.engine.context import Engine
 from controlplane.engine.matches import Matches, owner
 from controlplane.engine.placements import Claim, Placements
-from controlplane.engine.results import Results
+from controlplane.engine.results import Ref, Results
 from controlplane.engine.revisions import Revisions
 from controlplane.engine.sessions import AssignWork, Session, Sessions
 from controlplane.engine.tasks import Insert, Made, NewTask, TaskView
@@ -373,18 +373,22 @@ class Placing:
 
     async def _deliver(self, claim: Claim) -> int:
         delivered = 0
+        unsent: list[Ref] = []
         self._engine.placed.keep(claim.tasks)
         for key, placements in claim.placements.items():
             session = self._sessions.find(key)
             if session is None or session.closed:
-                # Its stream ended while we wrote; nothing was sent, so nothing has begun.
-                await self._results.release([placement.ref for placement in placements])
+                unsent += [placement.ref for placement in placements]
                 continue
             work = AssignWork(tuple(placements))
             session.take(work.units)
             session.send(work)
             delivered += len(placements)
             self._engine.wakeups.hint(*(f"task:{placement.ref.task_id}" for placement in placements))
+        if unsent:
+            # Their streams ended while we wrote; nothing was sent, so nothing has begun. After the others, which must
+            # not go without a word because this fails.
+            await self._results.release(unsent)
         return delivered
 
 
