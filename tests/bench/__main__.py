@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--plots", type=Path, help="also draw everything into this file, SVG")
     parser.add_argument("--quick", action="store_true", help="small and once: for correctness, not for figures")
     parser.add_argument("--repeats", type=int, default=3, help="how often each thing is measured; default 3")
-    parser.add_argument("--rows", type=int, default=0, help="how many tasks L1 makes; default 1,000,000")
+    parser.add_argument("--rows", type=int, default=0, help="how many ended tasks L1 and G1 make; default 1,000,000")
     given = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was started is ended, too
     report = Report(quick=given.quick)

@@ -5,6 +5,7 @@ ones: a night in which everything failed, a namespace that fell asleep, a day of
 rows until it has found twenty walks over most of the table.
 """
 
+import contextlib
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import psycopg
 import sqlalchemy as sa
 
 from controlplane.store import dialect
-from controlplane.store.tables import PARTITIONED, task, task_data, task_instance, task_tag
+from controlplane.store.tables import PARTITIONED, ready, task, task_data, task_instance, task_tag
 from tests.bench.databases import Database
 
 DAY = 24 * 3600 * 1_000_000
@@ -128,9 +129,9 @@ def fill(database: Database, total: int, end: int) -> Many:
     """Make them in an empty database that has Pawl's schema: indexed, and on PostgreSQL analysed, as a server does."""
     many = Many(total, end // 1_000_000 * 1_000_000)
     if database.kind == "sqlite":
-        _fill_sqlite(database.url.removeprefix("sqlite:///"), many)
+        _fill_sqlite(database, many)
     else:
-        _fill_postgres(database.url, many)
+        _fill_postgres(database, many)
     return many
 
 
@@ -146,28 +147,46 @@ def _statements(many: Many, *, source: str, no: str) -> Iterator[str]:
             yield f"INSERT INTO {table} ({columns}) SELECT {values.format(**facts, **words)} FROM ({rows}) AS n{chosen}"
 
 
-def _fill_sqlite(path: str, many: Many) -> None:
-    connection = sqlite3.connect(path, isolation_level=None)
-    try:
-        connection.create_function("bench_id", 2, lambda ms, n: _number(ms, n).to_bytes(16), deterministic=True)
-        for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-1000000", "temp_store=MEMORY"):
-            connection.execute(f"PRAGMA {pragma}")
-        numbers = (
-            "WITH RECURSIVE c(n) AS (VALUES({first}) UNION ALL SELECT n + 1 FROM c WHERE n < {last}) SELECT n FROM c"
-        )
-        _load(lambda sql: connection.execute(sql).fetchall(), many, source=numbers, no="0", kept="sql")
-        connection.execute("PRAGMA journal_mode=WAL")
-    finally:
-        connection.close()
+def multiply(database: Database, task_id: str, count: int) -> None:
+    """So many tasks that wait as this one does, in a database that no server has open."""
+    one = uuid.UUID(task_id)
+    ms = one.int >> 80
+    with _runner(database) as run:
+        for table, column in ((task, "id"), (task_data, "task_id"), (ready, "task_id")):
+            others = ", ".join(each.name for each in table.columns if each.name != column)
+            mine = f"x'{one.hex}'" if database.kind == "sqlite" else f"'{one}'"
+            for first in range(1, count + 1, STEP):
+                numbers = _NUMBERS[database.kind].format(first=first, last=min(first + STEP - 1, count))
+                run(
+                    f"INSERT INTO {table.name} ({column}, {others}) SELECT bench_id({ms}, n), {others}"
+                    f" FROM {table.name}, ({numbers}) AS numbers WHERE {column} = {mine}"
+                )
+        if database.kind == "postgres":
+            run(f"VACUUM (ANALYZE) {task.name}, {task_data.name}, {ready.name}")
+            run("CHECKPOINT")
+        else:
+            run("PRAGMA journal_mode=WAL")
 
 
-def _fill_postgres(url: str, many: Many) -> None:
-    engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
-    with engine.begin() as connection:
-        for at in (many.at(1), many.end):  # a server that was up all the time would have made them
-            dialect.create_partitions(connection, PARTITIONED, at)
-    engine.dispose()
-    with psycopg.connect(url, autocommit=True) as plain:
+Run = Callable[[str], list[tuple[Any, ...]]]
+_NUMBERS = {
+    "sqlite": "WITH RECURSIVE c(n) AS (VALUES({first}) UNION ALL SELECT n + 1 FROM c WHERE n < {last}) SELECT n FROM c",
+    "postgres": "SELECT generate_series({first}::bigint, {last}::bigint) AS n",
+}
+
+
+@contextlib.contextmanager
+def _runner(database: Database) -> Iterator[Run]:
+    """What runs statements, quick and not durable, which know `bench_id`."""
+    if database.kind == "sqlite":
+        connection = sqlite3.connect(database.url.removeprefix("sqlite:///"), isolation_level=None)
+        with contextlib.closing(connection):
+            connection.create_function("bench_id", 2, lambda ms, n: _number(ms, n).to_bytes(16), deterministic=True)
+            for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-1000000", "temp_store=MEMORY"):
+                connection.execute(f"PRAGMA {pragma}")
+            yield lambda sql: connection.execute(sql).fetchall()
+        return
+    with psycopg.connect(database.url, autocommit=True) as plain:
 
         def run(sql: str) -> list[tuple[Any, ...]]:
             done = plain.execute(sql.encode())
@@ -180,13 +199,28 @@ def _fill_postgres(url: str, many: Many) -> None:
         )
         run("SET synchronous_commit = off")
         run("SET maintenance_work_mem = '512MB'")
-        numbers = "SELECT generate_series({first}::bigint, {last}::bigint) AS n"
-        _load(run, many, source=numbers, no="false", kept="indexdef")
+        yield run
+
+
+def _fill_sqlite(database: Database, many: Many) -> None:
+    with _runner(database) as run:
+        _load(run, many, source=_NUMBERS["sqlite"], no="0", kept="sql")
+        run("PRAGMA journal_mode=WAL")
+
+
+def _fill_postgres(database: Database, many: Many) -> None:
+    engine = sa.create_engine(database.url.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.begin() as connection:
+        for at in (many.at(1), many.end):  # a server that was up all the time would have made them
+            dialect.create_partitions(connection, PARTITIONED, at)
+    engine.dispose()
+    with _runner(database) as run:
+        _load(run, many, source=_NUMBERS["postgres"], no="false", kept="indexdef")
         run(f"VACUUM (ANALYZE) {', '.join(_NAMES)}")
         run("CHECKPOINT")
 
 
-def _load(run: Callable[[str], Any], many: Many, *, source: str, no: str, kept: str) -> None:
+def _load(run: Run, many: Many, *, source: str, no: str, kept: str) -> None:
     """Rows first and indexes after them: several times faster than rows into indexes."""
     listed = ", ".join(f"'{name}'" for name in _NAMES)
     if kept == "sql":

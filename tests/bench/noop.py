@@ -2,6 +2,7 @@
 
 So that the control plane is measured and not what runs on agents. The stream is the SDK's own, and so is the executor
 that it offers, `function`; what is simulated is only the function. `worker.py` starts it and speaks with it in lines.
+It can be many workers at once, each with a connection of its own.
 """
 
 import argparse
@@ -28,14 +29,17 @@ class Noop:
     this system is one clock for all processes.
     """
 
-    def __init__(self, address: str, *, slots: int, offered: int, starts: bool, mouth: Mouth) -> None:
+    def __init__(self, address: str, *, slots: int, offered: int, starts: bool, mouth: Mouth, label: str = "") -> None:
         self._slots = slots
+        self._labels = dict([label.split("=", 1)]) if label else {}
         self._offered = offered
         self._starts = starts
         self._mouth = mouth
         self._name = f"bench-{uuid.uuid4().hex[:8]}"
         self._held: dict[tuple[str, int], agent_pb2.InstanceRef] = {}
-        self._channel = grpc.aio.insecure_channel(address, options=list(CHANNEL_OPTIONS))
+        # Workers of one process would share one connection else.
+        options = [*CHANNEL_OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
+        self._channel = grpc.aio.insecure_channel(address, options=options)
         self._link = Link(self._channel, self)
 
     async def run(self) -> None:
@@ -66,6 +70,7 @@ class Noop:
             executors=[agent_pb2.ExecutorInfo(name=one) for one in ("function", "process")],
             functions=[agent_pb2.FunctionInfo(name=FUNCTION, code_version="1")],
             slots=self._slots,
+            labels=self._labels,
             hostname=socket.gethostname(),
             agent_version="bench",
             finished=list(self._held.values()),
@@ -123,25 +128,35 @@ class Noop:
 
 
 def main() -> None:
-    """One worker, until it is told to leave or nobody is there to tell it."""
+    """One worker or several alike, until they are told to leave or nobody is there to tell them."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.noop")
     parser.add_argument("address")
     parser.add_argument("--slots", type=int, required=True)
     parser.add_argument("--offered", type=int, required=True)
     parser.add_argument("--starts", action="store_true", help="tell of each start")
+    parser.add_argument("--label", default="", help="key=value")
+    parser.add_argument("--streams", type=int, default=1, help="how many workers it is")
     given = parser.parse_args()
 
     async def serve() -> None:
         async with spoken() as (lines, mouth):
-            noop = Noop(given.address, slots=given.slots, offered=given.offered, starts=given.starts, mouth=mouth)
+
+            def one() -> Noop:
+                return Noop(given.address, slots=given.slots, offered=given.offered, starts=given.starts, mouth=mouth,
+                            label=given.label)  # fmt: skip
+
+            noops = [one() for _ in range(given.streams)]
             async with asyncio.TaskGroup() as group:
-                group.create_task(noop.run())
+                for noop in noops:
+                    group.create_task(noop.run())
                 async for line in lines:
                     if line.startswith(b"offer "):
-                        noop.offer(int(line[6:]))
+                        for noop in noops:
+                            noop.offer(int(line[6:]))
                     elif line == b"leave\n":
                         break
-                noop.leave()
+                for noop in noops:
+                    noop.leave()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve())

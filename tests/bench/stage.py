@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,8 @@ CALL_SECONDS = 30.0
 PATIENCE_SECONDS = 120.0
 LOOK_SECONDS = 0.02
 NOOP = "bench-noop"
+
+Fill = Callable[[Database], Coroutine[None, None, None]]
 
 
 @dataclass(slots=True)
@@ -162,13 +164,23 @@ class Stage:
 
     @contextlib.asynccontextmanager
     async def worker(
-        self, *, offered: int | None = None, starts: bool = True, kind: Literal["noop", "sdk"] = "noop"
+        self,
+        *,
+        offered: int | None = None,
+        starts: bool = True,
+        kind: Literal["noop", "sdk"] = "noop",
+        slots: int = 1000,
+        label: str = "",
+        streams: int = 1,
     ) -> AsyncIterator[Worker]:
-        """A connected worker. Without `starts` one that does nothing does not tell of each, which costs a little."""
-        worker = Worker(self.plane.grpc, offered=offered, starts=starts, kind=kind)
+        """A connected worker. Without `starts` one that does nothing does not tell of each, which costs a little. One
+        that does nothing may have a label (`key=value`), and be several with as many streams.
+        """
+        more = ["--label", label, "--streams", str(streams)] if kind == "noop" else []
+        worker = Worker(self.plane.grpc, slots=slots, offered=offered, starts=starts, kind=kind, more=more)
         self.workers.append(worker)
         async with asyncio.TaskGroup() as group:
-            online = (await self._online()) + 1
+            online = (await self._online()) + streams
             group.create_task(worker.run())
             try:
                 await self.online(online)
@@ -227,10 +239,14 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def opened(server: Server, *, quick: bool, repeats: int, rows: int = 0) -> AsyncIterator[Stage]:
-    """A stage, taken down after the block."""
+async def opened(
+    server: Server, *, quick: bool, repeats: int, rows: int = 0, fill: Fill | None = None
+) -> AsyncIterator[Stage]:
+    """A stage, taken down after the block. Its database is filled first, if anything is to be in it."""
     async with contextlib.AsyncExitStack() as held:
         database = held.enter_context(server.database())
+        if fill is not None:
+            await fill(database)
         running = await held.enter_async_context(plane.running(database.url, database.folder))
         client = await held.enter_async_context(Client(running.grpc, namespace=""))
         yield Stage(server, database, running, client, held, quick, 1 if quick else repeats, rows)

@@ -49,7 +49,7 @@ async def measure(stage: Stage) -> list[Row]:
     count = stage.number(400, 25)
     figures: dict[str, list[float]] = {}
     async with stage.worker() as worker:
-        await _idle(stage, worker, 20)  # connections, prepared statements and caches
+        await idle(stage, worker, 20)  # connections, prepared statements and caches
         await _floor(stage, count, figures)
         for _ in range(stage.repeats):
             await _note_idle(stage, worker, count, figures, "answer", "start")
@@ -61,7 +61,7 @@ async def measure(stage: Stage) -> list[Row]:
             for _ in range(stage.repeats):
                 await _note_idle(stage, worker, count, figures, "loud answer", "loud")
     async with stage.worker(kind="sdk") as worker:
-        await _idle(stage, worker, 20)
+        await idle(stage, worker, 20)
         for _ in range(stage.repeats):
             await _note_idle(stage, worker, count, figures, "function answer", "function")
     return _rows(stage, figures, rate)
@@ -101,12 +101,12 @@ async def _floor(stage: Stage, count: int, figures: dict[str, list[float]]) -> N
 async def _note_idle(
     stage: Stage, worker: Worker, count: int, figures: dict[str, list[float]], answer: str, start: str
 ) -> None:
-    answered, started = await _idle(stage, worker, count)
+    answered, started = await idle(stage, worker, count)
     _note(figures, answer, answered)
     _note(figures, start, started)
 
 
-async def _idle(stage: Stage, worker: Worker, count: int) -> tuple[list[float], list[float]]:
+async def idle(stage: Stage, worker: Worker, count: int) -> tuple[list[float], list[float]]:
     """Seconds to the answer and to the start, of one task after the other."""
     answered, started = [], []
     for _ in range(count):

@@ -6,6 +6,7 @@
 import asyncio
 import json
 import sys
+from collections.abc import Sequence
 from typing import Literal
 
 from tests.bench.plane import cpu_seconds
@@ -28,6 +29,7 @@ class Worker:
         offered: int | None = None,
         starts: bool = True,
         kind: Literal["noop", "sdk"] = "noop",
+        more: Sequence[str] = (),
     ) -> None:
         self.started_at: dict[str, float] = {}
         self.acknowledged_count = 0
@@ -35,7 +37,7 @@ class Worker:
         self.slots = slots
         self.pid = 0
         self._arguments = [f"tests.bench.{kind}", address, "--slots", str(slots)]
-        self._arguments += ["--offered", str(slots if offered is None else offered), *(["--starts"] * starts)]
+        self._arguments += ["--offered", str(slots if offered is None else offered), *(["--starts"] * starts), *more]
         self._moved = asyncio.Event()
         self._said: asyncio.StreamWriter | None = None
 
