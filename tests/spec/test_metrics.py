@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.spec import exposition
 from tests.spec.conftest import Plane
+from tests.spec.test_with_an_agent import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 ROW = re.compile(r"^\| `(pawl_\w+)` \| (\w+) \| (.*?) \| (.+) \|$", re.MULTILINE)
@@ -133,3 +134,13 @@ def test_messages_that_an_agent_has_not_acknowledged_are_counted(plane: Plane) -
     assert stats()["agents_online"] == 1
     answers.cancel()
     until_unacknowledged(0)
+
+
+def test_replicas_speak_to_each_other_on_postgresql_alone(plane: Plane, request: pytest.FixtureRequest) -> None:
+    def said() -> float:
+        return exposition.read(plane.rest.client)["pawl_notices"].total("_total", way="out")
+
+    if request.node.callspec.params["plane"] == "sqlite":
+        assert said() == 0
+    else:
+        eventually(said, lambda words: words >= 1)
