@@ -22,9 +22,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from controlplane.domain.job import Requirement
-from controlplane.domain.matching import BUSY, Offer, is_large
+from controlplane.domain.matching import BUSY, is_large
 from controlplane.domain.placement import Strategy
 
 Chance = Callable[[int], int]
@@ -35,6 +36,21 @@ Turns = MutableMapping[int, dict[str, int]]
 
 
 TURN = 60_000_000  # the first turn of holding
+
+
+class Room(Protocol):
+    """What a seat is made of: an `Offer`, or what has as much to say of itself."""
+
+    @property
+    def agent(self) -> str: ...
+    @property
+    def slots(self) -> int: ...
+    @property
+    def running(self) -> int: ...
+    @property
+    def free_units(self) -> dict[str, int]: ...
+    @property
+    def cpu(self) -> float: ...
 
 
 @dataclass(slots=True)
@@ -50,12 +66,14 @@ class Seat:
     taken: int = 0
 
     @classmethod
-    def of(cls, offer: Offer) -> Seat:
+    def of(cls, room: Room) -> Seat:
         """The room that an agent offers."""
-        return cls(offer.agent, offer.slots, offer.running, offer.free_units, offer.cpu > BUSY)
+        return cls(room.agent, room.slots, room.running, room.free_units, room.cpu > BUSY)
 
     def room(self, need: Mapping[str, int]) -> int:
         """For how many times that much there is room, beside what is held for others."""
+        if len(need) == 1 and not self.held:  # nearly all work, and it is asked of every agent
+            return max(0, self.free["slots"] // need["slots"])
         return max(0, min((self.free.get(unit, 0) - self.held.get(unit, 0)) // count for unit, count in need.items()))
 
     def take(self, need: Mapping[str, int]) -> None:

@@ -22,7 +22,7 @@ class Backlog:
 
     def __init__(self) -> None:
         self.tell: Callable[[str], object] = lambda _: None
-        self.known: Set[int] | None = None
+        self.known: frozenset[int] | None = None
         self._lock = threading.Lock()
         self._changes = 0
 
@@ -30,8 +30,8 @@ class Backlog:
         """It is committed that something waits with these demands."""
         with self._lock:
             self._changes += 1
-            if self.known is not None:
-                self.known = self.known | set(numbers)
+            if self.known is not None and not self.known.issuperset(new := frozenset(numbers)):
+                self.known |= new
         self.tell(READY_HINT)
 
     def timed(self) -> None:
@@ -43,6 +43,11 @@ class Backlog:
         with self._lock:
             self._changes += 1
             self.known = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether it is known that nothing waits at all."""
+        return self.known is not None and not self.known
 
     def mark(self) -> int:
         """To be taken before a look, and given with what it saw."""
@@ -59,4 +64,6 @@ class Backlog:
     def may_hold(self, numbers: Set[int]) -> bool:
         """Whether something may wait with one of these demands."""
         known = self.known
-        return known is None or not known.isdisjoint(numbers)
+        if known is None or len(numbers) <= len(known):
+            return known is None or not known.isdisjoint(numbers)
+        return any(number in numbers for number in known)

@@ -89,6 +89,13 @@ class Matches:
         self.any_sticky |= demand.bucket is not None
         self.any_capped |= bool(demand.capped_job)
 
+    def seen(self, session_id: str, labels: Mapping[str, str]) -> Mapping[int, int] | None:
+        """What `scores` says of an agent, if there is nothing that it has to be compared with; else None."""
+        met = self._met.get(session_id)
+        if met is None or met.labels is not labels or met.looked_at < len(self._order):
+            return None
+        return met.scores
+
     def scores(self, session_id: str, offer: Offer) -> Mapping[int, int]:
         """The demands that an agent meets, each with how much it prefers the agent."""
         met = self._met.get(session_id)
@@ -102,9 +109,9 @@ class Matches:
         met.looked_at += len(new)
         return met.scores
 
-    def forget(self, session_ids: Collection[str]) -> None:
+    def forget(self, session_ids: Set[str]) -> None:
         """Only these streams are left."""
-        for gone in self._met.keys() - set(session_ids):
+        for gone in self._met.keys() - session_ids:
             del self._met[gone]
 
 

@@ -47,10 +47,10 @@ where new work has to wait its turn.
 
 @dataclass(frozen=True, slots=True)
 class _Room:
-    """Agents with room as a claim finds them, by name: what each offers, and the demands that it meets."""
+    """Agents with room as a claim finds them, by name, and the demands that each meets; `free` slots together."""
 
     sessions: Mapping[str, Session]
-    offers: Mapping[str, Offer]
+    free: int
     scores: Mapping[str, Mapping[int, int]]
     all_offers: Sequence[Offer]  # of agents without room, too, and of those on other replicas
     capped: Collection[str] = ()  # namespaces
@@ -71,6 +71,7 @@ class Placing:
         self._whole = True  # whether every demand that there is is in mind
         self._last_requirement = 0
         self._waiting: Collection[int] = ()
+        self._familiar: Set[int] | None = None  # a state of the backlog all of which is in mind
         self._capped_namespaces: Collection[str] = ()
         self._elsewhere: Sequence[Offer] = ()
         self._owners: dict[int, str | None] = {}
@@ -102,8 +103,10 @@ class Placing:
         self._forget_idle()
         if strange or (self._engine.seen.requirement > self._last_requirement and len(self._sessions)):
             await self._learn(strange or ())
+        if self._engine.backlog.empty:
+            return Claim({}), 0
         room = self._find_room()
-        if not any(self._may_wait_for(scores) for scores in room.scores.values()):
+        if not (room.scores if self._may_be_strange() else self._contended(room)):
             return Claim({}), 0
         mark = self._engine.backlog.mark()
         claim = await self._engine.store.write(self._claim, room, strange is not None)
@@ -112,12 +115,22 @@ class Placing:
         self._observe(claim)
         return claim, await self._deliver(claim)
 
-    def _may_wait_for(self, scores: Mapping[int, int]) -> bool:
-        """Whether something may wait that an agent with these demands can run; it may meet more than are in mind."""
+    def _may_be_strange(self) -> bool:
+        """Whether something may wait that is not in mind: an agent may meet it, whatever else it meets."""
+        known = self._engine.backlog.known
+        if self._whole or known is None or known is self._familiar:
+            return False
+        if self._matches.strange(known):
+            return True
+        self._familiar = known
+        return False
+
+    def _contended(self, room: _Room) -> set[str]:
+        """The agents with room for whom something may wait that is in mind."""
         backlog = self._engine.backlog
-        known = backlog.known
-        strange = not self._whole and known is not None and bool(self._matches.strange(known))
-        return strange or backlog.may_hold(scores.keys())
+        if backlog.empty:
+            return set()
+        return {agent for agent, scores in room.scores.items() if backlog.may_hold(scores.keys())}
 
     def forget_backlog(self) -> None:
         """Look again at all that waits: other replicas store, too. None do where one process owns the file."""
@@ -157,8 +170,13 @@ class Placing:
 
     def _room_for_new(self) -> _Room:
         room = self._find_room()
-        free = {agent for agent, scores in room.scores.items() if not self._may_wait_for(scores)}
-        return replace(room, sessions={agent: room.sessions[agent] for agent in free})
+        if self._may_be_strange():
+            return replace(room, sessions={})
+        contended = self._contended(room)
+        if not contended:
+            return room
+        free = {agent: session for agent, session in room.sessions.items() if agent not in contended}
+        return replace(room, sessions=free)
 
     async def learn(self) -> None:
         """Read the demands that were added since, while there are few; and who has a cap. When a demand is swept. Also
@@ -199,36 +217,39 @@ class Placing:
     def _forget_idle(self) -> None:
         """Not while a claim runs, which looks things up."""
         if not self._whole and self._matches.forget_idle(self._waiting):
-            self._owners = {}
+            self._owners, self._familiar = {}, None
             kept = self._turns.keys() - self._matches.strange(self._turns)
             self._turns = {number: self._turns[number] for number in kept}
 
     def _find_room(self) -> _Room:
         """The agents with a free slot. Before the transaction, which other threads run."""
         sessions: dict[str, Session] = {}
-        offers: dict[str, Offer] = {}
+        free = 0
         scores: dict[str, Mapping[int, int]] = {}
         everybody = list(self._sessions)
         self._matches.forget({session.session_id for session in everybody})
         for session in everybody:
             if session.free <= 0 or session.draining or session.closed or session.backed_up:
                 continue
-            offer = session.offer()
-            met = self._matches.scores(session.session_id, offer)
+            met = self._matches.seen(session.session_id, session.labels)
+            if met is None:
+                met = self._matches.scores(session.session_id, session.offer())
             if met or not self._whole:
-                sessions[offer.agent], offers[offer.agent], scores[offer.agent] = session, offer, met
+                agent = session.agent
+                sessions[agent], scores[agent] = session, met
+                free += session.free
         if not self._matches.any_sticky:
-            return _Room(sessions, offers, scores, (), self._capped_namespaces)
+            return _Room(sessions, free, scores, (), self._capped_namespaces)
         fleet = (*((one.session_id, one.version, one.draining) for one in everybody), *self._elsewhere)
         if fleet != self._fleet:
             self._fleet, self._owners = fleet, {}
-        return _Room(sessions, offers, scores, [*self._sessions.offers(), *self._elsewhere], self._capped_namespaces)
+        return _Room(sessions, free, scores, [*self._sessions.offers(), *self._elsewhere], self._capped_namespaces)
 
     def _claim(self, connection: Connection, room: _Room, known: bool) -> Claim:
         """Deal the room out to what waits, in its order, and store that. Unless everything is `known` that can be, a
         demand that is not in mind comes first.
         """
-        limit = min(MAX_CLAIM, sum(offer.free for offer in room.offers.values()), self._room())
+        limit = min(MAX_CLAIM, room.free, self._room())
         if limit <= 0:
             return Claim({})
         wanted = self._wanted(connection)
@@ -265,29 +286,38 @@ class Placing:
 
     def _wanted(self, connection: Connection) -> Set[int]:
         """The demands that something may wait for: what a claim costs does not grow with what there ever was."""
-        if self._whole and not self._matches.any_capped:
-            known = self._engine.backlog.known
-            return self._matches.numbers if known is None else known
-        self._waiting = tasks.ready_requirements(connection)
-        return self._waiting
+        known = self._engine.backlog.known
+        if self._matches.any_capped or (known is None and not self._whole):
+            self._waiting = tasks.ready_requirements(connection)
+            return self._waiting
+        if known is None:
+            return self._matches.numbers
+        self._waiting = known
+        return known
 
     def _lanes(self, wanted: Set[int], room: _Room) -> dict[int, list[tuple[int, str]]]:
         """Those of the demands that agents with room meet, and who meets each."""
-        lanes: dict[int, list[tuple[int, str]]] = {}
-        for number in wanted:
-            able = self._able(room, number)
-            if able:
-                lanes[number] = able
+        met: dict[int, list[tuple[int, str]]] = {}
+        for agent, scores in room.scores.items():
+            few, many = (scores, wanted) if len(scores) < len(wanted) else (wanted, scores)
+            for number in few:
+                if number in many:
+                    met.setdefault(number, []).append((scores[number], agent))
+        lanes = {number: able for number, found in met.items() if (able := self._owned(room, number, found))}
         self._matches.use(lanes)
         return lanes
 
     def _able(self, room: _Room, number: int) -> list[tuple[int, str]]:
         """The agents with room that may run work with this demand, each with how much it is preferred."""
         able = [(scores[number], agent) for agent, scores in room.scores.items() if number in scores]
-        if able and self._matches[number].bucket is not None:
-            mine = self._owner(number, room.all_offers)
-            able = [one for one in able if one[1] == mine]
-        return able
+        return self._owned(room, number, able)
+
+    def _owned(self, room: _Room, number: int, able: list[tuple[int, str]]) -> list[tuple[int, str]]:
+        """Of these agents the one that a demand with a key belongs to; all of them where it has none."""
+        if not able or self._matches[number].bucket is None:
+            return able
+        mine = self._owner(number, room.all_offers)
+        return [one for one in able if one[1] == mine]
 
     def _owner(self, number: int, offers: Sequence[Offer]) -> str | None:
         if number not in self._owners:
@@ -303,7 +333,8 @@ class Placing:
         limit: int,
     ) -> _Dealt:
         """An agent for each task that gets one, in the order in which they wait."""
-        seats = {agent: Seat.of(offer) for agent, offer in room.offers.items()}
+        asked = {agent for able in lanes.values() for _, agent in able}
+        seats = {agent: Seat.of(room.sessions[agent]) for agent in asked}
         seating = Seating(random.randrange, self._turns)
         most: dict[int, int] = {}
         for number, able in lanes.items():
@@ -417,7 +448,7 @@ class _NewSeats:
         self._seating = seating
         self._left = left
         self._for_new = for_new
-        self._seats = {agent: Seat.of(room.offers[agent]) for agent in room.sessions}
+        self._seats = {agent: Seat.of(session) for agent, session in room.sessions.items()}
         self._lanes: dict[int, bool] = {}
 
     @property

@@ -148,10 +148,25 @@ class Session(Struct):
     beat_at: float = field(default_factory=time.monotonic)  # its last sign of life, or its hello
     said: Mapping[str, float] = field(default_factory=dict)  # the figures in that
 
+    @property
+    def agent(self) -> str:
+        """Its name in offers."""
+        return "/".join(self.key)
+
+    @property
+    def cpu(self) -> float:
+        """The share of its processors in use, as it said last."""
+        return self.said.get("cpu_fraction", 0.0)
+
+    @property
+    def free_units(self) -> dict[str, int]:
+        """What of it is free, in slots and resources."""
+        return {**self.free_resources, "slots": self.free}
+
     def offer(self) -> Offer:
         """What it offers to work."""
         return Offer(
-            agent="/".join(self.key),
+            agent=self.agent,
             serves=self.serves,
             executors=self.executors,
             labels=self.labels,
@@ -163,7 +178,7 @@ class Session(Struct):
             resources=self.resources,
             free_resources=self.free_resources,
             counts_units=self.counts_units,
-            cpu=self.said.get("cpu_fraction", 0.0),
+            cpu=self.cpu,
         )
 
     def take(self, units: Mapping[str, int]) -> None:
@@ -217,7 +232,9 @@ class Session(Struct):
     @property
     def backed_up(self) -> bool:
         """Whether so much work waits to be told that no more may be placed here."""
-        return sum(one.size for one in self.outbox if isinstance(one, AssignWork)) > MAX_WAITING_BYTES
+        return bool(self.outbox) and (
+            sum(one.size for one in self.outbox if isinstance(one, AssignWork)) > MAX_WAITING_BYTES
+        )
 
     def cut(self) -> None:
         """End the stream without a word, for nobody listens; an agent that does opens another one."""
