@@ -136,6 +136,26 @@ def test_who_meets_what_is_the_same_after_some_was_forgotten() -> None:
         assert matches.scores(session, agent).keys() == {number for number in held if number % 2}
 
 
+async def test_beside_many_demands_that_nobody_meets_work_is_placed_as_it_comes(one: Replica) -> None:
+    await one.job()
+    many = FEW_REQUIREMENTS + 5
+    await one.engine.store.write(one.tasks.insert_many, [new(n=str(number)) for number in range(many)])
+    agent = await one.connect(free=0, slots=10, labels={"kind": "new"})
+    await one.create()
+    await one.create(data=wanting(kind="new"))
+    agent.free = 10
+    assert await one.place() == 2
+    assert len(one.engine.backlog.known or ()) == many, "those, and nothing else, wait"
+    again = [*await one.create(), *await one.create(data=wanting(kind="new"))]
+    assert await one.placing.place() == 2, "without another look at all that waits"
+    assert [one.ref.task_id for one in placed(agent)][-2:] == [task.id for task in again]
+    [last] = await one.create(data=wanting(n="0"))
+    assert await one.placing.place() == 0
+    agent.labels = {"n": "0"}
+    assert await one.placing.place() == 2, "whose demand is another agent's now, with what waited longest"
+    assert [one.ref.task_id for one in placed(agent)][-1] == last.id
+
+
 async def test_demands_of_long_ago_are_not_even_read(one: Replica) -> None:
     await dead(one, AHEAD + 2 * FEW_REQUIREMENTS)
     await one.job()
