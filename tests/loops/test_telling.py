@@ -1,6 +1,8 @@
 """Two replicas on one PostgreSQL: what one stores the other hears of, without its sweep."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ from tests.engine.stage import MovedClock, Replica, committing, opened, placed
 from tests.postgres import Postgres
 
 LONG = 20.0
+LINES = "application_name = 'pawl notices' AND datname = current_database()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +150,12 @@ async def test_what_was_heard_is_not_said_again(pair: Pair) -> None:
 
 async def test_a_line_that_breaks_is_opened_again(pair: Pair) -> None:
     with psycopg.connect(pair.url, autocommit=True) as connection:
-        lines = "application_name = 'pawl notices' AND datname = current_database()"
-        ended = connection.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {lines}").fetchall()
+        ended = connection.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {LINES}").fetchall()
         assert len(ended) == 2
         first, second = pair.first.engine.replicas, pair.second.engine.replicas
         await until(lambda: len(first) == 0 or len(second) == 0)
         await until(lambda: len(first) == 1 and len(second) == 1 and first.agents_elsewhere)
-        [count] = connection.execute(f"SELECT count(*) FROM pg_stat_activity WHERE {lines}").fetchone() or [0]
+        [count] = connection.execute(f"SELECT count(*) FROM pg_stat_activity WHERE {LINES}").fetchone() or [0]
         assert count == 2
     with pair.second.engine.wakeups.listen(READY_HINT) as ready:
         await pair.first.create()
@@ -168,6 +170,26 @@ async def test_a_replica_that_stops_says_so_and_is_told_nothing_more(pair: Pair)
             await until(lambda: len(pair.first.engine.replicas) == 2)
             line.cancel()
         await until(lambda: len(pair.first.engine.replicas) == 1)
+
+
+async def test_a_database_that_stops_in_the_middle_of_a_word_does_not_keep_a_replica_from_stopping(pair: Pair) -> None:
+    with psycopg.connect(pair.url, autocommit=True) as connection, opened(pair.url, name="third") as third:
+        lines = f"SELECT pid FROM pg_stat_activity WHERE {LINES}"
+        others = set(connection.execute(lines).fetchall())
+        hears_with_its_loop(third)
+        async with asyncio.TaskGroup() as group:
+            line = group.create_task(tell_others(third.engine))
+            await until(lambda: len(third.engine.replicas) == 2)
+            [(process,)] = set(connection.execute(lines).fetchall()) - others
+            os.kill(process, signal.SIGSTOP)
+            try:
+                third.engine.wakeups.hint(SCHEDULES_HINT)
+                await until(lambda: not third.engine.replicas.due.is_set())
+                line.cancel()
+                async with asyncio.timeout(LONG):
+                    await asyncio.wait([line])
+            finally:
+                os.kill(process, signal.SIGCONT)
 
 
 async def test_strangers_on_the_channel_do_no_harm(pair: Pair) -> None:
