@@ -38,6 +38,7 @@ STATEMENT_SECONDS = 30
 TRANSIENT_TRIES = 5  # a deadlock or a serialisation failure is repeated; the victim has done nothing
 QUEUE_SECONDS = 5.0  # what a call waits for a thread, and so for a connection
 TELL_SECONDS = 10.0
+READERS_STATEMENTS = 32  # prepared ones that a reader of SQLite keeps: lists come in many shapes, 10 KB each
 POSTGRES_ARGUMENTS = {
     "connect_timeout": 5,
     "application_name": "pawl",
@@ -142,7 +143,9 @@ class Store:
         self._lock.acquire()
         files.settle()
         self._writer = sa.create_engine(self.url, pool_size=1, connect_args={"check_same_thread": False})
-        self._reader = sa.create_engine(self.url, pool_size=5, connect_args={"check_same_thread": False})
+        self._reader = sa.create_engine(
+            self.url, pool_size=5, connect_args={"check_same_thread": False, "cached_statements": READERS_STATEMENTS}
+        )
         self._logs = sa.create_engine(f"sqlite:///{files.logs}", pool_size=2, connect_args={"check_same_thread": False})
         dialect.configure_sqlite(self._writer, writer=True)
         dialect.configure_sqlite(self._reader, writer=False)

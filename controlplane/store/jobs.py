@@ -19,7 +19,7 @@ from controlplane.store.tables import job, job_revision, requirement
 TOUCH_EVERY = 86_400_000_000  # microseconds
 
 _encode = msgspec.json.Encoder(order="deterministic").encode  # maps come from the wire in any order
-_decode = lru_cache(maxsize=512)(msgspec.json.Decoder(JobSpec).decode)  # specs are never changed
+_decode = lru_cache(maxsize=64)(msgspec.json.Decoder(JobSpec).decode)  # specs are never changed
 
 _JOB = sa.select(job, job_revision.c.spec, job_revision.c.requirement_id).join(
     job_revision, sa.and_(job_revision.c.job_id == job.c.id, job_revision.c.revision == job.c.revision)
