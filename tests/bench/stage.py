@@ -208,10 +208,13 @@ class Stage:
     def spending(self, count: int) -> Iterator[Spent]:
         """What the tasks of the block cost; filled in at its end."""
         spent = Spent()
-        before, begun, busy = self._meters(), time.perf_counter(), busy_seconds()
+        # Looking at the counters costs the server something: it counts what is in the database.
+        before = self._counters() | self._cpu()
+        begun, busy = time.perf_counter(), busy_seconds()
         yield spent
         seconds, busy = time.perf_counter() - begun, busy_seconds() - busy
-        used = {name: value - before[name] for name, value in self._meters().items()}
+        after = self._cpu() | self._counters()
+        used = {name: value - before[name] for name, value in after.items()}
         seen = {name: value / count for name, value in used.items()}
         processes = ("server", "database", "bench", "worker")
         for name in processes:
@@ -220,14 +223,18 @@ class Stage:
         spent.commits, spent.transactions, spent.wal_bytes = seen["commits"], seen.get("transactions"), seen.get("wal")
         spent.strangers = max(0.0, busy - sum(used[name] for name in processes)) / seconds
 
-    def _meters(self) -> dict[str, float]:
-        told = self.plane.counters()
-        transactions, wal = self.database.commits(), self.database.wal_bytes()
-        found = {
+    def _cpu(self) -> dict[str, float]:
+        return {
             "server": self.plane.cpu_seconds(),
             "database": self.database.cpu_seconds(),
             "bench": time.process_time(),
             "worker": sum(one.cpu_seconds() for one in self.workers),
+        }
+
+    def _counters(self) -> dict[str, float]:
+        told = self.plane.counters()
+        transactions, wal = self.database.commits(), self.database.wal_bytes()
+        found = {
             "commits": told["pawl_commit_seconds_count"],
             "statements": told['pawl_statements_total{use="write"}'],
             "reads": told['pawl_statements_total{use="read"}'],
