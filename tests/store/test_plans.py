@@ -257,6 +257,8 @@ def test_what_runs_all_the_time_reads_no_table_from_end_to_end(plans: Plans) -> 
         lambda: tasks.next_deadline(connection),
         lambda: agents.paused_on(connection, [("default", "agent")]),
         lambda: agents.beyond_total(connection, NOW),
+        lambda: agents.expired(connection, NOW, 0),
+        lambda: agents.overrunning(connection, NOW),
         lambda: tasks.data_of(connection, ids[:50]),
         lambda: tasks.load_many(connection, ids[:50]),
         lambda: schedules.due(connection, NOW, 50),
