@@ -118,15 +118,15 @@ class TaskService:
         view = await self._tasks.create(new)
         credential = call.principal.credential
         with self._engine.wakeups.listen(f"task:{view.task.id}") as event, waking(credential, event) as has_ended:
-            # The first look comes after listening began: an end in between is seen by it.
-            view = await self._tasks.get(call.namespace_id, view.task.id)
-            while not view.task.is_final and (left := until - time.monotonic()) > 0:
+            # The first look comes after listening began: an end in between is seen by it. Only the last reads it all.
+            while not (await self._tasks.standing(call.namespace_id, view.task.id)).is_final:
+                if (left := until - time.monotonic()) <= 0:
+                    break
                 await wait(event, min(left, SWEEP_SECONDS))
                 event.clear()
                 if has_ended():
-                    break  # the task is made, so this is no error; but what becomes of it is not told any more
-                view = await self._tasks.get(call.namespace_id, view.task.id)
-        return _answer(call, view)
+                    return _answer(call, view)  # it is made, so this is no error; what becomes of it is not told
+        return _answer(call, await self._tasks.get(call.namespace_id, view.task.id))
 
     async def get_task(self, call: Call, request: task_pb2.GetTaskRequest) -> task_pb2.Task:
         """Reads a task."""
@@ -247,7 +247,7 @@ class TaskService:
                 now = await self._tasks.standing(call.namespace_id, task_id)
                 if now != seen if seen is not None else now.version > request.after_version:
                     view = await self._tasks.get(call.namespace_id, task_id)
-                    now = Standing(view.task.version, view.progress)
+                    now = Standing(view.task.version, view.progress, view.task.is_final)
                     yield translate_tasks.task(view)
                     if view.task.is_final:
                         return

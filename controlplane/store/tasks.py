@@ -132,10 +132,13 @@ def find(connection: Connection, namespace_id: str, task_id: str, *, lock: bool 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a watcher of a task compares: its version, and how far its newest placement of this epoch says it is."""
+    """What a watcher of a task compares: its version, how far its newest placement of this epoch says it is, whether it
+    has ended.
+    """
 
     version: int
     progress: tuple[float, str] | None
+    is_final: bool
 
 
 def standing_of(connection: Connection, namespace_id: str, task_id: str) -> Standing | None:
@@ -146,12 +149,12 @@ def standing_of(connection: Connection, namespace_id: str, task_id: str) -> Stan
         task_instance.c.epoch == task.c.epoch,
     )
     statement = (
-        sa.select(task.c.version, task_instance.c.progress, task_instance.c.progress_message)
+        sa.select(task.c.version, task.c.status, task_instance.c.progress, task_instance.c.progress_message)
         .join(task_instance, newest, isouter=True)
         .where(task.c.id == task_id, is_task_of(task, task.c.id, namespace_id))
     )
     row = connection.execute(statement).one_or_none()
-    return None if row is None else Standing(row.version, progress_of(row))
+    return None if row is None else Standing(row.version, progress_of(row), row.status in FINAL)
 
 
 def progress_now(connection: Connection, one: Task, last: Row[Any] | None) -> tuple[float, str] | None:
