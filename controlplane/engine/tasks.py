@@ -154,8 +154,8 @@ class Tasks:
     def insert_many(
         self, connection: Connection, items: Sequence[NewTask], seats: Seats | None = None
     ) -> Sequence[TaskView | Exception]:
-        """Many tasks in one transaction; each gets a task or a refusal of its own. What finds a seat is never ready:
-        it is stored as placed.
+        """Many tasks in one transaction; each gets a task, as it was made, or a refusal of its own. What finds a seat
+        is never ready: it is stored as placed.
         """
         now = self._engine.clock.now()
         keys = [item.key for item in items if item.key is not None]
@@ -176,8 +176,8 @@ class Tasks:
         steps = {} if seats is None else seats.place(list(made.values()), now)
         new = [(steps.get(one.task.id) or create(one.task, now), one.data) for one in made.values()]
         tasks.insert_many(connection, new, None if seats is None else seats.terms)
-        for (place, one), (step, _) in zip(made.items(), new, strict=True):
-            results[place] = TaskView(step.task, one.data, one.job.name)
+        for place, one in made.items():
+            results[place] = TaskView(one.task, one.data, one.job.name)  # as it was made, wherever it is by now
         used = [_used(key, results[place]) for key, place in first.items()]
         idempotency.insert_many(connection, used, now + self._engine.request_ids_kept)
         return [results[first.get(item.key, place) if item.key else place] for place, item in enumerate(items)]
