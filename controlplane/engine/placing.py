@@ -1,4 +1,5 @@
-"""How ready tasks find agents: claim, decide, store the placement, and only then tell the agent.
+"""How tasks find agents: claim what is ready, decide, store the placement, and only then tell the agent. A new task
+that nobody waits before is placed by the transaction that makes it.
 
 The claim, the new token and the instance are one transaction. The message leaves after its commit: an agent never has
 work that the store does not know of. A message that is lost with its stream is found by the next hello, which names
@@ -13,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from controlplane.domain.job import Requirement
 from controlplane.domain.matching import Offer
@@ -31,9 +31,6 @@ from controlplane.engine.tasks import Insert, Made, NewTask, TaskView
 from controlplane.store import Connection, agents, caps, jobs, restored, tasks
 from controlplane.store.agents import Agent
 from controlplane.store.tasks import Terms, Waiting
-
-if TYPE_CHECKING:
-    pass
 
 MAX_CLAIM = 500
 FEW_REQUIREMENTS = 64
