@@ -70,7 +70,7 @@ def test_a_peer_whose_environment_stands_is_measured(server: Server) -> None:
     standing = ((peer, environments.find(peer)) for peer in FOREIGN)
     peer, environment = next(((peer, one) for peer, one in standing if one is not None), (PAWL, None))
     if environment is None:
-        pytest.skip("no peer's environment stands here; `make peers` makes them")
+        pytest.skip("not on this machine: a peer's environment; `make peers` makes them")
     figures = Figures()
     with server.database() as database, opened(peer, environment, database) as running:
         works.measure(running, figures, SMALL)
