@@ -436,10 +436,17 @@ def create(task: Task, now: int) -> Step:
     return Step(task, (_wait_for_agent(task, now),))
 
 
+def place(task: Task, dispatch: Dispatch, now: int) -> Step:
+    """Both transitions in one transaction: nobody ever sees LOCKED, and the row is written once."""
+    locked = apply(task, Lock(), now)
+    dispatched = apply(locked.task, dispatch, now)
+    return Step(dispatched.task, (*locked.effects, *dispatched.effects))
+
+
 def create_placed(task: Task, dispatch: Dispatch, now: int) -> Step:
-    """The first step of a new task that an agent gets in the transaction that makes it: nobody ever sees it wait."""
-    placed = apply(apply(task, Lock(), now).task, dispatch, now)
-    return Step(placed.task, placed.effects)
+    """The first step of a new task that an agent gets in the transaction that makes it: it has never waited."""
+    step = place(task, dispatch, now)
+    return Step(step.task, tuple(effect for effect in step.effects if isinstance(effect, Place)))
 
 
 def apply(task: Task, transition: Transition, now: int) -> Step:

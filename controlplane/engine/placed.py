@@ -27,8 +27,8 @@ class Placed:
             for one in found:
                 self._tasks.pop(one.id, None)
                 self._tasks[one.id] = one
-            for gone in list(self._tasks)[: max(0, len(self._tasks) - MOST)]:
-                del self._tasks[gone]
+            while len(self._tasks) > MOST:
+                del self._tasks[next(iter(self._tasks))]
 
     def take(self, ids: Iterable[str]) -> dict[str, Task]:
         """Those that are here, and no longer are: who takes one is about to change it, and keeps it again after that.

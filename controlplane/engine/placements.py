@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from controlplane.domain.group import shard_environment
 from controlplane.domain.job import Job, merge_environment
-from controlplane.domain.task import Dispatch, Lock, Place, Step, Task, apply, create_placed
+from controlplane.domain.task import Dispatch, Step, Task, create_placed, place
 from controlplane.engine.context import Engine
 from controlplane.engine.results import Ref
 from controlplane.engine.revisions import Revisions
@@ -52,24 +52,26 @@ class Placements:
 
     def add(self, before: Task, session: Session, data: TaskData, job_name: str) -> Step:
         """The step that places a waiting task."""
-        step = _lock_and_dispatch(before, self._dispatch(before, session), self._now)
-        self._tell(before, step, session, data, job_name)
+        now = self._now
+        step = place(before, self._dispatch(before, session, now), now)
+        self._tell(before, step, session, data, job_name, now)
         return step
 
     def add_new(self, new: Task, session: Session, data: TaskData, job: Job) -> Step:
-        """The first step of a task that never waits."""
-        step = create_placed(new, self._dispatch(new, session), self._now)
+        """The first step of a task that never waits: it is placed at the instant at which it is made."""
+        now = new.created_at
+        step = create_placed(new, self._dispatch(new, session, now), now)
         self._revisions.keep(job)
-        self._tell(new, step, session, data, job.name)
+        self._tell(new, step, session, data, job.name, now)
         return step
 
-    def _dispatch(self, before: Task, session: Session) -> Dispatch:
+    def _dispatch(self, before: Task, session: Session, now: int) -> Dispatch:
         above = self._engine.seen.restored.floor_for(before.created_at)
-        return Dispatch(session.key[1], self._engine.new_id(self._now), above)
+        return Dispatch(session.key[1], self._engine.new_id(now), above)
 
-    def _tell(self, before: Task, step: Step, session: Session, data: TaskData, job_name: str) -> None:
+    def _tell(self, before: Task, step: Step, session: Session, data: TaskData, job_name: str, now: int) -> None:
         since = max(before.scheduled_at, before.updated_at)
-        self._waits.append((self._now - since) / 1e6)
+        self._waits.append((now - since) / 1e6)
         span = self._engine.tracing.placed(data.trace, _attributes(step.task, job_name), since)
         if span is not None:
             self._spans.append(span)
@@ -111,14 +113,6 @@ class Placements:
             shard_total=one.shard_total or 0,
             trace=trace if trace.traceparent else replace(trace, traceparent=_trace_of(one)),
         )
-
-
-def _lock_and_dispatch(before: Task, dispatch: Dispatch, now: int) -> Step:
-    """Both transitions in one transaction: nobody ever sees LOCKED, and the row is written once."""
-    locked = apply(before, Lock(), now)
-    dispatched = apply(locked.task, dispatch, now)
-    assert any(isinstance(effect, Place) for effect in dispatched.effects)
-    return Step(dispatched.task, (*locked.effects, *dispatched.effects))
 
 
 def _attributes(one: Task, job_name: str) -> Mapping[str, str | int]:

@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from controlplane.domain.idempotency import IdempotencyKey
+from controlplane.domain.ids import id_time
 from controlplane.domain.placement import PlacementRules
 from controlplane.domain.task import Status, Task
 from controlplane.engine.tasks import NewTask, Seats, TaskView
@@ -52,6 +53,8 @@ async def test_a_new_task_is_placed_by_the_transaction_that_makes_it(one: Replic
     assert await waiting(one) == 0
     [placement] = placed(agent)
     assert (placement.ref.task_id, placement.ref.instance_id) == (made.id, made.instance_id)
+    assert made.instance_id is not None
+    assert id_time(made.instance_id) == made.created_at  # it is not placed before it is made
     assert agent.free == agent.slots - 1
     assert (await one.finish(placement.ref)).name == "COUNTED"
     assert (await one.task(made.id)).status is Status.SUCCEEDED
