@@ -9,6 +9,8 @@ inside the functions: `pawl --help` loads this module.
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -535,7 +537,9 @@ def _welcome(addresses: Addresses, settings: Settings) -> None:
     if settings.logging.format == "json":
         _announce(addresses, settings)
         return
-    client = "" if addresses.grpc.endswith(":8081") else f" --server {addresses.grpc}"
+    # Who has just cloned this has no `pawl` on the PATH: then by the path that started this one.
+    program = "pawl" if shutil.which("pawl") else sys.argv[0]
+    client = program if addresses.grpc.endswith(":8081") else f"{program} --server {addresses.grpc}"
     typer.echo(
         f"""
   Pawl is up, for this machine only.
@@ -546,8 +550,8 @@ def _welcome(addresses: Addresses, settings: Settings) -> None:
 
   Try it in another terminal:
 
-    pawl{client} job create hello -- bash -c 'echo hello from $PAWL_JOB, attempt $PAWL_ATTEMPT'
-    pawl{client} job run hello --wait
+    {client} job create hello -- bash -c 'echo hello from $PAWL_JOB, attempt $PAWL_ATTEMPT'
+    {client} job run hello --wait
 
   Ctrl-C stops everything.
 """,
