@@ -9,7 +9,8 @@ the process that was started (the *main* process); its pid names the group. A ru
 and nothing of it is left: the group's survivors are killed, and so are *strays*, descendants that moved to a group or
 session of their own. A stray becomes our child at the latest when its last ancestor inside the run dies; it is given
 back to its run by group, session or the mark in its environment. One that hides all three belongs to every run that
-lived when it was found, and ends with the last of these.
+lived when it was found, and ends with the last of these. One that is just becoming another program hides them for a
+moment: it is asked again, and until it has told no run that it may belong to is over.
 
 A *charge* is a single process inside a run's tree that has a lease of its own: one of many that a run of ours forked.
 Its descriptor (a pidfd) came from its parent by way of the agent, so it means this process and never a later one with
@@ -48,7 +49,7 @@ from typing import Any
 
 from agent import cgroups
 from agent.launch import OWN_FDS, User, launch, lift, opened_folder, room_for_forks
-from agent.procfs import MARK, Children, Family, Stat, boot_clock, mark_of, storage_bytes, top_of
+from agent.procfs import MARK, Children, Family, Stat, between_programs, boot_clock, mark_of, storage_bytes, top_of
 from agent.watch import CONTROLLER_OF, PROCESSES, Watch
 
 MAX_PACKET = 60_000
@@ -61,6 +62,7 @@ _GIVE_UP_SECONDS = 10.0  # a process in uninterruptible sleep, or of a user we m
 _LAST_KILL_SECONDS = 60.0
 _TOGETHER_SECONDS = 0.03  # looks that are due so soon after another are taken with it
 _STOP_ROUNDS = 100
+_SILENT_SECONDS = 1.0  # how long a program may take to begin, before it passes for one that hides
 
 
 class Run:
@@ -126,6 +128,7 @@ class Keeper:
         self._mains: dict[int, Run] = {}
         self._owner: dict[int, Run] = {}  # by number of group, session or stray
         self._strays: dict[int, set[str]] = {}
+        self._silent: dict[int, float] = {}  # strays that are between two programs, and until when they are asked
         self._closing: set[str] = set()  # main process ended, something may be left
         self._outgoing: deque[bytes] = deque()
         self._wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -404,6 +407,7 @@ class Keeper:
             self._kill(main)  # ended by itself: what it left behind ends now
         _, status, usage = os.wait4(pid, 0)
         self._strays.pop(pid, None)
+        self._silent.pop(pid, None)
         if run is not None:
             run.add(usage, storage)
         if main is not None:
@@ -421,7 +425,7 @@ class Keeper:
     def _find_strays(self, children: Iterable[int]) -> None:
         """Note the adopted children that are in no run's group."""
         for pid in children:
-            if pid in self._mains or pid in self._strays:
+            if pid in self._mains or (pid in self._strays and pid not in self._silent):
                 continue
             try:
                 group = os.getpgid(pid)
@@ -429,13 +433,27 @@ class Keeper:
                 continue
             if (leader := self._owner.get(group)) is not None and leader.pid == group:
                 continue  # an orphan that stayed in its group dies with the group
+            begun = not between_programs(pid)  # before the mark is read: what began since has one to show
             run = self._owner_of(pid)
             if run is None and (found := mark_of(pid)) is not None:
                 run = self._runs.get(found[1])
-            self._strays[pid] = {run.key} if run is not None else set(self._runs)
             if run is not None:
+                self._strays[pid] = {run.key}
+                self._silent.pop(pid, None)
                 run.numbers.add(pid)
                 self._owner.setdefault(pid, run)
+            else:
+                self._strays.setdefault(pid, set(self._runs))
+                self._ask_again(pid, begun)
+
+    def _ask_again(self, pid: int, begun: bool) -> None:
+        """A stray did not tell whose it is. At the next look it may, and later while no program has begun in it."""
+        now = time.monotonic()
+        until = self._silent.get(pid)
+        if until is None:
+            self._silent[pid] = now + _SILENT_SECONDS
+        elif begun or now >= until:
+            del self._silent[pid]
 
     def _settle(self, run: Run) -> None:
         """Push a run whose main process ended towards nothing left; report it when it is so."""
@@ -449,6 +467,7 @@ class Keeper:
                     run.term_sent.add(pid)
                     _signal_stray(pid, signal.SIGTERM)
         left = bool(mine) or _signal_group(run.pid, signal.SIGKILL if killing else 0)
+        left = left or any(run.key in self._strays[pid] for pid in self._silent)
         if killing and run.watch.group is not None:
             left = run.watch.group.kill() or left
         over = run.killed_at is not None and time.monotonic() - max(run.killed_at, run.ended) > _GIVE_UP_SECONDS

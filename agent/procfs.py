@@ -38,6 +38,15 @@ def mark_of(pid: int) -> tuple[str, str] | None:
     return None
 
 
+def between_programs(pid: int) -> bool:
+    """Whether it is in the middle of exec, or has ended: it has no command line then, and no environment either."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
+            return not file.read(1)
+    except OSError:
+        return True
+
+
 def marked(mark: str) -> list[int]:
     """Every process that carries this keeper's mark, but the caller."""
     own = os.getpid()

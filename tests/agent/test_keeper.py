@@ -116,6 +116,21 @@ async def test_cpu_time_and_memory_of_all_its_processes_are_counted(keeper: Keep
     assert exit_.wall_seconds > 0.15
 
 
+async def test_a_stray_that_is_just_becoming_another_program_ends_with_its_run(keeper: Keeper) -> None:
+    """For that moment it has neither its mark nor any other, and another run is there that could be its own."""
+    other = await sh(keeper, "exec sleep 300", "other")
+    leaving = f"(exec setsid {'env ' * 20}sleep 300) &\n"
+
+    async def leave(key: str) -> None:
+        await ended(await sh(keeper, leaving, key))
+
+    for number in range(40):
+        await asyncio.gather(*(leave(f"{number}-{each}") for each in range(8)))
+    assert [pid for pid in procfs.marked(keeper._mark) if pid != other.pid] == []
+    other.signal_group(signal.SIGKILL)
+    await ended(other)
+
+
 async def test_each_run_leads_a_session_and_a_group_of_its_own(keeper: Keeper) -> None:
     child = await sh(keeper, "exec sleep 300")
     assert os.getpgid(child.pid) == os.getsid(child.pid) == child.pid

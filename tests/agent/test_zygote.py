@@ -261,7 +261,7 @@ async def test_a_plugin_that_has_run_has_a_spare_for_its_next_run_and_can_lose_i
         assert (await stage.run(stage.work(HELLO))).failure is None
         await until(lambda: len(named(stage.zygote.pid, inside.SPARE_NAME)) == 1)
         [spare] = named(stage.zygote.pid, inside.SPARE_NAME)
-        assert len(os.listdir(f"/proc/{spare}/fd")) == 4  # nothing of the zygote's but the door
+        await until(lambda: descriptors(spare) == 4)  # warm: nothing of the zygote's but the door
         spinning = await stage.start(stage.work(execute("(call $spin)")))
         running = await stage.start(stage.work(HELLO))
         assert (await outcome(running)).failure is None
@@ -352,7 +352,7 @@ async def test_two_hundred_runs_at_once_all_end_well(stage: Stage) -> None:
     outcomes = await asyncio.gather(*(stage.run(stage.work(HELLO)) for _ in range(200)))
     assert all(one.failure is None for one in outcomes)
     await guests(stage.zygote.pid, 0)
-    await until(lambda: (descriptors(os.getpid()), descriptors(stage.zygote.pid)) == before)
+    await until(lambda: descriptors(os.getpid()) <= before[0] and descriptors(stage.zygote.pid) <= before[1])
 
 
 def test_under_uvloop_runs_end_and_are_stopped_all_the_same(tmp_path: Path) -> None:

@@ -235,6 +235,12 @@ def leftovers(agent: AgentProcess) -> set[int]:
     return {pid for pid in agent.family() if pid != agent.pid and not _machinery(pid)}
 
 
+def told(pid: int) -> str:
+    """What a process is, for whoever reads that it should not be: its name, command and state."""
+    stat, command = of_process(pid, "stat").decode(), of_process(pid, "cmdline").replace(b"\0", b" ").decode()
+    return f"{stat[: stat.rfind(')') + 8]}: {command}"
+
+
 def _machinery(pid: int) -> bool:
     """A keeper, or what plugins are forked from; guests have the zygote's command line and a name of their own."""
     command, name = of_process(pid, "cmdline"), of_process(pid, "comm").strip()

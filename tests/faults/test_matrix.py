@@ -22,7 +22,7 @@ from tests.faults import stage as stages
 from tests.faults.cells import CELLS, EXECUTORS, IMPOSSIBLE, KINDS
 from tests.faults.cluster import AgentProcess, TooLate, until
 from tests.faults.endpoint import FLOOD_BYTES
-from tests.faults.stage import GONE_SECONDS, WITHIN_SECONDS, Round, Stage, keeper_of, leftovers
+from tests.faults.stage import GONE_SECONDS, WITHIN_SECONDS, Round, Stage, keeper_of, leftovers, told
 from tests.faults.test_frozen_agent import guests_of, zygote_of
 from tests.faults.work import OUTPUT_BYTES
 
@@ -107,7 +107,9 @@ async def test_every_run_ends_as_the_table_says_and_leaves_nothing_behind(place:
 
 async def nothing_is_left(*agents: AgentProcess) -> None:
     """No process of a run is alive a moment later, neither itself nor what it started."""
-    await until("nothing is left", lambda: not any(map(leftovers, agents)), GONE_SECONDS)
+    with suppress(TooLate):
+        await until("nothing is left", lambda: not any(map(leftovers, agents)), GONE_SECONDS)
+    assert [told(pid) for agent in agents for pid in leftovers(agent)] == []
 
 
 async def said_all(round: Round, executor: str, output: bytes) -> None:
