@@ -47,6 +47,7 @@ from controlplane.engine.backlog import READY_HINT, ROOM_HINT, TIMERS_HINT
 from controlplane.engine.context import Clock, Engine, Ids
 from controlplane.engine.credentials import LOOK_SECONDS, Credentials
 from controlplane.engine.explain import Explain
+from controlplane.engine.glances import Glances
 from controlplane.engine.groups import HINT as GROUPS_HINT
 from controlplane.engine.groups import Groups
 from controlplane.engine.instances import Instances
@@ -72,7 +73,7 @@ from controlplane.engine.upkeep import PERIOD_SECONDS, ClockKeeper, Upkeep, make
 from controlplane.log_setup import LogLevels
 from controlplane.loops.dispatcher import Dispatcher
 from controlplane.loops.holder import Holder, Together
-from controlplane.loops.rounds import go_round, held
+from controlplane.loops.rounds import glanced, go_round, held
 from controlplane.loops.scheduler import Scheduler
 from controlplane.loops.telling import tell_others
 from controlplane.store import Store
@@ -345,8 +346,16 @@ class ControlPlane:
         upkeep = Upkeep(engine, Retention(engine, self._outputs, kept(self.settings)))
         hinted = {key: holder(name) for key, name in HINTED.items()}
         engine.replicas.kept_here = {key: partial(_holds, one) for key, one in hinted.items()}
-        scheduler = Scheduler(engine, self._tasks, hinted[SCHEDULES_HINT], pulse=pulses["scheduler"], tick_seconds=tick)
-        dispatcher = Dispatcher(self._placing, self._agents, engine.replicas)
+        glances, reaper = Glances(engine), holder("reaper")
+        scheduler = Scheduler(
+            engine,
+            self._tasks,
+            hinted[SCHEDULES_HINT],
+            pulse=pulses["scheduler"],
+            tick_seconds=tick,
+            glances=glances,
+        )
+        dispatcher = Dispatcher(self._placing, self._agents, engine.replicas, glances)
         ageing = Aged(engine, self.settings.scheduler.ageing_seconds, self.settings.scheduler.ageing_step)
         return [
             go_round(
@@ -358,10 +367,23 @@ class ControlPlane:
                 held(hinted[TIMERS_HINT], timers.fire),
                 hints=(TIMERS_HINT,),
                 sweep=tick,
+                glance=glanced(hinted[TIMERS_HINT], glances, lambda seen: glances.seconds_until(seen.due)),
             ),
             scheduler.run(),
-            go_round(engine, pulses["groups"], held(hinted[GROUPS_HINT], self._groups.turn), sweep=tick),
-            go_round(engine, pulses["reaper"], held(holder("reaper"), reaping.turn), sweep=tick),
+            go_round(
+                engine,
+                pulses["groups"],
+                held(hinted[GROUPS_HINT], self._groups.turn),
+                sweep=tick,
+                glance=glanced(hinted[GROUPS_HINT], glances, lambda seen: 0.0 if seen.closing else None),
+            ),
+            go_round(
+                engine,
+                pulses["reaper"],
+                held(reaper, reaping.turn),
+                sweep=tick,
+                glance=glanced(reaper, glances, reaping.due),
+            ),
             go_round(
                 engine,
                 pulses["upkeep"],

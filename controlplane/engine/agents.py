@@ -40,6 +40,7 @@ from controlplane.engine.sessions import (
 from controlplane.store import Connection, agents, restored, tasks
 from controlplane.store.agents import Agent, AgentStatus, OpenInstance
 from controlplane.store.committer import Committer
+from controlplane.store.glance import Glance
 from controlplane.store.query import Page
 
 _log = structlog.get_logger("controlplane.agents")
@@ -189,6 +190,18 @@ class Agents:
                 agents.put(connection, agents.touched(one, now, status=AgentStatus.DISCONNECTED))
 
         await self._engine.store.write(work)
+
+    @property
+    def connected(self) -> int:
+        """How many agents are connected here."""
+        return len(self._sessions)
+
+    def may_differ(self, seen: Glance) -> bool:
+        """Whether a glance leaves it open that something was changed about the agents that are connected here."""
+        here = list(self._sessions)
+        known = (len(here), sum(session.version for session in here))
+        asked = seen.cancelling or seen.paused or any(session.paused for session in here)
+        return bool(here) and (asked or seen.agents != known)
 
     async def refresh(self) -> None:
         """See what other replicas changed about the agents that are connected here, and stop what was cancelled."""

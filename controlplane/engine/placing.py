@@ -30,6 +30,7 @@ from controlplane.engine.sessions import AssignWork, Session, Sessions
 from controlplane.engine.tasks import Insert, Made, NewTask, TaskView
 from controlplane.store import Connection, agents, caps, jobs, restored, tasks
 from controlplane.store.agents import Agent
+from controlplane.store.glance import Glance
 from controlplane.store.tasks import Terms, Waiting
 
 MAX_CLAIM = 500
@@ -53,6 +54,11 @@ class _Room:
     capped: Collection[str] = ()  # namespaces
 
 
+def _knowledge(seen: Glance) -> object:
+    """What changes with whatever can be learnt."""
+    return seen.demands, seen.caps, seen.restored
+
+
 class Placing:
     """The use case of the dispatcher. `cap` bounds what this replica has out at once; 0 is no bound."""
 
@@ -67,6 +73,7 @@ class Placing:
         self._matches = Matches()
         self._whole = True  # whether every demand that there is is in mind
         self._last_requirement = 0
+        self._known_from: object = None
         self._waiting: Collection[int] = ()
         self._familiar: Set[int] | None = None  # a state of the backlog all of which is in mind
         self._capped_namespaces: Collection[str] = ()
@@ -129,10 +136,25 @@ class Placing:
             return set()
         return {agent for agent, scores in room.scores.items() if backlog.may_hold(scores.keys())}
 
-    def forget_backlog(self) -> None:
-        """Look again at all that waits: other replicas store, too. None do where one process owns the file."""
-        if not self._engine.store.is_sqlite:
+    def see_waiting(self, seen: Glance, mark: int) -> None:
+        """Look again at all that waits, if a glance saw that anything does; `mark` is from before that. Other replicas
+        store, too, but for where one process owns the file.
+        """
+        if self._engine.store.is_sqlite:
+            return
+        if seen.waiting:
             self._engine.backlog.forget()
+        else:
+            self._engine.backlog.seen(mark, frozenset())
+
+    def is_news(self, seen: Glance) -> bool:
+        """Whether there may be something to learn. Which agents other replicas have a glance does not tell."""
+        sticky = self._matches.any_sticky and not self._engine.store.is_sqlite
+        return sticky or _knowledge(seen) != self._known_from
+
+    def note(self, seen: Glance) -> None:
+        """All that was there at this glance is learnt."""
+        self._known_from = _knowledge(seen)
 
     async def place_new(self, insert: Insert, items: Sequence[NewTask]) -> Sequence[TaskView | Exception]:
         """Store new tasks, and give at once to agents what they have room for: no second transaction, no claim. Only

@@ -11,6 +11,7 @@ from controlplane.engine.results import Ref, Result, Results
 from controlplane.engine.sessions import AgentKey, Sessions
 from controlplane.store import Connection, agents, jobs
 from controlplane.store.agents import Agent, AgentStatus, OpenInstance
+from controlplane.store.glance import Glance
 from controlplane.store.tasks import InstanceEnd
 
 # An agent beats every five seconds; one that missed three and has a stream only by its row has lost it.
@@ -28,6 +29,11 @@ class Reaping:
         self._sessions = sessions
         self._results = results
         self.granted_from = engine.clock.now()
+
+    def due(self, seen: Glance) -> float | None:
+        """Whether there may be something to end, by a glance: only on agents, or because one of them is silent."""
+        quiet = seen.quiet_since is not None and seen.quiet_since < self._engine.clock.now() - SILENT_AFTER
+        return 0.0 if seen.placed or quiet else None
 
     async def turn(self) -> float | None:
         """One turn of the loop."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 
 from controlplane.engine.context import Engine
 from controlplane.store import leases
+from controlplane.store.glance import Lease
 
 LEASE_SECONDS = 3.0
 
@@ -84,8 +86,13 @@ class Holder:
 
     def _counts_from(self, asked: float) -> None:
         """From before the question, so that we never believe longer than the database does."""
-        self._renew_at = asked + self._lease_seconds / 3
+        self._renew_at = asked + self._lease_seconds / 2
         self._over_at = asked + self._lease_seconds
+
+    def free_at(self, leases: Mapping[str, Lease]) -> int:
+        """From when on this process may take the loop, by the leases that there are."""
+        lease = leases.get(self.name)
+        return 0 if lease is None or lease.holder == self._identity else lease.expires_at
 
     async def release(self) -> None:
         """Leave in good order: the next holder need not wait for the lease to run out."""

@@ -26,11 +26,12 @@ from controlplane.domain.errors import PawlError
 from controlplane.domain.schedule import Due
 from controlplane.domain.schedule_rules import Schedule, ScheduleStatus
 from controlplane.engine.context import Engine
+from controlplane.engine.glances import Glances
 from controlplane.engine.schedules import HINT
 from controlplane.engine.system import Pulse
 from controlplane.engine.tasks import NewTask, Tasks, TaskView
 from controlplane.loops.holder import Holder
-from controlplane.loops.rounds import go_round
+from controlplane.loops.rounds import go_round, until_sweep
 from controlplane.store import Connection, schedules
 from controlplane.store.schedules import Fire, MovedOn, Slot
 from controlplane.store.tasks import TaskData
@@ -78,13 +79,21 @@ class Scheduler:
     """The loop. `lag_seconds` is how late the last batch's oldest slot was."""
 
     def __init__(
-        self, engine: Engine, tasks: Tasks, holder: Holder, *, pulse: Pulse, tick_seconds: float = TICK_SECONDS
+        self,
+        engine: Engine,
+        tasks: Tasks,
+        holder: Holder,
+        *,
+        pulse: Pulse,
+        tick_seconds: float = TICK_SECONDS,
+        glances: Glances | None = None,
     ) -> None:
         self.lag_seconds = 0.0
         self._engine = engine
         self._tasks = tasks
         self._holder = holder
         self._pulse = pulse
+        self._glances = glances or Glances(engine)
         self._tick_seconds = min(tick_seconds, TICK_SECONDS)
         self._ahead: deque[Decision] = deque()  # in the order of their slots
         self._look_at = 0.0  # time.monotonic
@@ -102,14 +111,30 @@ class Scheduler:
         """Fire what is due; in how many seconds there is something to do again."""
         if self._holder.holds:
             await self._fire_due()  # before the lease is renewed, which takes a commit
-        if not await self._holder.hold():
+        if not await self._is_ours():
             self._look_at = 0.0
             return None
         if self._should_look(changed.is_set()):
-            changed.clear()
-            await self._look()
-            await self._fire_due()
+            if changed.is_set() or self._ahead or await self._comes_soon():
+                changed.clear()
+                await self._look()
+                await self._fire_due()
+            else:
+                self._look_at = time.monotonic() + until_sweep(self._tick_seconds)
         return self._until_next()
+
+    async def _is_ours(self) -> bool:
+        """Whether this replica has the loop, or gets it now. While another has it nothing is written to ask for it."""
+        if self._holder.token is None:
+            seen = await self._glances.look()
+            if not self._glances.has_come(self._holder.free_at(seen.leases)):
+                return False
+        return await self._holder.hold()
+
+    async def _comes_soon(self) -> bool:
+        """Whether a glance sees any slot ahead."""
+        seen = await self._glances.look()
+        return seen.slot is not None and self._glances.has_come(seen.slot - AHEAD)
 
     def _should_look(self, changed: bool) -> bool:
         """Whether it is time to. A slot that is about to come does not wait for a look, unless that is late already."""
@@ -150,7 +175,7 @@ class Scheduler:
             found = await self._engine.store.read(schedules.load_many, new)
             known += await asyncio.to_thread(decide, found.values(), now)
         self._ahead = deque(sorted(known, key=_when))
-        self._look_at = time.monotonic() + self._tick_seconds
+        self._look_at = time.monotonic() + until_sweep(self._tick_seconds)
         if len(slots) == MOST_AHEAD:
             self._look_at = min(self._look_at, self._halfway(slots[-1].at))
 

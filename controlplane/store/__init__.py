@@ -126,6 +126,7 @@ class Store:
             pool_size=connections,
             max_overflow=0,
             pool_timeout=5,
+            pool_use_lifo=True,  # the one that rested least: it is warm, and need not be asked whether it still stands
             pool_recycle=int(self._max_lifetime),
             isolation_level="AUTOCOMMIT",  # transactions are framed by hand
             connect_args=POSTGRES_ARGUMENTS,

@@ -192,6 +192,12 @@ def prefer_indexes(engine: Engine) -> None:
         connection.commit()  # or the setting would be rolled back with the first transaction
 
 
+def by_indexes(connection: Connection) -> None:
+    """The same for one transaction that reads. SQLite has no figures that could mislead it."""
+    if is_postgres(connection):
+        _unheard(connection, "SELECT set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)", None)
+
+
 def load_ids_as_text(engine: Engine) -> None:
     """Ids come as the text that they are here. PostgreSQL only, and so is its driver."""
     from psycopg.adapt import Loader

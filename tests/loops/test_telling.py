@@ -14,6 +14,7 @@ import pytest
 
 from controlplane.domain.task import Status
 from controlplane.engine.backlog import READY_HINT
+from controlplane.engine.glances import Glances
 from controlplane.engine.replicas import ASKED_HINT, Word
 from controlplane.engine.results import Result
 from controlplane.engine.schedules import HINT as SCHEDULES_HINT
@@ -112,7 +113,9 @@ async def test_a_watcher_at_one_replica_hears_of_the_end_at_the_other(pair: Pair
 
 async def test_what_an_operator_asks_of_an_agent_reaches_it_through_any_replica(pair: Pair) -> None:
     [session] = pair.second.sessions
-    dispatcher = Dispatcher(pair.second.placing, pair.second.agents, pair.second.engine.replicas)
+    dispatcher = Dispatcher(
+        pair.second.placing, pair.second.agents, pair.second.engine.replicas, Glances(pair.second.engine)
+    )
     await dispatcher.turn()
     with pair.second.engine.wakeups.listen(ASKED_HINT) as asked:
         await pair.first.agents.drain(session.key, request=None)

@@ -19,7 +19,7 @@ from controlplane.domain.page import parse_page
 from controlplane.engine import lists
 from controlplane.engine.lists import Question
 from controlplane.engine.nouns import TASK_INSTANCES, TASKS
-from controlplane.store import agents, groups, schedules, tables, tasks
+from controlplane.store import agents, glance, groups, schedules, tables, tasks
 from controlplane.store.dialect import is_postgres
 from controlplane.store.query import Page
 from tests.engine.stage import NOW, opened
@@ -256,12 +256,14 @@ def test_what_runs_all_the_time_reads_no_table_from_end_to_end(plans: Plans) -> 
         lambda: tasks.overdue_ids(connection, NOW, 50),
         lambda: tasks.next_deadline(connection),
         lambda: agents.paused_on(connection, [("default", "agent")]),
+        lambda: agents.cancelling_on(connection, [("default", "agent")]),
         lambda: agents.beyond_total(connection, NOW),
         lambda: agents.expired(connection, NOW, 0),
         lambda: agents.overrunning(connection, NOW),
         lambda: tasks.data_of(connection, ids[:50]),
         lambda: tasks.load_many(connection, ids[:50]),
         lambda: schedules.due(connection, NOW, 50),
+        lambda: glance.look(connection, "one"),
     ):
         for plan in plans.of(work):
             assert not re.search(r"WHOLE TABLE|^SCAN sched_\w+$|SORT|FOR ORDER BY", plan, re.MULTILINE), plan
