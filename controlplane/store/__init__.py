@@ -43,6 +43,7 @@ POSTGRES_ARGUMENTS = {
     "connect_timeout": 5,
     "application_name": "pawl",
     "prepare_threshold": 2,
+    "client_encoding": "UTF8",  # which packed text is in
     # Nothing here takes long. A statement that does, and a server that has gone without a word, give their thread back;
     # migrations ask for more.
     "options": f"-c statement_timeout={STATEMENT_SECONDS * 1000}",
@@ -96,14 +97,18 @@ class Store:
             self._open_sqlite()
         else:
             self._writer = self._postgres(self._writing)
-            self._reader = self._logs = self._postgres(self._reading)
-            for engine in (self._writer, self._reader):
+            self._reader = self._postgres(max(1, self._reading - 1))
+            self._logs = self._postgres(1)
+            self._engines = [self._writer, self._reader, self._logs]
+            for engine in self._engines:
                 dialect.load_ids_as_text(engine)
                 dialect.ask_after_rest(engine)
-                dialect.frame_transactions(engine)
+            # A reader's statements see what is committed when each begins, in a transaction or not.
+            dialect.frame_transactions(self._writer)
+            dialect.frame_transactions(self._logs)
             dialect.prefer_indexes(self._writer)
             dialect.plan_each(self._reader)
-            self._engines = [self._writer, self._reader]
+            dialect.plan_each(self._logs)
             self._knock(self._writer)
 
     def _knock(self, engine: Engine) -> None:
@@ -128,6 +133,7 @@ class Store:
             pool_timeout=5,
             pool_use_lifo=True,  # the one that rested least: it is warm, and need not be asked whether it still stands
             pool_recycle=int(self._max_lifetime),
+            pool_use_lifo=True,  # the one that has just worked has its statements at hand, and so has its server
             isolation_level="AUTOCOMMIT",  # transactions are framed by hand
             connect_args=POSTGRES_ARGUMENTS,
         )
@@ -157,8 +163,7 @@ class Store:
 
     def _count_statements(self) -> None:
         for name, engine in (("write", self._writer), ("read", self._reader), ("logs", self._logs)):
-            if engine is not self._reader or name == "read":  # on PostgreSQL logs and readers share one
-                dialect.count_statements(engine, self.measures.statements.labels(name).inc)
+            dialect.count_statements(engine, self.measures.statements.labels(name).inc)
 
     def close(self) -> None:
         """Finish what runs, give the connections back and release the file."""
@@ -203,7 +208,7 @@ class Store:
             try:
                 with engine.connect() as connection:
                     ended.begin(connection)
-                    with dialect.together(connection), connection.begin():
+                    with connection.begin():
                         result = function(connection, *args, **kwargs)
                         committing = True
                     self._tell_of(connection)

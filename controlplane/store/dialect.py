@@ -11,10 +11,10 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Dialect, Engine, Table, event
@@ -24,8 +24,9 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from controlplane.domain.errors import Exhausted, PawlError, Unavailable
+from controlplane.domain.errors import Exhausted, Fenced, PawlError, Unavailable
 from controlplane.domain.ids import first_id_at
+from controlplane.store.arrays import COUNT, ID, Kind, array_of, id_bytes, kind_of
 
 SQLITE_FLOOR = (3, 35, 0)  # RETURNING and upserts
 POSTGRES_FLOOR = (13, 0, 0)
@@ -62,7 +63,7 @@ class Id(TypeDecorator[str]):
         """Text to bytes on SQLite."""
         if value is None or dialect.name == "postgresql":
             return value
-        return bytes.fromhex(value.replace("-", ""))
+        return id_bytes(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
         """Bytes to text on SQLite."""
@@ -83,7 +84,8 @@ def is_postgres(connection: Connection | Engine) -> bool:
 
 # Why a statement failed, where that is the database's own doing: its state, told by drivers in numbers of their own.
 
-_TRANSIENT = frozenset({"40001", "40P01"})  # serialisation failure, deadlock: the victim has done nothing
+# Serialisation failure, deadlock: the victim has done nothing. A prepared statement that the session has forgotten.
+_TRANSIENT = frozenset({"40001", "40P01", "26000"})
 _NO_ROOM = frozenset({"53100"})
 _READ_ONLY = frozenset({"25006"})  # what was the primary is a standby now
 SILENT = "the database does not answer; repeat the call with the same request id"
@@ -173,9 +175,11 @@ def configure_sqlite(engine: Engine, *, writer: bool) -> None:
 def count_statements(engine: Engine, told: Callable[[], None]) -> None:
     """Tell of each statement that is sent. The frame of a transaction is none."""
 
+    _TOLD[engine] = told
+
     @event.listens_for(engine, "before_cursor_execute")
     def _sent(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
-        if not statement.startswith(("BEGIN", "COMMIT")):
+        if not statement.startswith("BEGIN"):
             told()
 
 
@@ -230,11 +234,20 @@ def plan_each(engine: Engine) -> None:
 RESTED_SECONDS = 5.0
 
 
+_CHANGED_TABLES = "pawl_changed_tables"
+
+
 def ask_after_rest(engine: Engine) -> None:
     """Whether a connection still stands is asked when it has rested for a while: asked before every transaction, that
-    is a message there and back for each. PostgreSQL only.
+    is a message there and back for each. One that changed tables is not used again: the driver lets its session forget
+    every statement, ours with its own, whenever it is used next. PostgreSQL only.
     """
     from psycopg import Error
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _executes(connection: Connection, _: object, statement: str, *__: object) -> None:
+        if statement.startswith(("ALTER", "DROP")):
+            connection.info[_CHANGED_TABLES] = True
 
     @event.listens_for(engine, "checkin")
     def _checkin(_: object, record: Any) -> None:
@@ -242,6 +255,8 @@ def ask_after_rest(engine: Engine) -> None:
 
     @event.listens_for(engine, "checkout")
     def _checkout(connection: Any, record: Any, _: object) -> None:
+        if record.info.pop(_CHANGED_TABLES, False):
+            raise DisconnectionError("it has changed tables")
         if time.monotonic() - record.info.get("rests_since", 0.0) < RESTED_SECONDS:
             return
         try:
@@ -251,59 +266,92 @@ def ask_after_rest(engine: Engine) -> None:
             raise DisconnectionError from error  # the pool makes another one
 
 
-# One message there and back for a whole row of statements (PostgreSQL's pipeline mode): BEGIN goes with the first, what
-# nobody waits for with the next, the last with COMMIT. On one machine each costs 0.1 ms of waiting and 0.05 of CPU.
+# One message there and back for a whole row of statements on PostgreSQL: what nobody waits for goes with what somebody
+# does, and the last of it with COMMIT. On one machine a message costs 0.1 ms of waiting and 0.05 of CPU.
 
-_PIPELINE = "pawl_pipeline"
-
-
-@contextmanager
-def together(connection: Connection) -> Iterator[None]:
-    """Inside, only a statement that is not `_unheard` is answered before the next is sent. SQLite has no messages."""
-    if not is_postgres(connection):
-        yield
-        return
-    driver: Any = connection.connection.driver_connection
-    info = connection.info  # of a connection that breaks there is none any more
-    with driver.pipeline() as pipeline:
-        info[_PIPELINE] = pipeline
-        try:
-            yield
-        finally:
-            info.pop(_PIPELINE, None)
+_EXCHANGE = "pawl_exchange"
+_PREPARED = "pawl_prepared"
 
 
 def frame_transactions(engine: Engine) -> None:
-    """Transactions as `together` wants them: the driver's own BEGIN would wait for its answer. Statements whose answer
-    is wanted have it before they return. PostgreSQL only, with the driver in autocommit.
+    """Transactions as an exchange wants them: the driver's own BEGIN would wait for its answer. PostgreSQL only, with
+    the driver in autocommit.
     """
-    from psycopg import Error
+    from controlplane.store.exchange import Exchange
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        _unheard(connection, "BEGIN", None)
+        driver: Any = connection.connection.driver_connection
+        exchange = Exchange(driver, connection.info.setdefault(_PREPARED, {}))
+        exchange.send("BEGIN")
+        connection.info[_EXCHANGE] = exchange
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _executes(connection: Connection, *_: object) -> None:
+        if (exchange := connection.info.get(_EXCHANGE)) is not None and exchange.open:
+            _settle(connection, exchange)
 
     @event.listens_for(engine, "commit")
     def _commit(connection: Connection) -> None:
-        connection.exec_driver_sql("COMMIT")
+        exchange = connection.info[_EXCHANGE]
+        exchange.send("COMMIT")
+        try:
+            done = _settle(connection, exchange)[-1].command_status
+        except Exception:
+            _rollback(connection)  # nobody else does, for whom it has ended
+            raise
+        if done != b"COMMIT":
+            raise RuntimeError(f"a transaction that had failed was to be committed: {done}")
 
     @event.listens_for(engine, "rollback")
     def _rollback(connection: Connection) -> None:
-        # What was sent behind a statement that failed has failed, too. That is known, and not to be told as the reason.
-        if not connection.invalidated and _PIPELINE in connection.info:
-            with suppress(Error):
-                connection.info[_PIPELINE].sync()
-
-    @event.listens_for(engine, "after_cursor_execute")
-    def _executed(connection: Connection, _: Any, __: str, ___: Any, context: Any, ____: bool) -> None:
-        pipeline = connection.info.get(_PIPELINE)
-        if pipeline is not None and not context.execution_options.get("unheard"):
-            pipeline.sync()
+        if not connection.invalidated:
+            connection.info[_EXCHANGE].roll_back()
 
 
-def _unheard(connection: Connection, statement: str, values: Any) -> None:
-    """A statement that answers nothing but that it failed, which the end of its transaction says as well."""
-    connection.exec_driver_sql(statement, values, execution_options={"unheard": True})
+def _settle(connection: Connection, exchange: Any) -> list[Any]:
+    """The answers to all that was sent, or the error that SQLAlchemy makes of the first failure."""
+    import psycopg
+
+    try:
+        found: list[Any] = exchange.settle()
+        return found
+    except psycopg.errors.DivisionByZero as error:
+        raise Fenced("a row changed under this transaction") from error
+    except psycopg.Error as error:
+        broken = connection.connection.driver_connection.broken  # type: ignore[union-attr] # psycopg's
+        if broken:
+            connection.invalidate(error)
+        raise _told(error, psycopg.Error, broken=broken) from error
+
+
+def _told(error: Exception, base: type[Exception], *, broken: bool = False) -> Exception:
+    """What SQLAlchemy would have made of a driver's error."""
+    return DBAPIError.instance(None, None, error, base, hide_parameters=True, connection_invalidated=broken)
+
+
+_TOLD: WeakKeyDictionary[Engine, Callable[[], None]] = WeakKeyDictionary()
+
+
+def _send(connection: Connection, statement: str, values: Sequence[bytes]) -> None:
+    """A statement that answers nothing but that it failed, which is heard with the next answer. PostgreSQL only."""
+    connection.info[_EXCHANGE].send(statement, values)
+    _count(connection)
+
+
+def _each(connection: Connection, statement: str, rows: Sequence[Sequence[Any]]) -> int:
+    """Run a statement for each row; how many rows it was about. SQLite only, past SQLAlchemy for the same reason."""
+    driver: Any = connection.connection.driver_connection
+    _count(connection)
+    try:
+        return int(driver.executemany(statement, rows).rowcount)
+    except sqlite3.Error as error:
+        raise _told(error, sqlite3.Error) from error
+
+
+def _count(connection: Connection) -> None:
+    if (told := _TOLD.get(connection.engine)) is not None:
+        told()
 
 
 def for_update(statement: sa.Select[Any], *, skip_locked: bool = False) -> sa.Select[Any]:
@@ -356,9 +404,9 @@ def insert_tuples(connection: Connection, table: Table, names: tuple[str, ...], 
         return
     values = _columns(connection, table, names, rows)
     if is_postgres(connection):
-        _unheard(connection, _insert_arrays(table, names), tuple(values))
+        _send(connection, _insert_arrays(table, names), values)
     else:
-        connection.exec_driver_sql(_insert_each(table, names), list(zip(*values, strict=True)))
+        _each(connection, _insert_each(table, names), list(zip(*values, strict=True)))
 
 
 def update_rows(
@@ -369,31 +417,48 @@ def update_rows(
     rows: Sequence[Row],
     *,
     kept: tuple[str, ...] = (),
-) -> int:
-    """Set columns of rows; how many were found. Each of `rows` has the values of `changes`, and then those of `keys`
-    by which the row is found. A None leaves a column in `kept` as it is. Rows of one key are taken in their order.
+    all_of_them: bool = False,
+) -> None:
+    """Set columns of rows. Each of `rows` has the values of `changes`, and then those of `keys` by which the row is
+    found. A None leaves a column in `kept` as it is. Rows of one key are taken in their order. `all_of_them`: a row
+    that is not found fails the transaction, here or where it commits, with Fenced.
     """
     if not rows:
-        return 0
-    found = 0
-    for together in _apart(rows, len(changes)) if is_postgres(connection) else [rows]:
-        values = _columns(connection, table, (*changes, *keys), together)
-        if is_postgres(connection):
-            done = connection.exec_driver_sql(_update_arrays(table, keys, changes, kept), tuple(values))
-        else:
-            done = connection.exec_driver_sql(_update_each(table, keys, changes, kept), list(zip(*values, strict=True)))
-        found += done.rowcount
-    return found
+        return
+    if is_postgres(connection):
+        statement = _update_arrays(table, keys, changes, kept)
+        for together in _apart(rows, len(changes)):
+            values = _columns(connection, table, (*changes, *keys), together)
+            if all_of_them:
+                _send(connection, _checked(statement), [*values, array_of(COUNT, (len(together),))])
+            else:
+                _send(connection, statement, values)
+        return
+    values = _columns(connection, table, (*changes, *keys), rows)
+    found = _each(connection, _update_each(table, keys, changes, kept), list(zip(*values, strict=True)))
+    if all_of_them and found != len(rows):
+        raise Fenced("a row changed under this transaction")
+
+
+@lru_cache(maxsize=256)
+def _checked(update: str) -> str:
+    """An UPDATE that fails, as a division by zero, unless it found as many rows as its last value says: to be told the
+    number and to look would be a message more.
+    """
+    number = update.count("$") + 1
+    return f"WITH done AS ({update} RETURNING 1) SELECT 1 / (count(*) = (${number}::bigint[])[1])::integer FROM done"
 
 
 def delete_rows(connection: Connection, column: sa.Column[Any], values: Sequence[Any]) -> None:
     """Delete the rows in whose column one of the values stands."""
-    [bound] = _columns(connection, column.table, (column.name,), [(value,) for value in values]) or [[]]
+    if not values:
+        return
+    [bound] = _columns(connection, column.table, (column.name,), [(value,) for value in values])
     statement = f'DELETE FROM "{column.table.name}" WHERE "{column.name}" = '
     if is_postgres(connection):
-        _unheard(connection, f"{statement} ANY({_array(column)})", (bound,))
-    elif bound:
-        connection.exec_driver_sql(f"{statement} ?", [(value,) for value in bound])
+        _send(connection, f"{statement} ANY({_array(column, 1)})", [bound])
+    else:
+        _each(connection, f"{statement} ?", [(value,) for value in bound])
 
 
 def _apart(rows: Sequence[Row], key: int) -> Iterator[Sequence[Row]]:
@@ -413,42 +478,45 @@ def _apart(rows: Sequence[Row], key: int) -> Iterator[Sequence[Row]]:
     yield together
 
 
-def _columns(connection: Connection, table: Table, names: tuple[str, ...], rows: Sequence[Row]) -> list[list[Any]]:
-    """The columns' values as the driver takes them."""
-    bound = _bound(table, names, is_postgres(connection))
+def _columns(connection: Connection, table: Table, names: tuple[str, ...], rows: Sequence[Row]) -> list[Any]:
+    """The columns' values as the driver takes them: on PostgreSQL one array each, else one by one."""
+    columns = zip(*rows, strict=True)
+    if is_postgres(connection):
+        return [array_of(kind, values) for kind, values in zip(_kinds(table, names), columns, strict=True)]
     return [
-        list(values) if one is None else [None if value is None else one(value) for value in values]
-        for one, values in zip(bound, zip(*rows, strict=True), strict=True)
+        values if one is None else [None if value is None else one(value) for value in values]
+        for one, values in zip(_bound(table, names), columns, strict=True)
     ]
 
 
 @lru_cache(maxsize=256)
-def _bound(table: Table, names: tuple[str, ...], postgres: bool) -> tuple[Callable[[Any], Any] | None, ...]:
+def _kinds(table: Table, names: tuple[str, ...]) -> tuple[Kind, ...]:
+    return tuple(_kind(table.c[name]) for name in names)
+
+
+def _kind(column: sa.Column[Any]) -> Kind:
+    return ID if isinstance(column.type, Id) else kind_of(column)
+
+
+@lru_cache(maxsize=256)
+def _bound(table: Table, names: tuple[str, ...]) -> tuple[Callable[[Any], Any] | None, ...]:
     """What makes values of these columns what the driver takes: plain numbers of members of an enumeration, for one."""
-    return tuple(_as_bound(table.c[name], postgres) for name in names)
+    return tuple(_as_bound(table.c[name]) for name in names)
 
 
-def _as_bound(column: sa.Column[Any], postgres: bool) -> Callable[[Any], Any] | None:
+def _as_bound(column: sa.Column[Any]) -> Callable[[Any], Any] | None:
     if isinstance(column.type, Id):
-        return None if postgres else _as_bytes
-    if isinstance(column.type, sa.Double):  # the elements of an array are of one type
-        return float
+        return id_bytes
     return int if isinstance(column.type, sa.SmallInteger) else None
 
 
-def _as_bytes(value: str) -> bytes:
-    return bytes.fromhex(value.replace("-", ""))
+def _array(column: sa.Column[Any], place: int) -> str:
+    """A placeholder for an array, and of what."""
+    return f"${place}::{_kind(column).name}[]"
 
 
-def _array(column: sa.Column[Any]) -> str:
-    """A placeholder for an array in binary. Text without its length: a cast to VARCHAR(n) would cut what is too long,
-    and the column refuses it. Ids go as text, for the server reads them faster than Python makes objects of them.
-    """
-    if isinstance(column.type, Id):
-        return "%b::text[]::uuid[]"
-    kinds = {sa.String: "text", sa.LargeBinary: "bytea", sa.Boolean: "boolean", sa.Double: "double precision"}
-    whole = {sa.SmallInteger: "smallint", sa.BigInteger: "bigint", sa.Integer: "integer"}
-    return f"%b::{next(name for kind, name in (kinds | whole).items() if isinstance(column.type, kind))}[]"
+def _arrays(table: Table, names: Sequence[str]) -> str:
+    return ", ".join(_array(table.c[name], place) for place, name in enumerate(names, start=1))
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -457,8 +525,7 @@ def _listed(names: Iterable[str]) -> str:
 
 @lru_cache(maxsize=256)
 def _insert_arrays(table: Table, names: tuple[str, ...]) -> str:
-    arrays = ", ".join(_array(table.c[name]) for name in names)
-    return f'INSERT INTO "{table.name}" ({_listed(names)}) SELECT * FROM unnest({arrays})'
+    return f'INSERT INTO "{table.name}" ({_listed(names)}) SELECT * FROM unnest({_arrays(table, names)})'
 
 
 @lru_cache(maxsize=256)
@@ -468,7 +535,7 @@ def _insert_each(table: Table, names: tuple[str, ...]) -> str:
 
 @lru_cache(maxsize=256)
 def _update_arrays(table: Table, keys: tuple[str, ...], changes: tuple[str, ...], kept: tuple[str, ...]) -> str:
-    arrays = ", ".join(_array(table.c[name]) for name in (*changes, *keys))
+    arrays = _arrays(table, (*changes, *keys))
     before = [f"b_{key}" for key in keys]
     new = {name: f'n."{name}"' for name in changes}
     new |= {name: f'coalesce(n."{name}", old."{name}")' for name in kept}

@@ -20,7 +20,6 @@ from pawl.tracing import NOWHERE, Trace
 from sqlalchemy import Connection, Row
 
 from controlplane.domain.ageing import Ageing
-from controlplane.domain.errors import Fenced
 from controlplane.domain.task import (
     FINAL,
     Cause,
@@ -238,7 +237,8 @@ def save_many(
     """Tasks after a step, each with the state before it, and everything the steps' effects ask for.
 
     `ends` gives what is known of placements that ended, by (task, token); `terms` those of new placements, by task.
-    Raises Fenced if a row is no longer what it was when it was loaded: the caller repeats the transaction.
+    Raises Fenced, here or where the transaction commits, if a row is no longer what it was when it was loaded: the
+    store repeats it.
     """
     if not steps:
         return
@@ -296,8 +296,7 @@ def _update_tasks(connection: Connection, steps: Sequence[tuple[Task, Step]]) ->
         changing = _CHANGING + _RARELY_CHANGING
     values = attrgetter(*changing)
     rows = [(*values(step.task), before.id, before.version) for before, step in steps]
-    if dialect.update_rows(connection, task, ("id", "version"), changing, rows) != len(steps):
-        raise Fenced("a task changed under this transaction")
+    dialect.update_rows(connection, task, ("id", "version"), changing, rows, all_of_them=True)
 
 
 def store_waiting(connection: Connection, steps: Sequence[Step]) -> None:
@@ -542,7 +541,8 @@ def _raise(connection: Connection, requirement_id: int, priority: int, now: int,
     said = {row.id: row.priority for row in connection.execute(own)} if ids else {}
     grown = {row.task_id: ageing.priority(said[row.task_id], now - row.ready_at) for row in rows if row.task_id in said}
     changes = [(value, one) for one, value in grown.items() if value > priority]
-    return dialect.update_rows(connection, ready, ("task_id",), ("priority",), changes)
+    dialect.update_rows(connection, ready, ("task_id",), ("priority",), changes)
+    return len(changes)
 
 
 def due_ids(connection: Connection, now: int, limit: int) -> list[str]:

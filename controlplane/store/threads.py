@@ -18,6 +18,8 @@ from typing import TypeVar
 from controlplane.domain.errors import Unavailable
 
 R = TypeVar("R")
+_Work = SimpleQueue[Callable[[], None] | None]
+"""What one thread does next; None: nothing more."""
 
 
 class Threads:
@@ -31,8 +33,9 @@ class Threads:
         self._free = self._count = count
         self._name = name
         self._turns: deque[asyncio.Future[None]] = deque()
-        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._started: list[Thread] = []
+        self._works: list[_Work] = []
+        self._resting: list[_Work] = []
         self._ended = False
 
     @property
@@ -46,40 +49,41 @@ class Threads:
         if self._ended:
             self._leave()
             raise Unavailable("the server is shutting down", retry_after_seconds=1.0)
-        if len(self._started) < self._count - self._free:
-            thread = Thread(target=self._serve, name=f"{self._name}_{len(self._started)}", daemon=True)
-            self._started.append(thread)
-            thread.start()
+        # The one that rested last has what it did last in the caches of its processor.
+        mine = self._resting.pop() if self._resting else self._start()
         loop = asyncio.get_running_loop()
         done: asyncio.Future[R] = loop.create_future()
-        self._work.put(partial(self._do, work, done, loop))
+        mine.put(partial(self._do, mine, work, done, loop))
         return await done
 
     def shutdown(self) -> None:
         """Let what runs end; take nothing more."""
         self._ended = True
-        for _ in self._started:
-            self._work.put(None)
+        for work in self._works:
+            work.put(None)
         for thread in self._started:
             thread.join()
 
-    def _serve(self) -> None:
-        """What each thread does."""
-        while (do := self._work.get()) is not None:
-            do()
-            del do  # and what it holds, for as long as nothing comes
+    def _start(self) -> _Work:
+        work: _Work = SimpleQueue()
+        thread = Thread(target=_serve, args=(work,), name=f"{self._name}_{len(self._started)}", daemon=True)
+        self._works.append(work)
+        self._started.append(thread)
+        thread.start()
+        return work
 
-    def _do(self, work: Callable[[], R], done: asyncio.Future[R], loop: asyncio.AbstractEventLoop) -> None:
+    def _do(self, mine: _Work, work: Callable[[], R], done: asyncio.Future[R], loop: asyncio.AbstractEventLoop) -> None:
         found: tuple[R] | BaseException
         try:
             found = (work(),)
         except BaseException as error:  # whatever it was, it is the caller's
             found = error
         with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
-            loop.call_soon_threadsafe(self._answer, done, found)
+            loop.call_soon_threadsafe(self._answer, mine, done, found)
         del done, found  # an error leads to this frame: it should not lead back to the error
 
-    def _answer(self, done: asyncio.Future[R], found: tuple[R] | BaseException) -> None:
+    def _answer(self, mine: _Work, done: asyncio.Future[R], found: tuple[R] | BaseException) -> None:
+        self._resting.append(mine)
         self._leave()
         if done.done():
             return  # its caller went away
@@ -121,3 +125,10 @@ class Threads:
                 turn.set_result(None)
                 return
         self._free += 1
+
+
+def _serve(work: _Work) -> None:
+    """What each thread does."""
+    while (do := work.get()) is not None:
+        do()
+        del do  # and what it holds, for as long as nothing comes

@@ -10,7 +10,7 @@ from controlplane.domain.errors import AlreadyExists, EtagMismatch
 from controlplane.domain.idempotency import IdempotencyKey
 from controlplane.domain.task import Status
 from controlplane.engine import tasks
-from controlplane.store import Connection
+from controlplane.store import Connection, dialect
 from controlplane.store.tables import metadata
 from tests.engine.stage import Replica, opened
 
@@ -36,7 +36,9 @@ async def delete(one: Replica, etag: int | None = None, key: IdempotencyKey | No
 
 
 @pytest.mark.parametrize("count", [15, 57])
-async def test_every_task_ends_with_its_job_and_their_agents_are_told(one: Replica, count: int) -> None:
+async def test_every_task_ends_with_its_job_and_their_agents_are_told(
+    one: Replica, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await one.job()
     await one.job("other")
     await one.create(count=count)
@@ -45,15 +47,14 @@ async def test_every_task_ends_with_its_job_and_their_agents_are_told(one: Repli
     [spared] = await one.create("other")
     largest: list[int] = []
 
-    def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
-        if statement.startswith('UPDATE "sched_task" '):
-            largest.append(len(parameters) if isinstance(parameters, list) else len(parameters[0]))
+    def note(*given: Any, **more: Any) -> None:
+        if given[1] is metadata.tables["sched_task"]:
+            largest.append(len(given[4]))
+        dialect_update(*given, **more)
 
-    sa.event.listen(sa.Engine, "before_cursor_execute", note)
-    try:
-        await delete(one)
-    finally:
-        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+    dialect_update = dialect.update_rows
+    monkeypatch.setattr(dialect, "update_rows", note)
+    await delete(one)
     found = await statuses(one)
     assert found.pop(spared.id) == Status.PENDING
     assert sorted(found.values()) == [Status.DISPATCHED] * running + [Status.CANCELLED] * (count - running)

@@ -1,0 +1,91 @@
+"""Columns of many rows as PostgreSQL takes them: arrays in binary.
+
+The driver makes arrays of lists as well, but asks anew for each list what its elements are, and each of them for its
+bytes. The rows of a task have seventy columns, and what they hold is known here.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from itertools import chain, repeat
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+_HEAD: Final = struct.Struct(">iiIii").pack
+"""Dimensions, whether an element is null, the element's type; then of the dimension how many, and the first's index."""
+_LENGTH: Final = struct.Struct(">i").pack
+_NULL: Final = _LENGTH(-1)
+
+
+class Kind(NamedTuple):
+    """A type of elements: its name, its number in PostgreSQL, which never changes, and what makes bytes of them."""
+
+    name: str
+    number: int
+    pack: Callable[[Sequence[Any]], bytes]
+
+
+def array_of(kind: Kind, values: Sequence[Any]) -> bytes:
+    """These values; None is null."""
+    nulls = values.count(None)
+    head = _HEAD(1, int(nulls > 0), kind.number, len(values), 1)
+    if not nulls:
+        return head + kind.pack(values)
+    if nulls == len(values):
+        return head + _NULL * nulls
+    return head + b"".join([_NULL if value is None else kind.pack((value,)) for value in values])
+
+
+def _fixed(code: str) -> Callable[[Sequence[Any]], bytes]:
+    """Numbers of one length: all of them at once."""
+    size = struct.calcsize(">" + code)
+
+    @lru_cache(maxsize=64)
+    def packer(count: int) -> Callable[..., bytes]:
+        return struct.Struct(">" + f"i{code}" * count).pack
+
+    def pack(values: Sequence[Any]) -> bytes:
+        return packer(len(values))(*chain.from_iterable(zip(repeat(size), values)))
+
+    return pack
+
+
+def _long(to_bytes: Callable[[Any], bytes]) -> Callable[[Sequence[Any]], bytes]:
+    """What has a length of its own."""
+
+    def pack(values: Sequence[Any]) -> bytes:
+        parts: list[bytes] = []
+        for value in values:
+            one = to_bytes(value)
+            parts += (_LENGTH(len(one)), one)
+        return b"".join(parts)
+
+    return pack
+
+
+def id_bytes(value: str) -> bytes:
+    """The 16 bytes of an id."""
+    return bytes.fromhex(value.replace("-", ""))
+
+
+ID: Final = Kind("uuid", 2950, _long(id_bytes))
+COUNT: Final = Kind("bigint", 20, _fixed("q"))
+_KINDS: Final = (
+    (sa.SmallInteger, Kind("smallint", 21, _fixed("h"))),
+    (sa.BigInteger, COUNT),
+    (sa.Integer, Kind("integer", 23, _fixed("i"))),
+    (sa.Boolean, Kind("boolean", 16, _fixed("?"))),
+    (sa.Double, Kind("double precision", 701, _fixed("d"))),
+    (sa.String, Kind("text", 25, _long(str.encode))),
+    (sa.LargeBinary, Kind("bytea", 17, _long(bytes))),
+)
+
+
+def kind_of(column: sa.Column[Any]) -> Kind:
+    """What a column that is no id holds. Text without its length: a cast to VARCHAR(n) would cut what is too long, and
+    the column refuses it.
+    """
+    return next(kind for type_, kind in _KINDS if isinstance(column.type, type_))
