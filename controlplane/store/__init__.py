@@ -133,7 +133,6 @@ class Store:
             pool_timeout=5,
             pool_use_lifo=True,  # the one that rested least: it is warm, and need not be asked whether it still stands
             pool_recycle=int(self._max_lifetime),
-            pool_use_lifo=True,  # the one that has just worked has its statements at hand, and so has its server
             isolation_level="AUTOCOMMIT",  # transactions are framed by hand
             connect_args=POSTGRES_ARGUMENTS,
         )
