@@ -206,7 +206,7 @@ class Retention:
             return [Span(FIRST_ID, first_id_at(cutoff))]
         spans = []
         for month in await self.engine.store.read(retention.months, cutoff):
-            found = await self.engine.store.write(retention.contents, month, cutoff)
+            found = await self.engine.store.read(retention.contents, month, cutoff)
             if found.unfinished or (found.outputs and not found.young):
                 large = not found.unfinished  # their bytes are counted one by one; the rest of the month can go whole
                 spans.append(Span(first_id_at(month.first), first_id_at(month.until), large))

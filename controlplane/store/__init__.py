@@ -103,9 +103,7 @@ class Store:
             for engine in self._engines:
                 dialect.load_ids_as_text(engine)
                 dialect.ask_after_rest(engine)
-            # A reader's statements see what is committed when each begins, in a transaction or not.
-            dialect.frame_transactions(self._writer)
-            dialect.frame_transactions(self._logs)
+                dialect.frame_transactions(engine, always=engine is not self._reader)
             dialect.prefer_indexes(self._writer)
             dialect.plan_each(self._reader)
             dialect.plan_each(self._logs)

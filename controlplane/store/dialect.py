@@ -199,7 +199,8 @@ def prefer_indexes(engine: Engine) -> None:
 def by_indexes(connection: Connection) -> None:
     """The same for one transaction that reads. SQLite has no figures that could mislead it."""
     if is_postgres(connection):
-        _unheard(connection, "SELECT set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)", None)
+        _begin_one(connection)
+        connection.exec_driver_sql("SELECT set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)")
 
 
 def load_ids_as_text(engine: Engine) -> None:
@@ -273,18 +274,19 @@ _EXCHANGE = "pawl_exchange"
 _PREPARED = "pawl_prepared"
 
 
-def frame_transactions(engine: Engine) -> None:
+def frame_transactions(engine: Engine, *, always: bool) -> None:
     """Transactions as an exchange wants them: the driver's own BEGIN would wait for its answer. PostgreSQL only, with
-    the driver in autocommit.
+    the driver in autocommit. Not `always`: only where somebody begins one, for what is read is what was committed when
+    each statement began, in a transaction or not.
     """
     from controlplane.store.exchange import Exchange
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         driver: Any = connection.connection.driver_connection
-        exchange = Exchange(driver, connection.info.setdefault(_PREPARED, {}))
-        exchange.send("BEGIN")
-        connection.info[_EXCHANGE] = exchange
+        connection.info[_EXCHANGE] = exchange = Exchange(driver, connection.info.setdefault(_PREPARED, {}))
+        if always:
+            exchange.begin()
 
     @event.listens_for(engine, "before_cursor_execute")
     def _executes(connection: Connection, *_: object) -> None:
@@ -294,6 +296,8 @@ def frame_transactions(engine: Engine) -> None:
     @event.listens_for(engine, "commit")
     def _commit(connection: Connection) -> None:
         exchange = connection.info[_EXCHANGE]
+        if not exchange.begun:
+            return
         exchange.send("COMMIT")
         try:
             done = _settle(connection, exchange)[-1].command_status
@@ -307,6 +311,12 @@ def frame_transactions(engine: Engine) -> None:
     def _rollback(connection: Connection) -> None:
         if not connection.invalidated:
             connection.info[_EXCHANGE].roll_back()
+
+
+def _begin_one(connection: Connection) -> None:
+    """A setting is for the transaction, so there has to be one, also for what only reads."""
+    if (exchange := connection.info.get(_EXCHANGE)) is not None:
+        exchange.begin()
 
 
 def _settle(connection: Connection, exchange: Any) -> list[Any]:
@@ -874,6 +884,7 @@ def hold_caps(connection: Connection) -> None:
 def take_time(connection: Connection) -> None:
     """This transaction reads a lot: the limit of one statement is not for it."""
     if is_postgres(connection):
+        _begin_one(connection)
         connection.exec_driver_sql(f"SET LOCAL statement_timeout = {LONG_SECONDS * 1000}")
 
 

@@ -41,11 +41,18 @@ class Exchange:
         self._pg: PGconn = driver.pgconn
         self._prepared = prepared
         self._sent: list[_Sent] = []
+        self.begun = False
 
     @property
     def open(self) -> bool:
         """Whether something was sent that nobody has heard of yet."""
         return bool(self._sent)
+
+    def begin(self) -> None:
+        """Have a transaction from here on, unless there is one."""
+        if not self.begun:
+            self.begun = True
+            self.send("BEGIN")
 
     def send(self, statement: str, values: Sequence[bytes] = ()) -> None:
         """Have this run behind what was sent before; values are in binary, and the statement says of what type."""
