@@ -24,7 +24,7 @@ from controlplane.domain.ids import first_id_at
 from controlplane.engine.artifacts import Artifacts
 from controlplane.engine.context import Engine
 from controlplane.engine.outputs import Outputs
-from controlplane.store import Connection, dialect, groups, retention
+from controlplane.store import Connection, dialect, groups, idempotency, retention
 from controlplane.store.dialect import Month
 from controlplane.store.retention import Span
 
@@ -262,7 +262,7 @@ class Retention:
         return await self._few("fires", retention.delete_fires, self._before(self.kept.fires))
 
     async def _request_ids(self) -> bool:
-        return await self._few("request ids", retention.delete_request_ids, self.engine.clock.now())
+        return await self._few("request ids", idempotency.delete_expired, self.engine.clock.now())
 
     async def _agents(self) -> bool:
         return await self._few("agents", retention.delete_agents, self._before(self.kept.agents))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
-from controlplane.domain.idempotency import IdempotencyKey
+from controlplane.domain.idempotency import IdempotencyKey, digests_of
+from controlplane.domain.ids import UUID
 from controlplane.store import dialect
-from controlplane.store.tables import idempotency
+from controlplane.store.tables import idempotency as earlier
+from controlplane.store.tables import request
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,36 +25,42 @@ class Outcome:
     refusal: str | None
 
 
-_ONE = sa.select(idempotency).where(
-    idempotency.c.namespace_id == sa.bindparam("space"),
-    idempotency.c.method == sa.bindparam("method"),
-    idempotency.c.request_id == sa.bindparam("request"),
-)  # ready made, for what every call asks
+_ONE = sa.select(request).where(request.c.digest == sa.bindparam("digest"))  # ready made, for what every call asks
 
 
 def find_many(connection: Connection, keys: Iterable[IdempotencyKey], now: int) -> dict[IdempotencyKey, Outcome]:
     """Outcomes of keys that were used and have not expired. An expired one goes: whoever asks is about to use the key
     again, and upkeep, which takes the others, may not have come by.
     """
-    wanted = list(keys)
+    wanted = [(key, key.digest.hex()) for key in keys]
     if not wanted:
         return {}
     # Which have expired is looked at here: asked of the database, it is tempted to read everything that has not.
     if len(wanted) == 1:
-        [one] = wanted
-        named = {"space": one.namespace_id, "method": one.method, "request": one.request_id}
-        rows = connection.execute(_ONE, named).all()
+        rows = connection.execute(_ONE, {"digest": wanted[0][1]}).all()
     else:
-        rows = connection.execute(sa.select(idempotency).where(_are_of(connection, wanted))).all()
-    found = {(row.namespace_id, row.method, row.request_id): row for row in rows if row.expires_at > now}
-    if len(found) < len(rows):
-        connection.execute(idempotency.delete().where(_are_of(connection, wanted), idempotency.c.expires_at <= now))
-    outcomes = {}
-    for key in wanted:
-        row = found.get((key.namespace_id, key.method, key.request_id))
-        if row is not None:
-            outcomes[key] = Outcome(bytes(row.fingerprint), row.resource_id, row.refusal)
-    return outcomes
+        mine = dialect.one_of(connection, request.c.digest, [digest for _, digest in wanted])
+        rows = connection.execute(sa.select(request).where(mine)).all()
+    if not rows:
+        return {}
+    found = {_hex(row.digest): row for row in rows if row.expires_at > now}
+    old = [row.digest for row in rows if row.expires_at <= now]
+    if old:
+        mine = dialect.one_of(connection, request.c.digest, old)
+        connection.execute(request.delete().where(mine, request.c.expires_at <= now))
+    return {key: _outcome(found[digest]) for key, digest in wanted if digest in found}
+
+
+def _outcome(row: Row[Any]) -> Outcome:
+    resource_id = row.resource_name if row.resource_id is None else row.resource_id
+    return Outcome(bytes.fromhex(_hex(row.content)), resource_id or "", row.refusal)
+
+
+def _hex(digest: str) -> str:
+    return digest.replace("-", "")  # the databases read 16 bytes as an id
+
+
+_COLUMNS = ("digest", "content", "resource_id", "expires_at", "namespace_id", "resource_name", "refusal")
 
 
 def insert_many(
@@ -60,25 +69,26 @@ def insert_many(
     """Record (key, resource id, refusal) of keys that `find_many` has not found. Raises IntegrityError when another
     replica was faster: the whole transaction is repeated.
     """
-    dialect.insert_rows(
-        connection,
-        idempotency,
-        [
-            {
-                "namespace_id": key.namespace_id,
-                "method": key.method,
-                "request_id": key.request_id,
-                "fingerprint": key.fingerprint,
-                "resource_id": resource_id,
-                "refusal": refusal,
-                "expires_at": expires_at,
-            }
-            for key, resource_id, refusal in used
-        ],
-    )
+    rows = []
+    for key, resource, refusal in used:
+        as_id, as_name = (resource, None) if UUID.fullmatch(resource) else (None, resource or None)
+        rows.append((key.digest.hex(), key.fingerprint.hex(), as_id, expires_at, key.namespace_id, as_name, refusal))
+    dialect.insert_tuples(connection, request, _COLUMNS, rows)
 
 
-def _are_of(connection: Connection, keys: Sequence[IdempotencyKey]) -> sa.ColumnElement[bool]:
-    columns = (idempotency.c.namespace_id, idempotency.c.method, idempotency.c.request_id)
-    wanted = [(key.namespace_id, key.method, key.request_id) for key in keys]
-    return dialect.keyed(columns, wanted, arrays=dialect.is_postgres(connection))
+def forget(connection: Connection, namespace_id: str) -> None:
+    """Those of a namespace that goes, so that a namesake does not answer for it."""
+    first, last = (one.hex() for one in digests_of(namespace_id))
+    mine = (request.c.digest.between(first, last), request.c.namespace_id == namespace_id)
+    connection.execute(request.delete().where(*mine))
+    connection.execute(earlier.delete().where(earlier.c.namespace_id == namespace_id))
+
+
+def delete_expired(connection: Connection, now: int, limit: int) -> int:
+    """Those whose time is over; how many."""
+    old = sa.select(request.c.digest).where(request.c.expires_at <= now).order_by(request.c.expires_at).limit(limit)
+    gone = connection.execute(request.delete().where(request.c.digest.in_(old))).rowcount
+    key = (earlier.c.namespace_id, earlier.c.method, earlier.c.request_id)
+    old = sa.select(*key).where(earlier.c.expires_at <= now).order_by(earlier.c.expires_at).limit(limit)
+    connection.execute(earlier.delete().where(sa.tuple_(*key).in_(old)))
+    return gone

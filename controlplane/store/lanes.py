@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import uuid
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -32,17 +33,23 @@ class Lanes(Struct, frozen=True):
     values: tuple[int, ...]  # all that the column can hold; never NULL
     key: str = "id"
     within: str = ""
+    own_index: bool = True  # the key has one, too: it is not found in these alone
 
 
 class Split(Struct, frozen=True):
-    """A question as lanes: rows that meet all of `rest`, and one of the values in the field or in the tag. Each value
-    is a lane; with `within` there is one for each pair of that field's values and those.
+    """A question as lanes: rows that meet `rest`, and one of the values in the field or in the tag. Each value is a
+    lane; with `within` there is one for each pair of that field's values and those.
     """
 
-    rest: AllOf
+    rest: AnyOf
     values: tuple[int | str, ...]
     tag: str = ""
     within: tuple[str, ...] = ()
+
+    @property
+    def known(self) -> Bounds:
+        """What it says of the ids of all rows."""
+        return _known(self.rest.alternatives[0]) if len(self.rest.alternatives) == 1 else Bounds()
 
 
 def split(lanes: Lanes, tree: AnyOf, order: Sequence[OrderTerm]) -> Split | None:
@@ -53,27 +60,36 @@ def split(lanes: Lanes, tree: AnyOf, order: Sequence[OrderTerm]) -> Split | None
     mine = AnyOf(tuple(_of(lanes.field, one) for one in tree.alternatives))
     rest, *others = (_but(lanes.field, one) for one in tree.alternatives)
     if any(one != rest for one in others):
-        return None
+        return _whole(lanes, tree)
     tagged = next((one for one in rest.conditions if _is_tag(one)), None)
     inside = next((one for one in rest.conditions if one.field.name == lanes.within and _is_few(one)), None)
-    if any(_is_served(one) for one in rest.conditions if one is not inside):
+    if any(_is_served(lanes, one) for one in rest.conditions if one is not inside):
         return None
     if tagged is not None:
         return _by_tag(tree, tagged) if inside is None else None
     if any(one.field.kind is Kind.TAGS for one in rest.conditions):
         return None
     passing = tuple(value for value in lanes.values if matches(mine, {lanes.field: value}))
-    if inside is None and len(passing) == len(lanes.values) and _is_short(rest):
+    if lanes.own_index and inside is None and len(passing) == len(lanes.values) and _is_short(rest):
         return None
     if inside is None or not isinstance(inside.value, tuple):
-        return Split(rest, passing)
+        return Split(AnyOf((rest,)), passing)
     without = AllOf(tuple(one for one in rest.conditions if one is not inside))
-    return Split(without, passing, within=tuple(map(str, inside.value)))
+    return Split(AnyOf((without,)), passing, within=tuple(map(str, inside.value)))
+
+
+def _whole(lanes: Lanes, tree: AnyOf) -> Split | None:
+    """Alternatives that have nothing in common. The key's own index has all in their order; where there is none, the
+    lanes have, unless each alternative is found in an index of another field.
+    """
+    if lanes.own_index or all(any(_is_served(lanes, one) for one in each.conditions) for each in tree.alternatives):
+        return None
+    return Split(tree, lanes.values)
 
 
 def _is_short(rest: AllOf) -> bool:
     """Whether the rows lie in so short a time that all of them, whosever they are, are read before many lanes are."""
-    known = functools.reduce(operator.and_, map(bounds, rest.conditions), Bounds())
+    known = _known(rest)
     if known.low is None or known.high is None:
         return False
     return id_time(known.high) - id_time(known.low) <= SHORT + 2 * MOMENT
@@ -84,7 +100,7 @@ def _by_tag(tree: AnyOf, tagged: Condition) -> Split | None:
         return None
     values = tagged.value if isinstance(tagged.value, tuple) else (tagged.value,)
     rest = AllOf(tuple(one for one in tree.alternatives[0].conditions if one is not tagged))
-    return Split(rest, tuple(map(str, values)), tag=tagged.tag)
+    return Split(AnyOf((rest,)), tuple(map(str, values)), tag=tagged.tag)
 
 
 def _of(field: str, one: AllOf) -> AllOf:
@@ -95,13 +111,21 @@ def _but(field: str, one: AllOf) -> AllOf:
     return AllOf(tuple(condition for condition in one.conditions if condition.field.name != field))
 
 
-def _is_served(condition: Condition) -> bool:
-    """Whether an index of its own is said to serve it."""
-    return condition.field.indexed and condition.field.kind is not Kind.TAGS and not condition.field.in_id
+def _is_served(lanes: Lanes, condition: Condition) -> bool:
+    """Whether an index of its own is said to serve it, and better than the lanes would."""
+    if not condition.field.indexed or condition.field.kind is Kind.TAGS or condition.field.in_id:
+        return False
+    if lanes.own_index:
+        return True
+    if condition.field.name == lanes.key:
+        return condition.operator in (Op.EQ, Op.IN)
+    return condition.operator not in (Op.NOT, Op.NOT_IN, Op.NULL)
 
 
 class Bounds(Struct, frozen=True):
-    """What a condition on an instant says of the ids that are made of it: not below `low`, below `high`."""
+    """What a condition says of ids, be it on them or on the instant that they are made of: they lie between `low` and
+    `high`.
+    """
 
     low: str | None = None
     high: str | None = None
@@ -113,13 +137,22 @@ class Bounds(Struct, frozen=True):
 
 
 def bounds(condition: Condition) -> Bounds:
-    """Bounds of the ids of all rows that can meet the condition; none where it says nothing of them."""
+    """Bounds of the ids of all rows that can meet the condition, which none of them has; none where it says nothing."""
     value = condition.value
-    if not condition.field.in_id or not isinstance(value, int) or condition.operator is Op.NULL:
-        return Bounds()
-    # Servers before this one made an id a moment before or after the instant beside it.
-    low, high = first_id_at(value - MOMENT), first_id_at(value + MOMENT)
-    match condition.operator:
+    if condition.field.in_id and isinstance(value, int) and condition.operator is not Op.NULL:
+        # Servers before this one made an id a moment before or after the instant beside it.
+        return _between(condition.operator, first_id_at(value - MOMENT), first_id_at(value + MOMENT))
+    if condition.field.kind is Kind.ID and condition.field.name == "id" and isinstance(value, str):
+        return _between(condition.operator, _id_beside(value, -1), _id_beside(value, 1))
+    return Bounds()
+
+
+def _known(rest: AllOf) -> Bounds:
+    return functools.reduce(operator.and_, map(bounds, rest.conditions), Bounds())
+
+
+def _between(asked: Op, low: str, high: str) -> Bounds:
+    match asked:
         case Op.EQ:
             return Bounds(low, high)
         case Op.GT | Op.GTE:
@@ -128,6 +161,10 @@ def bounds(condition: Condition) -> Bounds:
             return Bounds(high=high)
         case _:
             return Bounds()
+
+
+def _id_beside(one: str, step: int) -> str:
+    return str(uuid.UUID(int=min(max(uuid.UUID(one).int + step, 0), 2**128 - 1)))
 
 
 def _is_tag(condition: Condition) -> bool:

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, Row, Table
 from controlplane.domain.errors import NotFound
 from controlplane.domain.namespace import Namespace
 from controlplane.domain.task import FINAL
-from controlplane.store import dialect
+from controlplane.store import dialect, idempotency
 from controlplane.store.query import Listing
-from controlplane.store.tables import agent, idempotency, namespace, task
+from controlplane.store.tables import agent, namespace, task
 
 
 def of_row(row: Row[Any]) -> Namespace:
@@ -115,6 +115,6 @@ def update(connection: Connection, changed: Namespace) -> None:
 def delete(connection: Connection, namespace_id: str) -> None:
     """The row itself, its agents' rows and its request ids, so that a namesake does not answer for it. Jobs, schedules
     and plugins are their own modules' business."""
-    connection.execute(idempotency.delete().where(idempotency.c.namespace_id == namespace_id))
+    idempotency.forget(connection, namespace_id)
     connection.execute(agent.delete().where(agent.c.namespace_id == namespace_id))
     connection.execute(namespace.delete().where(namespace.c.id == namespace_id))

@@ -7,8 +7,6 @@ text is ordered by bytes, NULL has its place written out. Not here: which fields
 
 from __future__ import annotations
 
-import functools
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -147,7 +145,9 @@ def _in_lanes(
         single = lane.of(connection, base, value).limit(request.size + 1)
         return single.offset(request.offset or None)
     # Only ids, as many from each lane as the page could show; then the rows of those that it does show.
-    narrow = base.with_only_columns(lane_key.plain.label("id"), maintain_column_froms=True)
+    by_id = listing.lanes is None or listing.lanes.own_index
+    told = (lane_key.plain.label("id"),) if by_id else (lane_key.plain.label("id"), column.label("lane"))
+    narrow = base.with_only_columns(*told, maintain_column_froms=True)
     within = None
     if parts.within and listing.lanes is not None:
         within = Within(listing.columns[listing.lanes.within], parts.within)
@@ -155,30 +155,34 @@ def _in_lanes(
     merged = from_each(connection, parts.values, narrow, lane, key.plain, within)
     order: ColumnElement[Any] = sa.desc("id") if key.descending else sa.asc("id")
     shown = merged.order_by(order).limit(request.size + 1).offset(request.offset or None).subquery()
-    return listing.select.where(key.plain.in_(sa.select(shown.c.id))).order_by(key.ordering())
+    if by_id:
+        chosen = key.plain.in_(sa.select(shown.c.id))
+    else:
+        chosen = sa.tuple_(column, key.plain).in_(sa.select(shown.c.lane, shown.c.id))
+    return listing.select.where(chosen).order_by(key.ordering())
 
 
 def _tagged(listing: Listing, parts: Split) -> Select[Any] | None:
     """What matches, where tags alone tell how many that are: each is of another row."""
-    if listing.tags is None or parts.rest.conditions:
+    if listing.tags is None or any(one.conditions for one in parts.rest.alternatives):
         return None
     return listing.tags.select.where(listing.tags.key == parts.tag, listing.tags.value.in_(parts.values))
 
 
 def _counted(connection: Connection, listing: Listing, parts: Split) -> Select[Any] | None:
     """What matches, said by the values of the lanes: an index finds these, where of "not SUCCEEDED" it would walk all
-    that are not asked for."""
+    that are not asked for, as it would for ids that only the lanes hold."""
     lanes = listing.lanes
-    if lanes is None or len(parts.values) == len(lanes.values):
+    if lanes is None or (len(parts.values) == len(lanes.values) and (lanes.own_index or parts.known == Bounds())):
         return None
-    found = listing.select.where(where(connection, listing, AnyOf((parts.rest,))))
+    found = listing.select.where(where(connection, listing, parts.rest))
     found = found.where(listing.columns[lanes.field].in_(parts.values))
     return found.where(listing.columns[lanes.within].in_(parts.within)) if parts.within else found
 
 
 def _lane(column: ColumnElement[Any], key: _SortKey, parts: Split, position: Position | None) -> Lane:
     """Where the lanes begin and end: after the position, and within what the question says of the ids."""
-    known = functools.reduce(operator.and_, map(bounds, parts.rest.conditions), Bounds())
+    known = parts.known
     here = None if position is None else str(position[0])
     if key.descending:
         first = min((one for one in (here, known.high) if one is not None), default=None)
@@ -194,7 +198,7 @@ def _laned(
     connection: Connection, listing: Listing, parts: Split, key: _SortKey
 ) -> tuple[Select[Any], ColumnElement[Any], _SortKey]:
     """What holds in every lane, the column that tells them apart, and the key as the lanes' index has it."""
-    base = listing.select.where(where(connection, listing, AnyOf((parts.rest,))))
+    base = listing.select.where(where(connection, listing, parts.rest))
     if parts.tag and listing.tags is not None:
         owner = listing.tags.owner
         return base.where(listing.tags.joined(parts.tag)), listing.tags.value, replace(key, column=owner, plain=owner)
@@ -238,6 +242,10 @@ def _condition(connection: Connection, listing: Listing, condition: Condition) -
             raise LookupError(f"{condition.field.name} is filterable and the listing has no tags")
         return listing.tags.having(condition.tag, value if isinstance(value, tuple) else (value,))
     column = listing.columns[condition.field.stored_as]
+    lanes = listing.lanes
+    if lanes and not lanes.own_index and condition.field.name == lanes.key and condition.operator in (Op.EQ, Op.IN):
+        # All values that there are: so many places in the lanes' index, where it would be read from end to end.
+        return sa.and_(_compared(connection, column, condition), listing.columns[lanes.field].in_(lanes.values))
     if condition.field.in_id:
         return sa.and_(_compared(connection, column, condition), *_bounded(listing.columns["id"], bounds(condition)))
     return _compared(connection, column, condition)

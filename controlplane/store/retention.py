@@ -24,7 +24,6 @@ from controlplane.store.tables import (
     agent,
     artifact,
     fire,
-    idempotency,
     job,
     job_revision,
     log_chunk,
@@ -235,13 +234,6 @@ def delete_fires(connection: Connection, cutoff: int, limit: int) -> int:
     if keys:
         connection.execute(going, [{"of": schedule_id, "at": slot} for schedule_id, slot in keys])
     return len(keys)
-
-
-def delete_request_ids(connection: Connection, now: int, limit: int) -> int:
-    """Request ids whose time is over; how many."""
-    key = (idempotency.c.namespace_id, idempotency.c.method, idempotency.c.request_id)
-    old = sa.select(*key).where(idempotency.c.expires_at <= now).order_by(idempotency.c.expires_at).limit(limit)
-    return connection.execute(idempotency.delete().where(sa.tuple_(*key).in_(old))).rowcount
 
 
 def delete_agents(connection: Connection, cutoff: int, limit: int) -> int:

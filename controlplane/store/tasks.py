@@ -329,6 +329,7 @@ def _ready_row(one: Task, at: int) -> dict[str, Any]:
 
 
 _ENDING = InstanceEnd.__struct_fields__
+_TERMS = ("lease", "timeout", "grace", "paused")
 
 
 def _end_instances(connection: Connection, steps: Sequence[Step], ends: Mapping[tuple[str, int], InstanceEnd]) -> None:
@@ -339,7 +340,8 @@ def _end_instances(connection: Connection, steps: Sequence[Step], ends: Mapping[
                 end = ends.get((step.task.id, effect.token)) or InstanceEnd(effect.status, step.task.updated_at)
                 rows.append((*structs.astuple(end), step.task.id, effect.token))
     # A report that says when the program started corrects what a folded start left open.
-    dialect.update_rows(connection, task_instance, ("task_id", "token"), _ENDING, rows, kept=("started_at",))
+    key, kept = ("task_id", "token"), ("started_at",)
+    dialect.update_rows(connection, task_instance, key, _ENDING, rows, kept=kept, cleared=_TERMS)
 
 
 _STOOD_STILL = (

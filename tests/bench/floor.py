@@ -163,6 +163,11 @@ def new_ids(count: int) -> list[str]:
     return [str(uuid_utils.uuid7()) for _ in range(count)]
 
 
+def digests(count: int) -> list[uuid.UUID]:
+    """So many as there are none of yet, in no order."""
+    return [uuid.uuid4() for _ in range(count)]
+
+
 def now() -> int:
     """Microseconds UTC."""
     return time.time_ns() // 1000
@@ -175,12 +180,11 @@ TASK = (
 )
 DATA = "task_id, environment, tags, cancel_reason, traceparent"
 READY = "task_id, requirement_id, priority, ready_at"
-REQUEST = "namespace_id, method, request_id, fingerprint, resource_id, expires_at"
+REQUEST = "digest, content, resource_id, expires_at, namespace_id"
 INSTANCE = (
     "task_id, token, id, namespace_id, job_id, agent_id, agent_namespace_id, attempt, cause, epoch, status, lease,"
     " timeout, created_at, late_result, output_size, output_truncated"
 )
-METHOD = "'pawl.v1.TaskService/CreateTask'"
 PLACEMENTS = (
     f"INSERT INTO sched_task_instance ({INSTANCE}) SELECT id, 1, instance, 'default', %(job)s::uuid,"
     " 'floor', 'default', 1, 1, 1, 5, 30000000, 3600000000, %(at)s, false, 0, false"
@@ -217,15 +221,16 @@ class PostgresStatements:
                 {"at": at, "ids": keys},
             )
             self._execute(
-                f"INSERT INTO sched_idempotency ({REQUEST}) SELECT 'default', {METHOD}, id::text, %(print)b, id::text,"
-                " %(until)s FROM unnest(%(ids)b::uuid[]) id",
-                {"print": b"f" * 32, "until": at + KEEP, "ids": keys},
+                f"INSERT INTO sched_request ({REQUEST}) SELECT digest, digest, id, %(until)s, 'default'"
+                " FROM unnest(%(ids)b::uuid[], %(digests)b::uuid[]) AS n(id, digest)",
+                {"until": at + KEEP, "ids": keys, "digests": digests(len(ids))},
             )
 
     def place(self, ids: Sequence[str]) -> list[Any]:
         keys, at = [uuid.UUID(one) for one in ids], now()
         instances = [uuid.UUID(one) for one in new_ids(len(ids))]
-        values = {"job": JOB, "at": at, "ids": keys, "instances": instances, "print": b"f" * 32, "until": at + KEEP}
+        values = {"job": JOB, "at": at, "ids": keys, "instances": instances, "until": at + KEEP}
+        values["digests"] = digests(len(ids))
         with self._connection.pipeline(), self._connection.transaction():
             self._execute(
                 f"INSERT INTO sched_task ({TASK}, agent_id, instance_id) SELECT id, 'default', %(job)s::uuid, 1, 1, 5,"
@@ -239,8 +244,8 @@ class PostgresStatements:
                 values,
             )
             self._execute(
-                f"INSERT INTO sched_idempotency ({REQUEST}) SELECT 'default', {METHOD}, id::text, %(print)b, id::text,"
-                " %(until)s FROM unnest(%(ids)b::uuid[]) id",
+                f"INSERT INTO sched_request ({REQUEST}) SELECT digest, digest, id, %(until)s, 'default'"
+                " FROM unnest(%(ids)b::uuid[], %(digests)b::uuid[]) AS n(id, digest)",
                 values,
             )
             self._execute(PLACEMENTS, values)
@@ -277,7 +282,8 @@ class PostgresStatements:
                 values,
             )
             self._execute(
-                "UPDATE sched_task_instance SET status = 100, started_at = %(at)s, finished_at = %(at)s, exit_code = 0"
+                "UPDATE sched_task_instance SET status = 100, started_at = %(at)s, finished_at = %(at)s, exit_code = 0,"
+                " lease = NULL, timeout = NULL, grace = NULL, paused = NULL"
                 " WHERE task_id = ANY(%(ids)b::uuid[]) AND token = 1",
                 values,
             )
@@ -310,8 +316,8 @@ class SqliteStatements:
             run(f"INSERT INTO sched_task_data ({DATA}) VALUES (?, '{{}}', '{{}}', '', '')", [(key,) for key in keys])
             run(f"INSERT INTO sched_ready ({READY}) VALUES (?, 1, 5, ?)", [(key, at) for key in keys])
             run(
-                f"INSERT INTO sched_idempotency ({REQUEST}) VALUES ('default', {METHOD}, ?, ?, ?, ?)",
-                [(one, b"f" * 32, one, at + KEEP) for one in ids],
+                f"INSERT INTO sched_request ({REQUEST}) VALUES (?, ?, ?, ?, 'default')",
+                [(one.bytes, one.bytes, key, at + KEEP) for one, key in zip(digests(len(ids)), keys, strict=True)],
             )
 
     def place(self, ids: Sequence[str]) -> list[Any]:
@@ -328,8 +334,11 @@ class SqliteStatements:
                 [(key,) for key, _ in placed],
             )
             run(
-                f"INSERT INTO sched_idempotency ({REQUEST}) VALUES ('default', {METHOD}, ?, ?, ?, ?)",
-                [(one, b"f" * 32, one, at + KEEP) for one in ids],
+                f"INSERT INTO sched_request ({REQUEST}) VALUES (?, ?, ?, ?, 'default')",
+                [
+                    (one.bytes, one.bytes, key, at + KEEP)
+                    for one, (key, _) in zip(digests(len(ids)), placed, strict=True)
+                ],
             )
             run(PLACEMENT, [(key, instance, self._job, at) for key, instance in placed])
         return [key for key, _ in placed]
@@ -361,7 +370,8 @@ class SqliteStatements:
                 [(at, at, at, key) for key in keys],
             )
             run(
-                "UPDATE sched_task_instance SET status = 100, started_at = ?, finished_at = ?, exit_code = 0"
+                "UPDATE sched_task_instance SET status = 100, started_at = ?, finished_at = ?, exit_code = 0,"
+                " lease = NULL, timeout = NULL, grace = NULL, paused = NULL"
                 " WHERE task_id = ? AND token = 1",
                 [(at, at, key) for key in keys],
             )

@@ -33,6 +33,7 @@ _AT = "({end} - ({total} - n) * {step} + n % 1000)"
 _NAMESPACE = "CASE WHEN n <= {total} / 33 THEN 'asleep' ELSE 'default' END"
 _JOB = "bench_id(1, CASE WHEN n % 9973 = 0 THEN 1000 ELSE n % 100 END)"
 _AGENT = "('agent-' || (n % 20))"
+_TERMS = ", ".join(f"CASE WHEN status = 10 THEN {one} END" for one in (30_000_000, 3_600_000_000, 10_000_000, 0))
 _STATUS = (
     "CASE WHEN n > {total} - 20 THEN 1 WHEN n > {total} - 40 THEN 10"
     " WHEN n BETWEEN {total} / 5 AND {total} / 5 + {total} / 100 THEN 90"
@@ -71,12 +72,12 @@ _FILL = {
     task_instance.name: (
         (
             "task_id, token, id, namespace_id, job_id, agent_id, agent_namespace_id, attempt, cause, epoch,"
-            " status, lease,"
-            " timeout, created_at, started_at, finished_at, exit_code, late_result, output_size, output_truncated"
+            " status, lease, timeout, grace, paused, created_at, started_at, finished_at, exit_code, late_result,"
+            " output_size, output_truncated"
         ),
         (
-            "bench_id(ms, n), 1, bench_id(ms, n), {namespace}, {job}, {agent}, 'default', 1, 1, 1, status, 30000000,"
-            " 3600000000, at, at + 1000, CASE WHEN status > 10 THEN at + 2000 END, CASE WHEN status > 10"
+            "bench_id(ms, n), 1, bench_id(ms, n), {namespace}, {job}, {agent}, 'default', 1, 1, 1, status,"
+            " {terms}, at, at + 1000, CASE WHEN status > 10 THEN at + 2000 END, CASE WHEN status > 10"
             " THEN 0 END, {no},"
             " 0, {no}"
         ),
@@ -137,7 +138,7 @@ def fill(database: Database, total: int, end: int) -> Many:
 
 def _statements(many: Many, *, source: str, no: str) -> Iterator[str]:
     facts = {"total": many.total, "end": many.end, "step": many.step, "no": no}
-    words = {"namespace": _NAMESPACE.format(**facts), "job": _JOB, "agent": _AGENT}
+    words = {"namespace": _NAMESPACE.format(**facts), "job": _JOB, "agent": _AGENT, "terms": _TERMS}
     for first in range(1, many.total + 1, STEP):
         numbers = source.format(first=first, last=min(first + STEP - 1, many.total))
         numbered = f"SELECT n, {_AT.format(**facts)} AS at, {_STATUS.format(**facts)} AS status FROM ({numbers}) AS one"
@@ -227,8 +228,8 @@ def _load(run: Run, many: Many, *, source: str, no: str, kept: str) -> None:
         found = f"SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql <> '' AND tbl_name IN ({listed})"
     else:
         found = (
-            "SELECT indexname, indexdef FROM pg_indexes WHERE indexname NOT LIKE '%\\_pkey'"
-            f" AND tablename IN ({listed})"
+            "SELECT indexrelid::regclass, pg_get_indexdef(indexrelid) FROM pg_index WHERE NOT indisprimary"
+            f" AND indrelid::regclass::text IN ({listed})"
         )
     indexes = run(found)
     for name, _ in indexes:

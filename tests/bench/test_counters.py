@@ -91,7 +91,7 @@ class Steps:
 
 
 def new_tasks() -> list[NewTask]:
-    keys = [IdempotencyKey("default", "create", f"r-{next(numbers)}", bytes(32)) for _ in range(BATCH)]
+    keys = [IdempotencyKey("default", "create", f"r-{next(numbers)}", bytes(16)) for _ in range(BATCH)]
     return [NewTask("default", "hello", key=key) for key in keys]
 
 

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from controlplane.domain.errors import IllegalTransition, Invalid, NotFound
-from controlplane.domain.idempotency import IdempotencyKey
+from controlplane.domain.idempotency import IdempotencyKey, fingerprint
 from controlplane.domain.page import PageRequest
 from controlplane.domain.task import DeadReason, Status, Task
 from controlplane.engine.actions import BATCH, Action, Actions, Bulk
@@ -37,7 +37,7 @@ def bulk(action: Action, filter: object = None, **changes: object) -> Bulk:
 
 
 def key(request_id: str, method: str = "ActOnTasks") -> IdempotencyKey:
-    return IdempotencyKey("default", method, request_id, b"same")
+    return IdempotencyKey("default", method, request_id, fingerprint(b"same"))
 
 
 async def statuses(one: Replica, made: list[Task]) -> list[str]:

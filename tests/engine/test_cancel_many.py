@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from controlplane.domain.errors import AlreadyExists, EtagMismatch
-from controlplane.domain.idempotency import IdempotencyKey
+from controlplane.domain.idempotency import IdempotencyKey, fingerprint
 from controlplane.domain.task import Status
 from controlplane.engine import tasks
 from controlplane.store import Connection, dialect
@@ -68,17 +68,17 @@ async def test_a_delete_that_is_refused_cancels_nothing(one: Replica) -> None:
     await one.create(count=30)
     with pytest.raises(EtagMismatch):
         await delete(one, etag=7)
-    key = IdempotencyKey("default", "any", "r", b"content")
+    key = IdempotencyKey("default", "any", "r", fingerprint(b"content"))
     await one.create(key=key)
     with pytest.raises(AlreadyExists):
-        await delete(one, key=IdempotencyKey("default", "any", "r", b"other"))
+        await delete(one, key=IdempotencyKey("default", "any", "r", fingerprint(b"other")))
     assert set((await statuses(one)).values()) == {Status.PENDING}
 
 
 async def test_a_repeat_cancels_nothing_that_came_later(one: Replica) -> None:
     await one.job()
     await one.create(count=30)
-    key = IdempotencyKey("default", "any", "r", b"")
+    key = IdempotencyKey("default", "any", "r", fingerprint(b""))
     await delete(one, key=key)
     await one.job()
     later = await one.create(count=30)

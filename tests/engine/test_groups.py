@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from controlplane.domain.errors import AlreadyExists, IllegalTransition, Invalid, NotFound
 from controlplane.domain.group import MAX_MEMBERS, Group, Mode, Policy, Tally, close, verdict
-from controlplane.domain.idempotency import IdempotencyKey
+from controlplane.domain.idempotency import IdempotencyKey, fingerprint
 from controlplane.domain.job import JobConfig, JobSpec, JobStatus
 from controlplane.domain.page import PageRequest
 from controlplane.domain.placement import PlacementRules
@@ -155,13 +155,13 @@ async def test_a_group_that_is_refused_has_made_nothing(one: Replica) -> None:
 
 async def test_a_repeated_create_is_the_same_group(one: Replica) -> None:
     await one.job()
-    key = IdempotencyKey("default", "create", "r", b"content")
+    key = IdempotencyKey("default", "create", "r", fingerprint(b"content"))
     first = await of(one).create(wanted(), key)
     again = await of(one).create(wanted(), key)
     assert again.group.id == first.group.id
     assert len(await members(one, first.group.id)) == 3
     with pytest.raises(AlreadyExists):
-        await of(one).create(wanted(4), replace(key, fingerprint=b"other"))
+        await of(one).create(wanted(4), replace(key, fingerprint=fingerprint(b"other")))
 
 
 async def test_inputs_of_a_group_are_bounded_all_together(one: Replica) -> None:
@@ -475,7 +475,7 @@ async def test_cancelling_a_group_ends_what_waits_and_stops_what_runs(one: Repli
     group_id = await sharded(one, 4)
     await one.place()
     [running] = placed(session)
-    key = IdempotencyKey("default", "cancel", "r", b"")
+    key = IdempotencyKey("default", "cancel", "r", fingerprint(b""))
     cancelled = await of(one).cancel("default", group_id, by="ann", why="not needed", key=key)
     assert (cancelled.group.status, cancelled.group.closing, cancelled.on_agents) == (Status.CANCELLED, True, 1)
     assert one.stopped == [running.ref.task_id]
@@ -524,7 +524,7 @@ async def test_running_a_group_again_runs_what_has_not_succeeded(one: Replica) -
     await of(one).turn()
     assert await statuses(one, group_id) == ["SUCCEEDED", "FAILED", "CANCELLED"]
     one.clock.move(1)
-    key = IdempotencyKey("default", "retry", "r", b"")
+    key = IdempotencyKey("default", "retry", "r", fingerprint(b""))
     again = await of(one).retry("default", group_id, by="ann", why="fixed", key=key)
     assert (again.group.status, again.group.finished_at) == (Status.RUNNING, None)
     assert await statuses(one, group_id) == ["SUCCEEDED", "PENDING", "PENDING"]
@@ -544,7 +544,7 @@ async def test_a_group_goes_with_its_tasks(one: Replica) -> None:
     with pytest.raises(IllegalTransition, match="2 unfinished tasks"):
         await of(one).delete("default", group_id, key=None)
     await finish(one, session, [S, F])
-    key = IdempotencyKey("default", "delete", "r", b"")
+    key = IdempotencyKey("default", "delete", "r", fingerprint(b""))
     await of(one).delete("default", group_id, key=key)
     await of(one).delete("default", group_id, key=key)
     assert await members(one, group_id) == []

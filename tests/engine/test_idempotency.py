@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from controlplane.domain.errors import AlreadyExists, IllegalTransition, NotFound, PawlError, Unavailable
-from controlplane.domain.idempotency import IdempotencyKey
+from controlplane.domain.idempotency import IdempotencyKey, fingerprint
 from controlplane.domain.job import JobConfig, JobSpec, JobStatus
 from controlplane.domain.page import PageRequest
 from controlplane.domain.task import Status
@@ -18,7 +18,7 @@ from controlplane.engine.lists import Question
 from controlplane.engine.outputs import Outputs
 from controlplane.engine.retention import Retention
 from controlplane.engine.tasks import NewTask, TaskView
-from controlplane.store import Connection, retention
+from controlplane.store import Connection, idempotency
 from tests.engine.stage import MovedClock, Replica, committing, opened
 
 DAY = 24 * 3600
@@ -32,7 +32,7 @@ def one(migrated_url: str) -> Iterator[Replica]:
 
 
 def key(request_id: str = "r", content: bytes = b"c", method: str = "pawl.v1.TaskService/Any") -> IdempotencyKey:
-    return IdempotencyKey("default", method, request_id, content)
+    return IdempotencyKey("default", method, request_id, fingerprint(content))
 
 
 async def cancel(one: Replica, task_id: str, request: IdempotencyKey) -> TaskView:
@@ -116,14 +116,14 @@ async def test_a_request_id_is_forgotten_after_a_day(one: Replica) -> None:
     one.clock.move(1)
     assert (await one.create(key=key()))[0].id != first.id
     one.clock.move(DAY)
-    assert await one.engine.store.write(retention.delete_request_ids, one.clock.now(), 100) == 1
+    assert await one.engine.store.write(idempotency.delete_expired, one.clock.now(), 100) == 1
 
 
 async def test_expired_ids_are_deleted_by_retention_and_by_no_call_but_one_that_uses_them_again(one: Replica) -> None:
     deletes: list[str] = []
 
     def note(_: Any, __: Any, statement: str, *___: Any) -> None:
-        if statement.startswith("DELETE FROM sched_idempotency"):
+        if statement.startswith("DELETE FROM sched_request"):
             deletes.append(statement)
 
     await one.job()

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from controlplane.domain.errors import AlreadyExists, EtagMismatch, IllegalTransition, Invalid, NotFound
-from controlplane.domain.idempotency import IdempotencyKey
+from controlplane.domain.idempotency import IdempotencyKey, fingerprint
 from controlplane.domain.job import Job, JobConfig, JobSpec, JobStatus, WasmSpec
 from controlplane.domain.page import PageRequest
 from controlplane.domain.task import Status
@@ -20,8 +20,8 @@ def draft(name: str = "hello", **config: object) -> JobDraft:
     return JobDraft(name, JobSpec("says hello", {"A": "1"}, JobConfig(cmd="echo", **config)))  # type: ignore[arg-type]  # any setting
 
 
-def request(request_id: str, fingerprint: bytes = b"f") -> IdempotencyKey:
-    return IdempotencyKey("default", "pawl.v1.JobService/CreateJob", request_id, fingerprint)
+def request(request_id: str, content: bytes = b"f") -> IdempotencyKey:
+    return IdempotencyKey("default", "pawl.v1.JobService/CreateJob", request_id, fingerprint(content))
 
 
 async def test_a_job_is_read_by_id_and_by_name(jobs: Jobs) -> None:

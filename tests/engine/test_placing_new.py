@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 import sqlalchemy as sa
 
-from controlplane.domain.idempotency import IdempotencyKey
+from controlplane.domain.idempotency import IdempotencyKey, fingerprint
 from controlplane.domain.ids import id_time
 from controlplane.domain.placement import PlacementRules
 from controlplane.domain.task import Status, Task
@@ -127,7 +127,7 @@ async def test_the_same_request_id_twice_in_a_batch_is_one_placement(one: Replic
     await one.job()
     agent = await one.connect()
     await one.place()
-    key = IdempotencyKey("default", "CreateTask", "one", b"same")
+    key = IdempotencyKey("default", "CreateTask", "one", fingerprint(b"same"))
     first, second = await ask(one, of(key=key), of(key=key))
     assert first == second
     assert len(placed(agent)) == 1

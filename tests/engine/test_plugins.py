@@ -9,7 +9,7 @@ from pawl import signatures
 from pawl.wasm import with_metadata
 
 from controlplane.domain.errors import AlreadyExists, Exhausted, IllegalTransition, Invalid, NotFound
-from controlplane.domain.idempotency import IdempotencyKey
+from controlplane.domain.idempotency import IdempotencyKey, fingerprint
 from controlplane.domain.job import Job, JobConfig, JobSpec, JobStatus, WasmSpec
 from controlplane.domain.page import PageRequest
 from controlplane.domain.plugin import MAX_SIGNATURES, Grant, PluginStatus
@@ -191,7 +191,7 @@ async def test_a_job_whose_plugin_is_gone_can_still_be_changed(plugins: Plugins,
 
 
 async def test_a_repeated_upload_is_one_plugin(plugins: Plugins) -> None:
-    key = IdempotencyKey("default", "pawl.v1.PluginService/CreatePlugin", "r", b"f")
+    key = IdempotencyKey("default", "pawl.v1.PluginService/CreatePlugin", "r", fingerprint(b"f"))
     made = await plugins.create("default", module(), "words", "1.0", key)
     assert await plugins.create("default", module(), "words", "1.0", key) == made
     _, found = await plugins.list(Question("default", {"version": {"eq": "1.0"}}, ["name"], PageRequest(1, 20)))

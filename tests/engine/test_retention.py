@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from controlplane.config import RetentionSection, Settings
 from controlplane.domain.errors import PawlError
-from controlplane.domain.idempotency import IdempotencyKey
+from controlplane.domain.idempotency import IdempotencyKey, fingerprint
 from controlplane.domain.job import Job
 from controlplane.domain.schedule import Kind
 from controlplane.domain.schedule_rules import ScheduleSpec
@@ -284,7 +284,7 @@ async def test_each_kind_has_a_time_of_its_own(one: Replica) -> None:
     session = await one.connect("leaver")
     await one.agents.leave(session, on_purpose=True)
     await one.connect("stays")
-    await one.create(key=IdempotencyKey("default", "any", "r", b"c"))
+    await one.create(key=IdempotencyKey("default", "any", "r", fingerprint(b"c")))
     clock, kinds = one.clock, {"request ids": 1, "agents": 3, "jobs": 5, "fires": 8}
     schedules = Schedules(one.engine)
     spec = ScheduleSpec(interval_seconds=60.0)

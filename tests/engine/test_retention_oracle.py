@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from controlplane.domain.errors import PawlError
-from controlplane.domain.idempotency import IdempotencyKey
+from controlplane.domain.idempotency import IdempotencyKey, fingerprint
 from controlplane.domain.ids import first_id_at, id_time
 from controlplane.domain.schedule import Kind
 from controlplane.domain.schedule_rules import ScheduleSpec
@@ -115,7 +115,7 @@ class History:
             scheduled_at=later,
             data=TaskData(tags={"n": "1"} if self.chance.random() < 0.5 else {}),
         )
-        await self.one.create(self._name(), key=IdempotencyKey("default", "any", f"{self.made}", b""))
+        await self.one.create(self._name(), key=IdempotencyKey("default", "any", f"{self.made}", fingerprint(b"")))
 
     async def runs_tasks(self) -> None:
         session = await self.one.connect("agent", free=4, state_id="agent")
@@ -249,8 +249,8 @@ def judge(before: Rows, after: Rows, now: int, *, by_months: bool) -> None:
     fires = {(row.schedule_id, row.fire_time) for row in after["sched_fire"]}
     assert fires == {(r.schedule_id, r.fire_time) for r in before["sched_fire"]} - oracle.going_fires(tasks)
     assert ids(after, "sched_agent") == ids(before, "sched_agent") - oracle.going_agents()
-    unexpired = {row.request_id for row in before["sched_idempotency"] if row.expires_at > now}
-    assert ids(after, "sched_idempotency", "request_id") == unexpired
+    unexpired = {row.digest for row in before["sched_request"] if row.expires_at > now}
+    assert ids(after, "sched_request", "digest") == unexpired
 
     deleted = oracle.older(KEPT.deleted)
     named_schedules = ids(after, "sched_fire", "schedule_id") | ids(after, "sched_task", "schedule_id")
@@ -296,5 +296,5 @@ async def test_of_any_history_what_is_old_goes_and_the_rest_is_whole(one: Replic
         await settle(kept)
     after = await rows(one)
     judge(before, after, one.clock.at, by_months=not one.engine.store.is_sqlite)
-    for table in ("sched_task", "sched_task_instance", "sched_log_chunk", "sched_fire", "sched_idempotency"):
+    for table in ("sched_task", "sched_task_instance", "sched_log_chunk", "sched_fire", "sched_request"):
         assert len(after[table]) < len(before[table]), "nothing happened that is worth a look"

@@ -56,10 +56,6 @@ PROMISES = {
         "SELECT t.id FROM sched_task t JOIN sched_task_instance i ON i.task_id = t.id AND i.token = t.token"
         " WHERE t.status = 100 AND (i.status <> 100 OR t.finished_at < i.created_at)"
     ),
-    "a request made two tasks": (
-        "SELECT resource_id FROM sched_idempotency WHERE method LIKE '%/CreateTask'"
-        " GROUP BY resource_id HAVING count(*) > 1"
-    ),
 }
 
 

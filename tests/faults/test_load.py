@@ -3,6 +3,7 @@ import asyncio
 import pytest
 from pawl.v1.job_pb2 import Job, JobConfig
 
+from controlplane.domain.idempotency import IdempotencyKey
 from tests.faults import history
 from tests.faults.cluster import AgentProcess, Cluster, until
 from tests.faults.load import Load
@@ -13,6 +14,7 @@ END_SECONDS = 90.0
 SLOTS = 8
 GONE_SECONDS = 5.0
 SLOW_TASKS = SLOTS + 4  # more than one agent can take
+CREATE = "pawl.v1.TaskService/CreateTask"
 
 PLACED_WELL = (100, None)
 GIVEN_BACK = (99, None)
@@ -34,8 +36,8 @@ async def all_succeed(cluster: Cluster, load: Load, tasks: int) -> None:
     assert len(load.acknowledged) == len(set(load.acknowledged.values())) == TASKS
     assert history.one(url, "SELECT count(*) FROM sched_task") == tasks
     assert history.one(url, "SELECT count(*) FROM sched_task_instance WHERE status = 100") == tasks
-    stored = {row[0] for row in history.ask(url, "SELECT request_id FROM sched_idempotency")}
-    assert set(load.acknowledged) <= stored
+    stored = {getattr(one, "bytes", one) for (one,) in history.ask(url, "SELECT digest FROM sched_request")}
+    assert {IdempotencyKey("default", CREATE, one, b"").digest for one in load.acknowledged} <= stored
 
 
 @pytest.mark.timeout(180)

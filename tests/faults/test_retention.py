@@ -34,7 +34,7 @@ async def test_what_has_been_kept_for_as_long_as_the_settings_say_goes(cluster: 
         lines = "SELECT count(*) FROM sched_task_instance"
         assert history.one(url, lines) == 1
         cluster.server.kill()
-        expires = history.one(url, "SELECT max(expires_at) FROM sched_idempotency")
+        expires = history.one(url, "SELECT max(expires_at) FROM sched_request")
         await until("the request ids have expired", lambda: time.time() * 1e6 > expires, 20)
         await cluster.server.start().serving()
         if url.startswith("sqlite"):  # elsewhere a task goes with its month
@@ -48,7 +48,7 @@ async def test_what_has_been_kept_for_as_long_as_the_settings_say_goes(cluster: 
 
             await until("the ended task goes", is_gone, 20)
             assert history.one(url, lines) == 0
-        used = "SELECT count(*) FROM sched_idempotency"
+        used = "SELECT count(*) FROM sched_request"
         await until("request ids go", lambda: history.one(url, used) == 0, 20)
         assert (await pawl.tasks.get(resting.id)).id == resting.id
     assert "Traceback" not in cluster.server.said()

@@ -7,16 +7,18 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from controlplane.domain.idempotency import IdempotencyKey
 from controlplane.domain.task import Status
 from controlplane.engine.results import Ref, Verdict
 from controlplane.engine.system import Pulse
 from controlplane.engine.tasks import Tasks
 from controlplane.loops.holder import Holder
 from controlplane.loops.scheduler import Scheduler
-from controlplane.store import Store
+from controlplane.store import Store, idempotency
+from controlplane.store.idempotency import Outcome
 from controlplane.store.migrations import LATEST, current, migrate
 from controlplane.store.tables import log_metadata, metadata
-from tests.engine.stage import NOW, SECOND, arrival, placed, replica
+from tests.engine.stage import NOW, SECOND, arrival, opened, placed, replica
 from tests.recorded.databases import FOLDER, HOUR, TASKS, Api, api, load, meaning
 from tests.recorded.lines import lacks
 
@@ -94,6 +96,27 @@ async def test_what_was_under_way_in_the_first_revision_goes_on(database_url: st
         await requests_are_known(one, then)
         await placements_go_on(one, then)
         await what_is_due_comes(one, then)
+
+
+def by_an_earlier_server(request_id: str, resource_id: str) -> dict[str, Any]:
+    """The row that it writes when it has done what was asked."""
+    asked = {"namespace_id": "default", "method": "CreateTask", "request_id": request_id, "fingerprint": bytes(32)}
+    return asked | {"resource_id": resource_id, "refusal": None, "expires_at": LATER}
+
+
+def test_servers_of_two_releases_do_nothing_twice_beside_each_other(postgres_url: str) -> None:
+    earlier = metadata.tables["sched_idempotency"]
+    written = [by_an_earlier_server(*named) for named in (("one", "name"), ("other", ""))]
+    one, other = (IdempotencyKey("default", "CreateTask", name, bytes(16)) for name in ("one", "other"))
+    with opened(postgres_url) as replica:
+        store = replica.engine.store
+        store.transact_now(lambda connection: connection.execute(earlier.insert(), written[0]))
+        assert store.transact_now(idempotency.find_many, [one], NOW) == {one: Outcome(bytes(16), "name", None)}
+        store.transact_now(idempotency.insert_many, [(other, "name", None)], LATER)
+        with pytest.raises(sa.exc.IntegrityError):
+            store.transact_now(lambda connection: connection.execute(earlier.insert(), written[1]))
+        store.transact_now(lambda connection: connection.execute(earlier.delete()))  # they have expired, it says
+        assert store.transact_now(idempotency.find_many, [one, other], NOW).keys() == {other}
 
 
 async def requests_are_known(one: Api, then: dict[str, Any]) -> None:

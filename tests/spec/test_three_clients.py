@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,7 +200,7 @@ def stored(url: str) -> dict[str, list[dict[str, Any]]]:
     finally:
         engine.dispose()
     # UUIDv7 sort by the time they were made, so the same story gives the same names.
-    ids = sorted({text for rows in found.values() for row in rows for text in _ids(row.values())})
+    ids = sorted({text for rows in found.values() for row in rows for text in _ids(row)})
     names = {text: f"id-{number}" for number, text in enumerate(ids, 1)}
     return {
         name: [{key: _shown(key, value, names) for key, value in row.items() if key not in MEASURED} for row in rows]
@@ -208,9 +208,9 @@ def stored(url: str) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _ids(values: Iterable[Any]) -> Iterator[str]:
-    for value in values:
-        if isinstance(value, str) and len(value) == 36:
+def _ids(row: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in row.items():
+        if isinstance(value, str) and len(value) == 36 and name not in ("digest", "content"):
             try:
                 yield str(uuid.UUID(value))
             except ValueError:
@@ -252,7 +252,7 @@ def test_the_same_job_by_three_kinds_of_clients_leaves_the_same_rows_but_for_ids
     assert rows["sched_task_data"][0]["parameters"] == PARAMETERS.encode()
     assert rows["sched_schedule"][0]["parameters"] == PARAMETERS.encode()
     assert [row["output"] for row in rows["sched_task_instance"]][-1] == b'{"ok": 1.0}'
-    assert {row["request_id"] for row in rows["sched_idempotency"]} == {"job", "t", "later"}
+    assert len(rows["sched_request"]) == 3
     for name in ("Reflecting", "Curl"):
         assert left[name] == rows, f"{name} and generated stubs differ"
 

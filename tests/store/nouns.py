@@ -80,7 +80,9 @@ def _settle_group(row: Values) -> None:
 
 
 def _settle_instance(row: Values) -> None:
-    row["finished_at"] = None if row["status"] in (5, 10) else row["finished_at"] or NOW
+    is_open = row["status"] in (5, 10)
+    row["finished_at"] = None if is_open else row["finished_at"] or NOW
+    row |= dict.fromkeys(("lease", "timeout", "grace", "paused"), 1 if is_open else None)
 
 
 def _settle_schedule(row: Values) -> None:

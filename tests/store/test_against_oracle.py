@@ -21,7 +21,7 @@ from msgspec import structs
 from sqlalchemy import Connection
 
 from controlplane.domain.errors import PawlError
-from controlplane.domain.idempotency import IdempotencyKey
+from controlplane.domain.idempotency import IdempotencyKey, fingerprint
 from controlplane.domain.task import Status
 from controlplane.engine.results import Ref, Result
 from controlplane.engine.tasks import NewTask, TaskEdit, TaskView
@@ -85,7 +85,7 @@ class Run(RuleBasedStateMachine):
     def key(self, method: str, number: int | None, content: str) -> IdempotencyKey | None:
         if number is None:
             return None
-        return IdempotencyKey("default", method, f"{self.runs}-{number}", content.encode())
+        return IdempotencyKey("default", method, f"{self.runs}-{number}", fingerprint(content.encode()))
 
     def at(self, seconds: int) -> int:
         return self.began + seconds * SECOND

@@ -15,11 +15,14 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, MetaData, Table
 
 from controlplane.domain.errors import Unavailable
+from controlplane.domain.ids import first_id_at
 from controlplane.store import Store, dialect, migrations
+from controlplane.store.dialect import Month
 from controlplane.store.filelock import FileLock, file_system, file_system_in
 from controlplane.store.migrations import LATEST, current, migrate, pending
-from controlplane.store.tables import PARTITIONED, log_metadata, metadata
-from tests.engine.stage import NOW
+from controlplane.store.tables import PARTITIONED, log_metadata, metadata, task
+from tests.engine.stage import NOW, SECOND
+from tests.store.nouns import NOUNS, Drawn
 
 ROOT = Path(__file__).resolve().parents[2]
 FROZEN = ROOT / "tests" / "data" / "schema" / "frozen.sha256"
@@ -117,7 +120,9 @@ def test_there_is_no_table_that_is_not_described(empty: Store) -> None:
 def test_indexes_have_the_names_that_operators_know(empty: Store, table: str) -> None:
     migrate(empty, NOW)
     with empty._writer.connect() as connection:
-        names = {str(index["name"]) for index in sa.inspect(connection).get_indexes(table)}
+        inspector = sa.inspect(connection)
+        names = {str(index["name"]) for index in inspector.get_indexes(table)}
+        names.add(str(inspector.get_pk_constraint(table)["name"]))  # on PostgreSQL an index of that name
     assert SEEDED_INDEXES[table] <= names
 
 
@@ -185,7 +190,7 @@ def test_a_migration_that_is_killed_anywhere_has_done_all_of_it_or_nothing(
     empty: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as older:
-        older.setattr(migrations, "LATEST", 1)
+        older.setattr(migrations, "LATEST", LATEST - 2)
         migrate(empty, NOW)
     empty.transact_now(lambda one: one.exec_driver_sql("UPDATE sched_namespace SET description = 'mine'"))
     empty.close()
@@ -194,8 +199,8 @@ def test_a_migration_that_is_killed_anywhere_has_done_all_of_it_or_nothing(
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
     assert ended.returncode == 0, ended.stderr
     outcomes = json.loads(ended.stdout)
-    before, after = [1, 1, ["mine"]], [LATEST, LATEST, ["mine"]]
-    between = [[LATEST, 1, ["mine"]]] if empty.is_sqlite else []  # its logs are a file of their own
+    before, after = [LATEST - 2, LATEST - 2, ["mine"]], [LATEST, LATEST, ["mine"]]
+    between = [[LATEST, LATEST - 2, ["mine"]]] if empty.is_sqlite else []  # its logs are a file of their own
     told = [one for number, one in enumerate(outcomes) if number == 0 or one != outcomes[number - 1]]
     assert told == [before, *between, after]
     assert outcomes.count(before) > 10, "it was killed between any two statements"
@@ -228,6 +233,37 @@ def test_rows_that_grow_lie_in_partitions_of_months(postgres_url: str) -> None:
             assert partitions(connection, table) == {
                 f"{table.name}_{month}" for month in ("2025_12", "2026_01", "default")
             }
+    store.close()
+
+
+def test_rows_of_a_month_lose_nothing_to_alignment(postgres_url: str) -> None:
+    store = Store(postgres_url)
+    store.open()
+    migrate(store, NOW)
+    widths = sa.text(
+        "SELECT CASE WHEN typlen < 0 THEN 5 ELSE position(typalign IN 'disc') END FROM pg_attribute"
+        " JOIN pg_type ON pg_type.oid = atttypid WHERE attrelid = CAST(:of AS regclass) AND attnum > 0 ORDER BY attnum"
+    )
+    with store._writer.connect() as connection:
+        for name in ("sched_task_2026_01", "sched_task_instance_2026_01"):
+            found = list(connection.execute(widths, {"of": name}).scalars())
+            assert found == sorted(found), name
+    store.close()
+
+
+def test_a_month_that_rows_strayed_from_gets_them_whole(postgres_url: str) -> None:
+    store = Store(postgres_url)
+    store.open()
+    migrate(store, NOW)
+    month = Month(*dialect.month_bounds(NOW + 100 * 24 * 3600 * SECOND))
+    row = Drawn(next(noun for noun in NOUNS if noun.table is task), few=1).rows(1)[0]
+    row["id"] = first_id_at(month.first)
+    with store._writer.begin() as connection:
+        connection.execute(task.insert(), row)
+        before = connection.execute(sa.select(task)).all()
+        dialect.create_month(connection, PARTITIONED, month)
+        assert connection.execute(sa.select(task)).all() == before
+        assert connection.exec_driver_sql(f"SELECT count(*) FROM sched_task_{month.name}").scalar() == 1
     store.close()
 
 

@@ -19,7 +19,7 @@ from controlplane.domain.page import parse_page
 from controlplane.engine import lists
 from controlplane.engine.lists import Question
 from controlplane.engine.nouns import TASK_INSTANCES, TASKS
-from controlplane.store import agents, glance, groups, schedules, tables, tasks
+from controlplane.store import agents, glance, groups, instances, schedules, tables, tasks
 from controlplane.store.dialect import is_postgres
 from controlplane.store.query import Page
 from tests.engine.stage import NOW, opened
@@ -218,6 +218,27 @@ def test_totals_look_no_row_up(plans: Plans) -> None:
             counting = [line for line in total.splitlines() if "SEARCH sched_task " in line]
             assert counting, total
             assert all("COVERING INDEX" in line for line in counting), (filter_, total)
+
+
+def test_an_attempt_is_found_by_its_id_in_an_index(plans: Plans) -> None:
+    wanted = plans.rows["task instance"][ROWS // 2]["id"]
+    [plan] = plans.of(lambda: instances.find(plans.connection, MINE, wanted))
+    assert plans.complaints(plan, ATTEMPT, sorts=False) == [], plan
+    assert re.search(r"INDEX .*\(\(?.*\bid(=\?| = )", plan), plan
+
+
+@pytest.mark.parametrize("plans", ["postgres"], indirect=True)  # SQLite reads all of the namespace for these
+@pytest.mark.parametrize(
+    "filter_",
+    [
+        {"id": {"not": "01890a5d-ac96-774b-bcce-000000000000"}},
+        {"job_id": {"not": "01890a5d-ac96-774b-bcce-000000000000"}},
+        [{"exit_code": {"eq": 0}}, {"attempt": {"gte": 0}}],
+    ],
+)
+def test_attempts_that_no_index_tells_apart_are_walked_in_their_order(plans: Plans, filter_: Any) -> None:
+    _, found = plans.of_question(ATTEMPT, filter_, [])
+    assert plans.complaints(found[0], ATTEMPT, sorts=False) == [], found[0]
 
 
 @pytest.mark.parametrize("order_by", [[], ["shard_index"]])

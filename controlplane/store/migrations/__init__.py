@@ -16,9 +16,9 @@ from sqlalchemy import Connection
 
 from controlplane.domain.errors import Unavailable
 from controlplane.store import Store, dialect
-from controlplane.store.tables import PARTITIONED
+from controlplane.store.tables import PARTITIONED, task, task_instance
 
-LATEST = 9
+LATEST = 10
 
 _CREATE = "CREATE TABLE IF NOT EXISTS sched_schema (revision INTEGER PRIMARY KEY, applied_at BIGINT NOT NULL)"
 _SEED = (
@@ -100,4 +100,8 @@ def _first(connection: Connection, now: int) -> None:
     dialect.tune_tables(connection)
 
 
-_AFTER: dict[int, Callable[[Connection, int], None]] = {1: _first}
+def _packed(connection: Connection, _: int) -> None:
+    dialect.repack(connection, (task, task_instance))
+
+
+_AFTER: dict[int, Callable[[Connection, int], None]] = {1: _first, 10: _packed}
