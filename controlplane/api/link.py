@@ -3,7 +3,9 @@
 Numbers and acknowledgements. Each side counts its messages from 1 and acknowledges what it has taken in. This side
 acknowledges a message only when everything in it, and in all before it, is committed: an agent may then forget it. A
 report that could not be committed ends the stream, and the agent sends it again on the next one; its token makes the
-repetition harmless.
+repetition harmless. Signs of life are the exception, for there are so many: they are stored together some moments
+later, nothing that comes behind one waits for that, and neither they nor their answers are acknowledged by messages of
+their own.
 
 One reader and one writer. The reader turns messages into use cases and waits for no commit, as long as not too much is
 under way; the writer drains the session's outbox into as few messages as fit, within the window of unacknowledged ones.
@@ -23,6 +25,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
@@ -80,6 +83,7 @@ MAX_SLOTS = 100_000
 MAX_CODE_VERSION = 255
 HEARTBEAT_SECONDS = 5.0
 STARTED_AFTER_SECONDS = 0.25
+RENEWAL_SECONDS = 3 * HEARTBEAT_SECONDS  # a renewal is acknowledged with the sign of life that comes after it
 
 
 @dataclass(slots=True)
@@ -92,9 +96,12 @@ class _Stream:
     acknowledged: int = 0  # by the agent
     committed: int = 0  # of the agent's messages, without a gap
     told: int = 0  # the last acknowledgement that left
+    to_tell: int = 0  # the one that has to leave soon; those of signs of life ride with the renewals
+    owed: int = 0  # the last message that the agent has to acknowledge soon, for the same reason
     pending: deque[_Taken] = field(default_factory=deque)
     pending_bytes: int = 0
     items: int = 0  # in commits
+    beats: int = 0  # among them
     moved: asyncio.Event = field(default_factory=asyncio.Event)
     heard_at: float = field(default_factory=time.monotonic)  # the last acknowledgement that was news
     # (seq, what the placements in it take up) of what is not acknowledged yet
@@ -110,8 +117,22 @@ class _Stream:
             self.failure = next(filter(None, map(_failure, taken.futures)), None)
             if self.failure is None:
                 self.committed = taken.seq
+                if not taken.is_beat:
+                    self.to_tell = taken.seq
         self.moved.set()
-        self.session.wake.set()
+        if self.to_tell > self.told or self.failure is not None:
+            self.session.wake.set()
+
+    def beaten(self, number: int, done: asyncio.Future[Any]) -> None:
+        """A sign of life is stored, and answered; or is not."""
+        self.beats -= 1
+        error = _failure(done)
+        if error is None:
+            self.session.send(RenewLeases(number))
+        else:
+            self.failure = self.failure or error
+            self.session.wake.set()
+        self.moved.set()
 
     def settled(self, _: asyncio.Future[Any]) -> None:
         """An item is committed, or is not."""
@@ -122,7 +143,7 @@ class _Stream:
         """Wait until less than so many items are under way, and not too many messages."""
         while self.failure is None and (
             self.items >= items
-            or len(self.pending) >= UNCOMMITTED_MESSAGES
+            or len(self.pending) + self.beats >= UNCOMMITTED_MESSAGES
             or (self.pending and self.pending_bytes >= UNCOMMITTED_BYTES)
         ):
             self.moved.clear()
@@ -137,11 +158,14 @@ class _Stream:
             self.heard_at = time.monotonic()
         while self.assigned and self.assigned[0][0] <= self.acknowledged:
             self.assigned.popleft()
-        self.session.wake.set()
+        if self.session.outbox:
+            self.session.wake.set()
 
     def silent_until(self, patience: float) -> float | None:
         """When the agent will have acknowledged nothing for too long (time.monotonic); None when it owes nothing."""
-        return self.heard_at + patience if self.sent > self.acknowledged else None
+        if self.owed > self.acknowledged:
+            return self.heard_at + patience
+        return self.heard_at + max(patience, RENEWAL_SECONDS) if self.sent > self.acknowledged else None
 
     def in_flight(self) -> Counter[str]:
         """What placements take up that the agent's last word about its free units did not know of."""
@@ -161,6 +185,7 @@ class _Taken:
     seq: int
     size: int
     futures: list[asyncio.Future[Any]]
+    is_beat: bool
 
 
 def _failure(future: asyncio.Future[Any]) -> Exception | None:
@@ -270,7 +295,8 @@ class Link:
                 raise Invalid.field("seq", f"is {request.seq}, expected {expected}")
             expected += 1
             stream.pending_bytes += size
-            stream.pending.append(_Taken(request.seq, size, await self._take(stream, request)))
+            futures = await self._take(stream, request)
+            stream.pending.append(_Taken(request.seq, size, futures, request.HasField("heartbeat")))
             for future in stream.pending[-1].futures:
                 future.add_done_callback(lambda _: stream.advance())
             stream.advance()
@@ -295,11 +321,12 @@ class Link:
             starts = ((where, translate_tasks.since(where, now - _age(one.seconds_ago), now)) for where, one in named)
             return [await self._submit(stream, self._results.starting, one) for one in starts]
         if kind == "heartbeat":
+            # Nothing waits for its commit but the renewal that answers it: an agent that is not answered beats again.
             metrics = translate_tasks.read_agent_metrics(request.heartbeat.metrics)
-            beat = await self._submit(stream, self._agents.beating, Beat(session, metrics))
-            number = request.heartbeat.beat
-            beat.add_done_callback(lambda done: _renew(session, number, done))
-            return [beat]
+            stream.beats += 1
+            beat = await self._submit(stream, self._agents.beating, Beat(session, metrics, now))
+            beat.add_done_callback(partial(stream.beaten, request.heartbeat.beat))
+            return []
         if kind == "progress":
             reports = (translate_tasks.read_progress(item, stream.within) for item in request.progress.items)
             return [await self._submit(stream, self._results.progressing, one) for one in reports]
@@ -366,7 +393,7 @@ class Link:
             if session.farewell is not None:
                 yield self._number(stream, goodbye=_goodbye(session.farewell))
                 return
-            if stream.committed > stream.told:
+            if stream.to_tell > stream.told:
                 yield self._bare(stream)
             if isinstance(stream.failure, Invalid):
                 broken = EndStream("PROTOCOL_ERROR", stream.failure.message)
@@ -393,9 +420,12 @@ class Link:
             stream.session.end(EndStream("SHUTTING_DOWN", "this stream is old; connect again"))
 
     def _number(self, stream: _Stream, **message: Any) -> agent_pb2.ConnectResponse:
-        if stream.sent == stream.acknowledged:
+        can_wait = "renew" in message  # to be acknowledged with the next sign of life
+        if stream.sent == stream.acknowledged or (stream.owed <= stream.acknowledged and not can_wait):
             stream.heard_at = time.monotonic()
         stream.sent += 1
+        if not can_wait:
+            stream.owed = stream.sent
         self._sessions.traffic.unacknowledged += 1
         stream.told = stream.committed
         return self._count(agent_pb2.ConnectResponse(seq=stream.sent, ack=stream.committed, **message))
@@ -416,11 +446,6 @@ async def _first(requests: AsyncIterator[agent_pb2.ConnectRequest]) -> agent_pb2
             return await anext(requests, None)
     except TimeoutError:
         raise Unavailable(f"no hello came within {HELLO_SECONDS:g} s; connect again", retry_after_seconds=1.0)
-
-
-def _renew(session: Session, beat: int, done: asyncio.Future[Any]) -> None:
-    if not done.cancelled() and done.exception() is None:
-        session.send(RenewLeases(beat))
 
 
 def _age(seconds: float) -> int:

@@ -20,9 +20,12 @@ Pure: chance and the memory of turns come in as arguments.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
+from msgspec import Struct
 
 from controlplane.domain.job import Requirement
 from controlplane.domain.matching import BUSY, is_large
@@ -53,8 +56,7 @@ class Room(Protocol):
     def cpu(self) -> float: ...
 
 
-@dataclass(slots=True)
-class Seat:
+class Seat(Struct):
     """The room of one agent while it is dealt out."""
 
     agent: str
@@ -62,7 +64,7 @@ class Seat:
     running: int
     free: dict[str, int]
     busy: bool = False
-    held: dict[str, int] = field(default_factory=dict)
+    held: dict[str, int] = msgspec.field(default_factory=dict)
     taken: int = 0
 
     @classmethod
@@ -108,6 +110,7 @@ class _Lane:
     strategy: Strategy
     large: bool
     seats: list[tuple[int, Seat]]
+    later: Iterator[Sequence[tuple[int, Seat]]]  # those that are preferred less
     heap: list[_Entry] = field(default_factory=list)
     full: bool = False
 
@@ -122,10 +125,17 @@ class Seating:
 
     def add(self, number: int, requirement: Requirement, seats: Iterable[tuple[int, Seat]]) -> None:
         """A lane, and the agents that may run its work, each with how much it is preferred."""
-        lane = _Lane(number, requirement.units, requirement.strategy, is_large(requirement), list(seats))
+        self.add_in_turn(number, requirement, iter([list(seats)]))
+
+    def add_in_turn(self, number: int, requirement: Requirement, groups: Iterator[Sequence[tuple[int, Seat]]]) -> None:
+        """The same where the agents come in groups, those that are preferred most first: most groups are never asked
+        for.
+        """
+        lane = _Lane(number, requirement.units, requirement.strategy, is_large(requirement), [], groups)
         if lane.strategy is Strategy.LEAST_LOADED:
-            lane.heap = [_entry(score, seat) for score, seat in lane.seats]
-            heapq.heapify(lane.heap)
+            _next_group(lane)
+        else:
+            lane.seats = [one for group in groups for one in group]
         self._lanes[number] = lane
 
     def look_at(self, number: int) -> int:
@@ -179,17 +189,27 @@ def _entry(score: int, seat: Seat) -> _Entry:
     return -score, seat.load, seat.taken, seat
 
 
+def _next_group(lane: _Lane) -> bool:
+    """Let those have room that are preferred next; whether there are any."""
+    group = next(lane.later, None)
+    if group is None:
+        return False
+    lane.seats += group
+    lane.heap = [_entry(score, seat) for score, seat in group]
+    heapq.heapify(lane.heap)
+    return True
+
+
 def _least_loaded(lane: _Lane) -> Seat | None:
     """The top of the lane's heap. Other lanes change seats meanwhile: an entry that is out of date is put back in its
     place, and one without room goes, since no room comes back during a dealing.
     """
-    heap = lane.heap
-    while heap:
-        negative, _, stamp, seat = heap[0]
+    while lane.heap or _next_group(lane):
+        negative, _, stamp, seat = lane.heap[0]
         if not seat.room(lane.need):
-            heapq.heappop(heap)
+            heapq.heappop(lane.heap)
         elif stamp != seat.taken:
-            heapq.heapreplace(heap, _entry(-negative, seat))
+            heapq.heapreplace(lane.heap, _entry(-negative, seat))
         else:
             return seat
     return None

@@ -47,6 +47,8 @@ _log = structlog.get_logger("controlplane.agents")
 
 # A living name is not given to another folder for so long, nor before the leases of what is placed there are over.
 NAME_HELD_FOR = 60_000_000
+LEISURE_SECONDS = 0.5  # signs of life wait so long for others, at most
+LEAST_LEISURE_SECONDS = 0.05
 
 
 class Arrival(Struct, frozen=True):
@@ -94,10 +96,11 @@ class AgentView(Struct, frozen=True):
 
 
 class Beat(Struct, frozen=True):
-    """A sign of life on a session."""
+    """A sign of life on a session, and when it came."""
 
     session: Session
     metrics: Mapping[str, float]
+    at: int
 
 
 class Agents:
@@ -107,7 +110,9 @@ class Agents:
         self._engine = engine
         self._sessions = sessions
         self._results = results
-        self.beating: Committer[Beat, None] = Committer(engine.store, "signs of life", self.beat_many, self._beaten)
+        self.beating: Committer[Beat, None] = Committer(
+            engine.store, "signs of life", self.beat_many, self._beaten, leisure=_leisure
+        )
 
     # --- streams
 
@@ -154,8 +159,7 @@ class Agents:
 
     def beat_many(self, connection: Connection, beats: Sequence[Beat]) -> Sequence[Exception | None]:
         """Many signs of life in one transaction."""
-        now = self._engine.clock.now()
-        agents.beat_many(connection, [(one.session.key, one.session.session_id, now, one.metrics) for one in beats])
+        agents.beat_many(connection, [(one.session.key, one.session.session_id, one.at, one.metrics) for one in beats])
         return [None] * len(beats)
 
     @staticmethod
@@ -336,6 +340,12 @@ class Agents:
         if found is None:
             raise NotFound.of("agent", key[1], key[0])
         return AgentView(found, agents.running_on(connection, [key])[key])
+
+
+def _leisure(beat: Beat) -> float:
+    """A tenth of the time since its last one: who has short leases beats often, and is soon answered."""
+    tenth = (time.monotonic() - beat.session.beat_at) / 10
+    return min(LEISURE_SECONDS, tenth) if tenth > LEAST_LEISURE_SECONDS else 0.0
 
 
 def offer_of(one: Agent, running: int = 0) -> Offer:

@@ -36,6 +36,7 @@ class Matches:
         self._order: list[int] = []  # the last learnt at the end
         self.any_sticky = False  # whether the agents of other replicas have a say, too
         self.any_capped = False
+        self.changes = 0  # grows with what is in mind, and with what goes
         self._met: dict[str, _Met] = {}
 
     def __len__(self) -> int:
@@ -60,6 +61,7 @@ class Matches:
                 self._demands[number] = demand
                 self._order.append(number)
                 self._mind(demand)
+                self.changes += 1
 
     def use(self, numbers: Iterable[int]) -> None:
         """Work of these is being placed."""
@@ -72,6 +74,7 @@ class Matches:
         """
         if len(self._demands) <= IDLE + len(waiting):
             return False
+        self.changes += 1
         idle = [number for number in self._demands if number not in waiting]
         gone = set(idle[: -IDLE // 2])
         self._demands = {number: demand for number, demand in self._demands.items() if number not in gone}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -81,6 +81,8 @@ class Placing:
         self._owners: dict[int, str | None] = {}
         self._fleet: object = None
         self._turns: Turns = {}
+        self._room_of: object = None
+        self._found_room = _Room({}, 0, {}, ())
         self._held: Mapping[str, Mapping[str, int]] = {}
         self._turn = asyncio.Lock()  # two transactions at once would deal the same room out
 
@@ -241,28 +243,38 @@ class Placing:
             self._turns = {number: self._turns[number] for number in kept}
 
     def _find_room(self) -> _Room:
-        """The agents with a free slot. Before the transaction, which other threads run."""
-        sessions: dict[str, Session] = {}
-        free = 0
-        scores: dict[str, Mapping[int, int]] = {}
+        """The agents with a free slot. Before the transaction, which other threads run. Asked for with every new task,
+        so what was found stands as long as the same agents have room, with the same labels and demands in mind.
+        """
         everybody = list(self._sessions)
+        roomy = [
+            one
+            for one in everybody
+            if one.free > 0 and not (one.draining or one.closed or (one.outbox and one.backed_up))
+        ]
+        state = roomy, [one.labels for one in roomy], self._matches.changes, self._whole, self._capped_namespaces
+        if self._matches.any_sticky or state != self._room_of:
+            self._found_room = self._meet(everybody, roomy)
+            self._room_of = state
+        return replace(self._found_room, free=sum(one.free for one in self._found_room.sessions.values()))
+
+    def _meet(self, everybody: Sequence[Session], roomy: Sequence[Session]) -> _Room:
+        """Those of them that meet any demand, and which."""
+        sessions: dict[str, Session] = {}
+        scores: dict[str, Mapping[int, int]] = {}
         self._matches.forget({session.session_id for session in everybody})
-        for session in everybody:
-            if session.free <= 0 or session.draining or session.closed or session.backed_up:
-                continue
+        for session in roomy:
             met = self._matches.seen(session.session_id, session.labels)
             if met is None:
                 met = self._matches.scores(session.session_id, session.offer())
             if met or not self._whole:
-                agent = session.agent
-                sessions[agent], scores[agent] = session, met
-                free += session.free
+                sessions[session.agent], scores[session.agent] = session, met
         if not self._matches.any_sticky:
-            return _Room(sessions, free, scores, (), self._capped_namespaces)
+            return _Room(sessions, 0, scores, (), self._capped_namespaces)
         fleet = (*((one.session_id, one.version, one.draining) for one in everybody), *self._elsewhere)
         if fleet != self._fleet:
             self._fleet, self._owners = fleet, {}
-        return _Room(sessions, free, scores, [*self._sessions.offers(), *self._elsewhere], self._capped_namespaces)
+        return _Room(sessions, 0, scores, [*self._sessions.offers(), *self._elsewhere], self._capped_namespaces)
 
     def _claim(self, connection: Connection, room: _Room, known: bool) -> Claim:
         """Deal the room out to what waits, in its order, and store that. Unless everything is `known` that can be, a
@@ -467,7 +479,7 @@ class _NewSeats:
         self._seating = seating
         self._left = left
         self._for_new = for_new
-        self._seats = {agent: Seat.of(session) for agent, session in room.sessions.items()}
+        self._seats: dict[str, Seat] = {}
         self._lanes: dict[int, bool] = {}
 
     @property
@@ -502,6 +514,18 @@ class _NewSeats:
         if found is None:
             return False
         demand, able = found
-        seats = [(score, self._seats[agent]) for score, agent in able if agent in self._seats]
-        self._seating.add(number, demand, seats)
-        return bool(seats)
+        able = [one for one in able if one[1] in self._room.sessions]
+        self._seating.add_in_turn(number, demand, self._groups(able))
+        return bool(able)
+
+    def _groups(self, able: Sequence[tuple[int, str]]) -> Iterator[Sequence[tuple[int, Seat]]]:
+        """The seats of these agents, those that are preferred most first. Of hundreds that have room a new task takes
+        one: seats are only made of those that come into question.
+        """
+        for score in sorted({score for score, _ in able}, reverse=True):
+            yield [(score, self._seat_of(agent)) for one, agent in able if one == score]
+
+    def _seat_of(self, agent: str) -> Seat:
+        if agent not in self._seats:
+            self._seats[agent] = Seat.of(self._room.sessions[agent])
+        return self._seats[agent]

@@ -147,11 +147,10 @@ class Session(Struct):
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     beat_at: float = field(default_factory=time.monotonic)  # its last sign of life, or its hello
     said: Mapping[str, float] = field(default_factory=dict)  # the figures in that
+    agent: str = ""  # its name in offers, made of the key
 
-    @property
-    def agent(self) -> str:
-        """Its name in offers."""
-        return "/".join(self.key)
+    def __post_init__(self) -> None:
+        self.agent = "/".join(self.key)
 
     @property
     def cpu(self) -> float:

@@ -129,29 +129,10 @@ def touched(one: Agent, now: int, **changes: Any) -> Agent:
     return replace(one, version=one.version + 1, updated_at=now, **changes)
 
 
-_BEAT = (
-    agent.update()
-    .where(agent.c.namespace_id == sa.bindparam("b_namespace"), agent.c.id == sa.bindparam("b_id"))
-    .where(agent.c.session_id == sa.bindparam("b_session"))
-    .values(last_beat_at=sa.bindparam("at"), metrics=sa.bindparam("metrics"))
-)
-
-
 def beat_many(connection: Connection, beats: Sequence[tuple[AgentKey, str, int, Mapping[str, float]]]) -> None:
     """Signs of life: (agent, session, at, metrics). Those of a session that was taken over change nothing."""
-    connection.execute(
-        _BEAT,
-        [
-            {
-                "b_namespace": key[0],
-                "b_id": key[1],
-                "b_session": session_id,
-                "at": at,
-                "metrics": msgspec.json.encode(metrics).decode(),
-            }
-            for key, session_id, at, metrics in sorted(beats, key=lambda one: one[0])
-        ],
-    )
+    rows = [(at, msgspec.json.encode(said).decode(), session_id, *key) for key, session_id, at, said in beats]
+    dialect.update_rows(connection, agent, ("session_id", "namespace_id", "id"), ("last_beat_at", "metrics"), rows)
 
 
 def _open() -> sa.Select[Any]:

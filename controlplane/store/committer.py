@@ -32,7 +32,8 @@ class Committer(Generic[I, R]):
 
     A refusal is an exception *returned*; an exception *raised* by `handle` fails the whole transaction. `weigh` gives
     the bytes of an item that users sent with it, where those can be many. `write` runs `handle` in a transaction where
-    there is something to do on the loop before and after it.
+    there is something to do on the loop before and after it. `leisure` gives the seconds that an item may wait for
+    others, where that is not nothing: whoever waits least brings all to their commit.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Committer(Generic[I, R]):
         *,
         weigh: Callable[[I], int] = lambda _: 0,
         write: Callable[[Sequence[I]], Awaitable[Sequence[R | Exception]]] | None = None,
+        leisure: Callable[[I], float] | None = None,
     ) -> None:
         self.name = name
         self._committed = committed
@@ -53,6 +55,8 @@ class Committer(Generic[I, R]):
         self._bytes = 0
         self._waiting: deque[tuple[I, asyncio.Future[R]]] = deque()
         self._arrived = asyncio.Event()
+        self._leisure = leisure
+        self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._sizes = store.measures.batch.labels(name)
         self.batches = 0
@@ -78,8 +82,22 @@ class Committer(Generic[I, R]):
         self._bytes += weight
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        self._arrived.set()
+        if self._leisure is None or (seconds := self._leisure(item)) <= 0.0:
+            self._arrived.set()
+        else:
+            self._let_arrive(future.get_loop(), seconds)
         return future
+
+    def _let_arrive(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        at = loop.time() + seconds
+        if self._timer is None or self._timer.when() > at:
+            self._forget_timer()
+            self._timer = loop.call_at(at, self._arrived.set)
+
+    def _forget_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     async def run(self) -> None:
         """Commit batch after batch until closed and empty. Runs as a task of the wiring's group."""
@@ -88,10 +106,14 @@ class Committer(Generic[I, R]):
             while not (self._closed and not self._waiting):
                 await self._arrived.wait()
                 self._arrived.clear()
-                while self._waiting:
+                self._forget_timer()
+                while self._waiting and self._timer is None:
                     batch = self._take()
                     await self._commit(batch)
+                    if self._arrived.is_set():
+                        self._forget_timer()
         finally:
+            self._forget_timer()
             # Cancelled, or broken: nobody is left waiting for a commit that never comes.
             self._closed = True
             left = [*batch, *self._waiting]

@@ -244,6 +244,22 @@ async def test_leases_count_from_the_moment_the_beat_was_sent(plane: ScriptedCon
         assert beat.metrics.cpu_fraction == 0.5
 
 
+async def test_a_renewal_is_acknowledged_with_the_next_sign_of_life_and_all_else_at_once(
+    plane: ScriptedControlPlane,
+) -> None:
+    plane.renews = False
+    async with linked(plane) as (link, notes, _):
+        (_, beat) = await plane.play(begins(heartbeat=60), hears("heartbeat"))
+        await plane.play(says(agent_pb2.ConnectResponse(renew=agent_pb2.Renew(beat=beat.beat))))
+        await until(lambda: notes.renewals)
+        link.beat_every(60)
+        await plane.play(hears("heartbeat"))
+        of_renewal = [said for said in plane.stream.messages if said.ack >= 3]
+        assert [said.WhichOneof("message") for said in of_renewal] == ["heartbeat"]
+        await plane.play(says(drain()))
+        await until(lambda: any(said.ack >= 4 and not said.seq for said in plane.stream.messages))
+
+
 async def test_a_renewal_for_a_beat_that_was_never_sent_renews_nothing(plane: ScriptedControlPlane) -> None:
     plane.renews = False
     async with linked(plane) as (_, notes, _life):

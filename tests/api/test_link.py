@@ -422,6 +422,64 @@ async def test_an_agent_that_owes_nothing_may_be_silent(on_sqlite: Replica) -> N
         assert (await talk.hears("renew")).renew.beat == 7
 
 
+async def test_a_renewal_may_be_acknowledged_with_the_sign_of_life_after_it(on_sqlite: Replica) -> None:
+    async with talking(on_sqlite, patience=0.1) as talk:
+        talk.beat(1, ack=2)
+        renewed = await talk.hears("renew")
+        await asyncio.sleep(SOON)
+        talk.beat(2, ack=renewed.seq)
+        assert (await talk.hears("renew")).renew.beat == 2
+
+
+async def test_work_that_is_sent_while_a_renewal_is_owed_has_its_whole_patience(on_sqlite: Replica) -> None:
+    async with talking(on_sqlite, patience=0.5) as talk:
+        talk.beat(1, ack=2)
+        await talk.hears("renew")
+        await asyncio.sleep(0.6)
+        talk.session.send(StopWork(((UNKNOWN, "cancelled"),)))
+        cancelled = await talk.hears("cancel")
+        talk.acknowledge(cancelled.seq)
+        talk.session.send(RenewLeases(7))
+        assert (await talk.hears("renew")).renew.beat == 7
+        talk.session.send(StopWork(((UNKNOWN, "again"),)))
+        await talk.hears("cancel")
+        _, error = await talk.end()
+        assert "acknowledged nothing" in str(error)
+
+
+async def test_nothing_waits_for_the_commit_of_a_sign_of_life_but_its_renewal(on_sqlite: Replica) -> None:
+    with held(on_sqlite.agents.beating) as go:
+        async with talking(on_sqlite) as talk:
+            talk.beat(1)
+            await until(lambda: not on_sqlite.agents.beating.waiting)
+            talk.say(credits=agent_pb2.Credits(free={"slots": 4}))
+            await talk.hears_acknowledged(talk.sent)
+            go.set()
+            assert (await talk.hears("renew")).renew.beat == 1
+
+
+async def test_signs_of_life_that_come_rarely_are_stored_together(on_sqlite: Replica) -> None:
+    async with talking(on_sqlite) as talk, connected(on_sqlite) as other:
+        await other.begin(hello(agent_id="other"))
+        beating = on_sqlite.agents.beating
+        for session in on_sqlite.sessions:
+            session.beat_at -= 60.0
+        talk.beat(1)
+        other.beat(1)
+        await talk.hears("renew")
+        await other.hears("renew")
+        assert (beating.batches, beating.items) == (1, 2)
+
+
+async def test_a_sign_of_life_that_cannot_be_stored_ends_the_stream(on_sqlite: Replica) -> None:
+    async with talking(on_sqlite) as talk:
+        on_sqlite.agents.beating.close()
+        await until(lambda: on_sqlite.agents.beating._closed)
+        talk.beat(1)
+        _, error = await talk.end()
+        assert isinstance(error, Unavailable)
+
+
 async def test_what_an_agent_does_not_take_in_does_not_grow(on_sqlite: Replica) -> None:
     async with talking(on_sqlite) as talk:
         session = talk.session

@@ -1,7 +1,7 @@
 """Room is dealt out in the order of the work, never more than there is, and nobody large starves: against an oracle."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pytest
@@ -218,3 +218,29 @@ def test_room_is_held_in_turns_that_double_so_that_both_large_and_small_work_go_
     seating.add(2, need(), seats)
     assert seating.seat(1, 60_000_000) is None
     assert seating.seat(2) == "one"
+
+
+def test_agents_that_are_preferred_less_are_asked_for_when_the_others_are_full() -> None:
+    asked: list[str] = []
+
+    def groups() -> Iterator[list[tuple[int, Seat]]]:
+        for score, name in ((9, "a"), (5, "b"), (1, "c")):
+            asked.append(name)
+            yield [(score, Seat.of(offer(name, slots=2, free=2)))]
+
+    seating = Seating(lambda _: 0, {})
+    seating.add_in_turn(1, need(), groups())
+    assert (seating.seat(1), seating.seat(1), asked) == ("a", "a", ["a"])
+    assert (seating.seat(1), asked) == ("b", ["a", "b"])
+    assert [seating.seat(1) for _ in range(4)] == ["b", "c", "c", None]
+
+
+@pytest.mark.parametrize("strategy", [one for one in Strategy if one is not Strategy.RANDOM])
+def test_dealing_in_groups_is_dealing_at_once(strategy: Strategy) -> None:
+    def seats(score: int) -> list[tuple[int, Seat]]:
+        return [(score, Seat.of(offer(f"{n}", slots=4, free=1 + n % 2))) for n in range(9) if n % 3 == score]
+
+    at_once, in_groups = Seating(lambda _: 0, {}), Seating(lambda _: 0, {})
+    at_once.add(1, need(strategy=strategy), [*seats(0), *seats(1), *seats(2)])
+    in_groups.add_in_turn(1, need(strategy=strategy), map(seats, (2, 1, 0)))
+    assert [at_once.seat(1) for _ in range(20)] == [in_groups.seat(1) for _ in range(20)]

@@ -214,7 +214,7 @@ async def test_a_sign_of_life_of_an_older_stream_counts_for_nothing(one: Replica
     before = (await one.agents.get(KEY)).agent.last_beat_at
     one.clock.move(5)
     for session, at in ((older, before), (newer, before + 5_000_000)):
-        await one.engine.store.write(one.agents.beat_many, [Beat(session, {"cpu": 1.0})])
+        await one.engine.store.write(one.agents.beat_many, [Beat(session, {"cpu": 1.0}, one.clock.now())])
         assert (await one.agents.get(KEY)).agent.last_beat_at == at
 
 

@@ -176,7 +176,7 @@ async def test_what_its_agent_does_not_end_for_the_total_time_is_ended_a_lease_a
 
     async def reaped_after(seconds: float) -> Status:
         one.clock.move(seconds)
-        await one.engine.store.write(one.agents.beat_many, [Beat(session, {})])
+        await one.engine.store.write(one.agents.beat_many, [Beat(session, {}, one.clock.now())])
         await one.timers.fire()
         await one.reaping.reap()
         return (await one.task(made.id)).status

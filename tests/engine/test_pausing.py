@@ -104,7 +104,7 @@ async def test_the_clock_of_its_timeout_stands_still_that_of_its_total_does_not(
     async def after(seconds: float) -> Status:
         for _ in range(10):
             one.clock.move(seconds / 10)
-            await one.engine.store.write(one.agents.beat_many, [Beat(session, {})])
+            await one.engine.store.write(one.agents.beat_many, [Beat(session, {}, one.clock.now())])
         await one.reaping.reap()
         await one.timers.fire()
         return (await one.task(ref.task_id)).status
@@ -133,7 +133,7 @@ async def test_the_total_time_ends_what_is_held_too(one: Replica) -> None:
     await one.timers.fire()
     assert (await one.task(ref.task_id)).status is Status.PAUSED  # its agent is to end it
     one.clock.move(31)
-    await one.engine.store.write(one.agents.beat_many, [Beat(session, {})])
+    await one.engine.store.write(one.agents.beat_many, [Beat(session, {}, one.clock.now())])
     async with committing(one.results.finishing):
         await one.reaping.reap()
     assert (await one.task(ref.task_id)).status is Status.FAILED

@@ -42,7 +42,7 @@ async def beat(one: Replica) -> None:
     """A sign of life of the agent."""
     session = one.sessions.find(KEY)
     assert session is not None
-    await one.engine.store.write(one.agents.beat_many, [Beat(session, {})])
+    await one.engine.store.write(one.agents.beat_many, [Beat(session, {}, one.clock.now())])
 
 
 async def test_a_lease_holds_as_long_as_its_agent_gives_signs_of_life(one: Replica) -> None:

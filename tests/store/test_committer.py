@@ -63,6 +63,34 @@ async def test_a_lone_item_is_committed_at_once(rows: Committer[str, str]) -> No
     assert rows.batches == 2
 
 
+async def test_what_has_leisure_waits_for_others_and_whoever_has_none_brings_all(store: Store) -> None:
+    leisure = {"now": 0.0}
+    rows = Committer(store, "rows", put, leisure=lambda name: leisure.get(name, 3600.0))
+    async with committing(rows), asyncio.timeout(20):
+        patient = [rows.enqueue(name) for name in ("a", "b")]
+        await asyncio.sleep(0)
+        assert rows.waiting == 2
+        assert await rows.submit("now") == "now is stored"
+        assert await asyncio.gather(*patient) == ["a is stored", "b is stored"]
+        left = rows.enqueue("c")
+    assert (await left, rows.batches, rows.items) == ("c is stored", 2, 4), "at the end nothing waits any more"
+
+
+async def test_who_has_least_leisure_brings_all_and_what_comes_meanwhile_has_its_own(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer, "MAX_BATCH", 2)
+    leisure = {"soon": 0.01, "soon again": 0.01}
+    rows = Committer(store, "rows", put, leisure=lambda name: leisure.get(name, 60.0))
+    async with committing(rows), asyncio.timeout(20):
+        waiting = [rows.enqueue(name) for name in ("a", "b", "c", "soon")]
+        assert len(await asyncio.gather(*waiting)) == 4
+        assert rows.batches == 2
+        after = rows.enqueue("after")
+        assert await rows.submit("soon again") == "soon again is stored"
+        assert await after == "after is stored"
+
+
 async def test_a_refusal_is_its_own_callers_alone(store: Store, rows: Committer[str, str]) -> None:
     waiting = [rows.enqueue(name) for name in ("a", "refused", "b")]
     async with committing(rows):

@@ -224,6 +224,7 @@ class _Stream:
         self.acknowledged = 0
         self.received = 0
         self.told = 0
+        self.to_tell = 0  # renewals are acknowledged with the next sign of life, all else at once
         self.heard_at = boot_clock()
         self.under_way: deque[tuple[int, list[Result]]] = deque()
         self.beats: deque[tuple[int, float]] = deque()
@@ -454,6 +455,8 @@ class Link:
             if done:
                 self._peer.acknowledged(done)
             if stream.take_in(message.seq):
+                if not message.HasField("renew"):
+                    stream.to_tell = message.seq
                 self._handle(stream, message)
             if stream.over:
                 return
@@ -578,7 +581,7 @@ class Link:
                     return stream.number(*taken)
                 if outbox.leave is not None and not any(results for _, results in stream.under_way):
                     return stream.number(agent_pb2.ConnectRequest(leave=agent_pb2.Leave(reason=outbox.leave)), [])
-        if stream.received > stream.told:
+        if stream.to_tell > stream.told:
             stream.told = stream.received
             return agent_pb2.ConnectRequest(ack=stream.received)
         return None
