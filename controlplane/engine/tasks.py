@@ -39,6 +39,7 @@ from controlplane.engine.idempotency import encode_refusal, once, raise_refusal
 from controlplane.engine.lists import Question
 from controlplane.engine.nouns import TASKS
 from controlplane.store import Connection, Row, idempotency, jobs, tasks
+from controlplane.store.arrivals import look_up
 from controlplane.store.committer import Committer
 from controlplane.store.query import Page
 from controlplane.store.tasks import TaskData, Terms
@@ -159,8 +160,7 @@ class Tasks:
         """
         now = self._engine.clock.now()
         keys = [item.key for item in items if item.key is not None]
-        known = idempotency.find_many(connection, keys, now)
-        found = jobs.find_many(connection, {(item.namespace_id, item.job) for item in items})
+        known, found = look_up(connection, keys, {(item.namespace_id, item.job) for item in items}, now)
         demands = Demands(connection, now)
         results: list[Any] = [None] * len(items)
         first: dict[IdempotencyKey, int] = {}  # the same id may come twice in one batch

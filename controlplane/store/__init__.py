@@ -23,7 +23,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from controlplane.domain.errors import Fenced, PawlError, Unavailable
 from controlplane.domain.task import Status
-from controlplane.store import dialect, ended
+from controlplane.store import batches, dialect, ended
 from controlplane.store.filelock import FileLock
 from controlplane.store.files import StoreFiles
 from controlplane.store.notices import Heard, Line, connected
@@ -103,7 +103,7 @@ class Store:
             for engine in self._engines:
                 dialect.load_ids_as_text(engine)
                 dialect.ask_after_rest(engine)
-                dialect.frame_transactions(engine, always=engine is not self._reader)
+                batches.frame_transactions(engine, always=engine is not self._reader)
             dialect.prefer_indexes(self._writer)
             dialect.plan_each(self._reader)
             dialect.plan_each(self._logs)
@@ -160,7 +160,7 @@ class Store:
 
     def _count_statements(self) -> None:
         for name, engine in (("write", self._writer), ("read", self._reader), ("logs", self._logs)):
-            dialect.count_statements(engine, self.measures.statements.labels(name).inc)
+            batches.count_statements(engine, self.measures.statements.labels(name).inc)
 
     def close(self) -> None:
         """Finish what runs, give the connections back and release the file."""

@@ -13,6 +13,7 @@ from itertools import chain, repeat
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.types import TypeEngine
 
 _HEAD: Final = struct.Struct(">iiIii").pack
 """Dimensions, whether an element is null, the element's type; then of the dimension how many, and the first's index."""
@@ -84,8 +85,14 @@ _KINDS: Final = (
 )
 
 
-def kind_of(column: sa.Column[Any]) -> Kind:
-    """What a column that is no id holds. Text without its length: a cast to VARCHAR(n) would cut what is too long, and
-    the column refuses it.
+def kind_of(type_: TypeEngine[Any]) -> Kind:
+    """What a column of this type holds, if that is no id. Text without its length: a cast to VARCHAR(n) would cut what
+    is too long, and the column refuses it.
     """
-    return next(kind for type_, kind in _KINDS if isinstance(column.type, type_))
+    return next(kind for one, kind in _KINDS if isinstance(type_, one))
+
+
+def id_text(value: bytes) -> str:
+    """An id's text, of its 16 bytes."""
+    digits = value.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,9 @@ from sqlalchemy import Connection, Row
 
 from controlplane.domain.idempotency import IdempotencyKey, digests_of
 from controlplane.domain.ids import UUID
-from controlplane.store import dialect
+from controlplane.store import batches, dialect
+from controlplane.store.dialect import Id
+from controlplane.store.ready_made import Question, ReadyMade, ask
 from controlplane.store.tables import idempotency as earlier
 from controlplane.store.tables import request
 
@@ -25,24 +27,38 @@ class Outcome:
     refusal: str | None
 
 
-_ONE = sa.select(request).where(request.c.digest == sa.bindparam("digest"))  # ready made, for what every call asks
+_ONE = ReadyMade(sa.select(request).where(request.c.digest == sa.bindparam("digest", type_=Id())))
+_MANY = ReadyMade(sa.select(request).where(request.c.digest == sa.any_(sa.bindparam("digests", type_=sa.ARRAY(Id())))))
 
 
-def find_many(connection: Connection, keys: Iterable[IdempotencyKey], now: int) -> dict[IdempotencyKey, Outcome]:
+def find_many(connection: Connection, keys: Collection[IdempotencyKey], now: int) -> dict[IdempotencyKey, Outcome]:
     """Outcomes of keys that were used and have not expired. An expired one goes: whoever asks is about to use the key
     again, and upkeep, which takes the others, may not have come by.
     """
-    wanted = [(key, key.digest.hex()) for key in keys]
-    if not wanted:
+    asked = question(connection, keys)
+    return outcomes(connection, keys, ask(connection, [asked])[0] if asked else None, now)
+
+
+def question(connection: Connection, keys: Collection[IdempotencyKey]) -> Question | None:
+    """What `outcomes` wants to know; None where that is nothing, or no question of the ready kind."""
+    if dialect.is_postgres(connection) and keys:
+        return _MANY.about(digests=[key.digest.hex() for key in keys])
+    return _ONE.about(digest=next(iter(keys)).digest.hex()) if len(keys) == 1 else None
+
+
+def outcomes(
+    connection: Connection, keys: Collection[IdempotencyKey], rows: Sequence[Any] | None, now: int
+) -> dict[IdempotencyKey, Outcome]:
+    """What `find_many` finds, of the answer to the question. None: it was not asked."""
+    if not keys:
         return {}
-    # Which have expired is looked at here: asked of the database, it is tempted to read everything that has not.
-    if len(wanted) == 1:
-        rows = connection.execute(_ONE, {"digest": wanted[0][1]}).all()
-    else:
+    wanted = [(key, key.digest.hex()) for key in keys]
+    if rows is None:
         mine = dialect.one_of(connection, request.c.digest, [digest for _, digest in wanted])
         rows = connection.execute(sa.select(request).where(mine)).all()
     if not rows:
         return {}
+    # Which have expired is looked at here: asked of the database, it is tempted to read everything that has not.
     found = {_hex(row.digest): row for row in rows if row.expires_at > now}
     old = [row.digest for row in rows if row.expires_at <= now]
     if old:
@@ -73,7 +89,7 @@ def insert_many(
     for key, resource, refusal in used:
         as_id, as_name = (resource, None) if UUID.fullmatch(resource) else (None, resource or None)
         rows.append((key.digest.hex(), key.fingerprint.hex(), as_id, expires_at, key.namespace_id, as_name, refusal))
-    dialect.insert_tuples(connection, request, _COLUMNS, rows)
+    batches.insert_tuples(connection, request, _COLUMNS, rows)
 
 
 def forget(connection: Connection, namespace_id: str) -> None:

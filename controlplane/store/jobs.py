@@ -8,12 +8,13 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from controlplane.domain.ids import is_id
 from controlplane.domain.job import Job, JobSpec, JobStatus, Requirement
 from controlplane.store import dialect
 from controlplane.store.query import Listing
+from controlplane.store.ready_made import Question, ReadyMade
 from controlplane.store.tables import job, job_revision, requirement
 
 TOUCH_EVERY = 86_400_000_000  # microseconds
@@ -39,23 +40,28 @@ def find(connection: Connection, namespace_id: str, key: str, *, lock: bool = Fa
     return None if row is None else of_row(row)
 
 
-# Ready made, for what every new task asks: to make a statement costs as much as to run it.
 _ALIVE = _JOB.where(job.c.namespace_id == sa.bindparam("space"), job.c.deleted_at.is_(None))
-_BY_ID, _BY_NAME = (_ALIVE.where(column == sa.bindparam("key")) for column in (job.c.id, job.c.name))
+_BY_ID, _BY_NAME = (ReadyMade(_ALIVE.where(column == sa.bindparam("key"))) for column in (job.c.id, job.c.name))
 FEW = 4
 
 
-def find_many(connection: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Job]:
-    """Jobs by (namespace, id or name); those that do not exist are left out."""
-    wanted = set(keys)
+def questions(wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], Question]:
+    """What `found_of` wants to know of jobs by (namespace, id or name), where they are few; else nothing."""
+    return {(space, key): _about(space, key) for space, key in wanted} if len(wanted) <= FEW else {}
+
+
+def _about(space: str, key: str) -> Question:
+    return _BY_ID.about(space=space, key=key.lower()) if is_id(key) else _BY_NAME.about(space=space, key=key)
+
+
+def found_of(answers: Mapping[tuple[str, str], Sequence[Any]]) -> dict[tuple[str, str], Job]:
+    """The jobs of the answers to the questions; those that do not exist are left out."""
+    return {key: of_row(rows[0]) for key, rows in answers.items() if rows}
+
+
+def find_many(connection: Connection, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], Job]:
+    """Many jobs by (namespace, id or name); those that do not exist are left out."""
     found: dict[tuple[str, str], Job] = {}
-    if len(wanted) <= FEW:
-        for space, key in wanted:
-            statement, value = (_BY_ID, key.lower()) if is_id(key) else (_BY_NAME, key)
-            row = connection.execute(statement, {"space": space, "key": value}).one_or_none()
-            if row is not None:
-                found[space, key] = of_row(row)
-        return found
     for namespace_id in {namespace for namespace, _ in wanted}:
         ids = {key.lower() for space, key in wanted if space == namespace_id and is_id(key)}
         names = {key for space, key in wanted if space == namespace_id and not is_id(key)}
@@ -78,7 +84,7 @@ def listing(namespace_id: str) -> Listing:
     return Listing(_JOB.where(dialect.Usual(job.c.namespace_id == namespace_id), job.c.deleted_at.is_(None)), job.c)
 
 
-def of_row(row: Row[Any]) -> Job:
+def of_row(row: Any) -> Job:
     """A row of jobs joined with their present revision."""
     return Job(
         id=row.id,

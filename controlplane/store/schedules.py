@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row
 from controlplane.domain.ids import is_id
 from controlplane.domain.schedule import Kind
 from controlplane.domain.schedule_rules import Schedule, ScheduleSpec, ScheduleStatus
-from controlplane.store import dialect
+from controlplane.store import batches, dialect
 from controlplane.store.query import Listing
 from controlplane.store.tables import fire, schedule
 
@@ -176,7 +176,7 @@ class MovedOn(Struct, frozen=True):
 def save_fired(connection: Connection, fired: Sequence[MovedOn]) -> None:
     """Schedules after their slots."""
     rows = [(one.status, one.next_fire_at, one.last_fire_at, one.fire_count, one.id) for one in fired]
-    dialect.update_rows(connection, schedule, ("id",), _FIRED, rows)
+    batches.update_rows(connection, schedule, ("id",), _FIRED, rows)
 
 
 _FIRED = ("status", "next_fire_at", "last_fire_at", "fire_count")
@@ -206,7 +206,7 @@ def insert_fires(connection: Connection, fires: Sequence[Fire]) -> None:
         }
         for one in fires
     ]
-    dialect.insert_rows(connection, fire, rows)
+    batches.insert_rows(connection, fire, rows)
 
 
 def fires_listing(schedule_id: str) -> Listing:

@@ -35,7 +35,7 @@ from controlplane.domain.task import (
     Task,
     Unready,
 )
-from controlplane.store import artifacts, dialect, ended, groups, outputs
+from controlplane.store import artifacts, batches, dialect, ended, groups, outputs
 from controlplane.store.lanes import Lanes
 from controlplane.store.namespaces import is_task_of, tasks_of
 from controlplane.store.query import Listing, Tags
@@ -218,10 +218,10 @@ def insert_many(
     """New tasks with their data, tags, and their ready rows, timers or placements; those under `terms`, by task."""
     if not new:
         return
-    dialect.insert_tuples(connection, task, _FIELDS, [structs.astuple(step.task) for step, _ in new])
+    batches.insert_tuples(connection, task, _FIELDS, [structs.astuple(step.task) for step, _ in new])
     data_rows = [(step.task.id, *_data_values(data)) for step, data in new]
-    dialect.insert_tuples(connection, task_data, ("task_id", *_DATA), data_rows)
-    dialect.insert_rows(connection, task_tag, [row for step, data in new for row in _tag_rows(step.task, data.tags)])
+    batches.insert_tuples(connection, task_data, ("task_id", *_DATA), data_rows)
+    batches.insert_rows(connection, task_tag, [row for step, data in new for row in _tag_rows(step.task, data.tags)])
     steps = [step for step, _ in new]
     store_waiting(connection, steps)
     _place(connection, steps, terms or {})
@@ -248,11 +248,11 @@ def save_many(
     after = [step for _, step in steps]
     leaving = [step for step in after if any(isinstance(effect, Unready) for effect in step.effects)]
     if leaving:
-        dialect.delete_rows(connection, ready.c.task_id, [step.task.id for step in leaving])
+        batches.delete_rows(connection, ready.c.task_id, [step.task.id for step in leaving])
         # What is placed was ready, so its timer has gone off already: a claim need not look for one.
         timed = [step.task.id for step in leaving if not any(isinstance(effect, Place) for effect in step.effects)]
         if timed:
-            dialect.delete_rows(connection, timer.c.task_id, timed)
+            batches.delete_rows(connection, timer.c.task_id, timed)
     store_waiting(connection, after)
     _end_instances(connection, after, ends or {})
     _count_pauses(connection, after)
@@ -260,7 +260,7 @@ def save_many(
     records = [
         _record_row(step.task, effect) for step in after for effect in step.effects if isinstance(effect, Record)
     ]
-    dialect.insert_rows(connection, task_transition, records)
+    batches.insert_rows(connection, task_transition, records)
     ended.note(connection, steps)
     groups.tally(connection, steps)
 
@@ -296,7 +296,7 @@ def _update_tasks(connection: Connection, steps: Sequence[tuple[Task, Step]]) ->
         changing = _CHANGING + _RARELY_CHANGING
     values = attrgetter(*changing)
     rows = [(*values(step.task), before.id, before.version) for before, step in steps]
-    dialect.update_rows(connection, task, ("id", "version"), changing, rows, all_of_them=True)
+    batches.update_rows(connection, task, ("id", "version"), changing, rows, all_of_them=True)
 
 
 def store_waiting(connection: Connection, steps: Sequence[Step]) -> None:
@@ -311,9 +311,9 @@ def store_waiting(connection: Connection, steps: Sequence[Step]) -> None:
             elif isinstance(effect, SetTimer):
                 timer_rows.append({"task_id": step.task.id, "due_at": effect.at})
     if ready_rows:
-        dialect.insert_rows(connection, ready, ready_rows)
+        batches.insert_rows(connection, ready, ready_rows)
         ended.note_waiting(connection, {row["requirement_id"] for row in ready_rows})
-    dialect.insert_rows(connection, timer, timer_rows)
+    batches.insert_rows(connection, timer, timer_rows)
     if timer_rows or has_end or any(row["start_by"] is not None for row in ready_rows):
         ended.note_timed(connection)
 
@@ -341,7 +341,7 @@ def _end_instances(connection: Connection, steps: Sequence[Step], ends: Mapping[
                 rows.append((*structs.astuple(end), step.task.id, effect.token))
     # A report that says when the program started corrects what a folded start left open.
     key, kept = ("task_id", "token"), ("started_at",)
-    dialect.update_rows(connection, task_instance, key, _ENDING, rows, kept=kept, cleared=_TERMS)
+    batches.update_rows(connection, task_instance, key, _ENDING, rows, kept=kept, cleared=_TERMS)
 
 
 _STOOD_STILL = (
@@ -413,7 +413,7 @@ def _place(connection: Connection, steps: Sequence[Step], terms: Mapping[str, Te
         for effect in step.effects
         if isinstance(effect, Place)
     ]
-    dialect.insert_tuples(connection, task_instance, _PLACED, rows)
+    batches.insert_tuples(connection, task_instance, _PLACED, rows)
 
 
 def _instance_row(one: Task, placed: Place, under: Terms) -> tuple[Any, ...]:
@@ -443,7 +443,7 @@ def _instance_row(one: Task, placed: Place, under: Terms) -> tuple[Any, ...]:
 def start_instances(connection: Connection, started: Sequence[tuple[str, int, int]]) -> None:
     """Instances that run now: (task, token, started at)."""
     rows = [(Status.RUNNING, at, task_id, token) for task_id, token, at in started]
-    dialect.update_rows(connection, task_instance, ("task_id", "token"), ("status", "started_at"), rows)
+    batches.update_rows(connection, task_instance, ("task_id", "token"), ("status", "started_at"), rows)
 
 
 def open_placements(connection: Connection, ids: Iterable[str]) -> dict[tuple[str, int, str], str]:
@@ -543,7 +543,7 @@ def _raise(connection: Connection, requirement_id: int, priority: int, now: int,
     said = {row.id: row.priority for row in connection.execute(own)} if ids else {}
     grown = {row.task_id: ageing.priority(said[row.task_id], now - row.ready_at) for row in rows if row.task_id in said}
     changes = [(value, one) for one, value in grown.items() if value > priority]
-    dialect.update_rows(connection, ready, ("task_id",), ("priority",), changes)
+    batches.update_rows(connection, ready, ("task_id",), ("priority",), changes)
     return len(changes)
 
 
@@ -703,7 +703,7 @@ def delete_many(connection: Connection, ids: Sequence[str]) -> None:
         timer.c.task_id,
         task.c.id,
     ):
-        dialect.delete_rows(connection, column, ids)
+        batches.delete_rows(connection, column, ids)
 
 
 def delete_logs(connection: Connection, task_id: str) -> None:

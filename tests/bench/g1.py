@@ -23,7 +23,7 @@ from controlplane.domain.job import FunctionSpec, JobConfig, JobSpec
 from controlplane.domain.placement import LabelRule, PlacementRules
 from controlplane.engine.jobs import JobDraft
 from controlplane.engine.tasks import NewTask
-from controlplane.store import dialect
+from controlplane.store import batches
 from controlplane.store.tables import requirement
 from controlplane.store.tasks import TaskData
 from tests.bench import many, w2
@@ -271,7 +271,7 @@ async def _made(replica: Replica, much: Much, now: int) -> list[str]:
              "spec": f'{{"executor":"function","function":"{FUNCTION}","labels":{{"set":"{n}"}}}}'}
             for n in range(much.count)
         ]  # fmt: skip
-        await replica.engine.store.write(dialect.insert_rows, requirement, rows)
+        await replica.engine.store.write(batches.insert_rows, requirement, rows)
     if much.what == "live":
         for first in range(0, much.count, BATCH):
             numbers = range(first, min(first + BATCH, much.count))

@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from pawl.v1 import schedule_pb2, schedule_pb2_grpc
 
 from controlplane.domain.ids import id_at
-from controlplane.store import Store, dialect
+from controlplane.store import Store, batches
 from controlplane.store.tables import schedule
 from tests.bench import mortal
 from tests.bench.databases import Database, text
@@ -157,7 +157,7 @@ def _fill(database: Database, count: int) -> None:
         now = time.time_ns() // 1000
         for begun in range(0, count, 10_000):
             rows = [_row(now, number) for number in range(begun, min(begun + 10_000, count))]
-            store.transact_now(dialect.insert_rows, schedule, rows)
+            store.transact_now(batches.insert_rows, schedule, rows)
     finally:
         store.close()
 

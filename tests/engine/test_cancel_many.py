@@ -10,7 +10,7 @@ from controlplane.domain.errors import AlreadyExists, EtagMismatch
 from controlplane.domain.idempotency import IdempotencyKey, fingerprint
 from controlplane.domain.task import Status
 from controlplane.engine import tasks
-from controlplane.store import Connection, dialect
+from controlplane.store import Connection, batches
 from controlplane.store.tables import metadata
 from tests.engine.stage import Replica, opened
 
@@ -52,8 +52,8 @@ async def test_every_task_ends_with_its_job_and_their_agents_are_told(
             largest.append(len(given[4]))
         dialect_update(*given, **more)
 
-    dialect_update = dialect.update_rows
-    monkeypatch.setattr(dialect, "update_rows", note)
+    dialect_update = batches.update_rows
+    monkeypatch.setattr(batches, "update_rows", note)
     await delete(one)
     found = await statuses(one)
     assert found.pop(spared.id) == Status.PENDING

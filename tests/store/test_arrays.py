@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, LargeBinary, SmallInteger, String, Text
+from sqlalchemy import BigInteger, Boolean, Double, Integer, LargeBinary, SmallInteger, String, Text
 
 from controlplane.store.arrays import ID, Kind, array_of, kind_of
 
@@ -16,14 +16,14 @@ Ask = Callable[[Kind, list[Any]], str]
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
 KINDS = {
-    "smallint": (kind_of(Column("c", SmallInteger)), st.integers(-(2**15), 2**15 - 1)),
-    "integer": (kind_of(Column("c", Integer)), st.integers(-(2**31), 2**31 - 1)),
-    "bigint": (kind_of(Column("c", BigInteger)), st.integers(-(2**63), 2**63 - 1)),
-    "boolean": (kind_of(Column("c", Boolean)), st.booleans()),
-    "double": (kind_of(Column("c", Double)), st.floats(allow_nan=False)),
-    "string": (kind_of(Column("c", String(63))), TEXT),
-    "text": (kind_of(Column("c", Text)), TEXT),
-    "bytes": (kind_of(Column("c", LargeBinary)), st.binary(max_size=40)),
+    "smallint": (kind_of(SmallInteger()), st.integers(-(2**15), 2**15 - 1)),
+    "integer": (kind_of(Integer()), st.integers(-(2**31), 2**31 - 1)),
+    "bigint": (kind_of(BigInteger()), st.integers(-(2**63), 2**63 - 1)),
+    "boolean": (kind_of(Boolean()), st.booleans()),
+    "double": (kind_of(Double()), st.floats(allow_nan=False)),
+    "string": (kind_of(String(63)), TEXT),
+    "text": (kind_of(Text()), TEXT),
+    "bytes": (kind_of(LargeBinary()), st.binary(max_size=40)),
     "id": (ID, st.uuids().map(str)),
 }
 

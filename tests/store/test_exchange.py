@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from controlplane.domain.errors import Fenced
-from controlplane.store import Connection, IntegrityError, Store, dialect
+from controlplane.store import Connection, IntegrityError, Store, batches
 from controlplane.store.tables import namespace
 
 LARGE = 8 << 20
@@ -22,12 +22,12 @@ def names(store: Store) -> dict[str, str]:
 
 def add(connection: Connection, *ids: str, description: str = "") -> None:
     row = {one.name: 0 for one in namespace.columns if not one.nullable}
-    dialect.insert_rows(connection, namespace, [{**row, "id": one, "description": description} for one in ids])
+    batches.insert_rows(connection, namespace, [{**row, "id": one, "description": description} for one in ids])
 
 
 def describe(connection: Connection, *ids: str, every: bool) -> None:
     rows = [("changed", one) for one in ids]
-    dialect.update_rows(connection, namespace, ("id",), ("description",), rows, all_of_them=every)
+    batches.update_rows(connection, namespace, ("id",), ("description",), rows, all_of_them=every)
 
 
 def test_what_fails_is_told_as_what_it_is_and_nothing_of_its_transaction_is_left(store: Store) -> None:
