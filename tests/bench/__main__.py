@@ -12,11 +12,13 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
 from tests.bench import page, stage
 from tests.bench.databases import KINDS, Server, served
+from tests.bench.g1 import PARTS
 from tests.bench.report import Report, Row, table
 from tests.bench.stage import Stage
 
@@ -42,6 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="small and once: for correctness, not for figures")
     parser.add_argument("--repeats", type=int, default=3, help="how often each thing is measured; default 3")
     parser.add_argument("--rows", type=int, default=0, help="how many ended tasks L1 and G1 make; default 1,000,000")
+    parser.add_argument("--parts", type=_parts, default=(), help=f"of G1, of {','.join(PARTS)}; default all")
     given = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was started is ended, too
     report = Report(quick=given.quick)
@@ -61,14 +64,21 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def _measure(report: Report, work: str, kind: str, server: Server, given: argparse.Namespace) -> None:
-    repeats, rows = given.repeats, given.rows
-    async with stage.opened(server, quick=report.quick, repeats=repeats, rows=rows) as standing:
+    asked: dict[str, Any] = {"repeats": given.repeats, "rows": given.rows, "parts": given.parts}
+    async with stage.opened(server, quick=report.quick, **asked) as standing:
         report.durability[kind] = standing.database.durability()
         found = await WORKS[work](standing)
         print("\n".join(table(found)), file=sys.stderr, flush=True)  # a run that is ended early has said something
         report.rows += found
         report.books[f"{work} on {kind}"] = len(standing.told) + standing.told_elsewhere
         report.losses += [f"{work} on {kind}: {one}" for one in stage.losses(standing)]
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    chosen = tuple(one.strip() for one in text.split(",") if one.strip())
+    if unknown := [one for one in chosen if one not in PARTS]:
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)} is none of {', '.join(PARTS)}")
+    return chosen
 
 
 def _works(text: str) -> list[str]:

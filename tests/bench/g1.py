@@ -15,7 +15,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from typing import Literal, get_args
 
 from pawl.v1 import job_pb2
 
@@ -45,6 +45,7 @@ ROUNDS = 15  # in which starts here and there take turns
 EMPTY = "on an empty database"
 
 What = Literal["waiting", "queue", "finished", "agents", "dead", "live"]
+PARTS = get_args(What)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def _all(stage: Stage) -> Sequence[Much]:
     rows = stage.rows or stage.number(ROWS, QUICK_ROWS)
     waiting, agents = stage.number(1_000_000, 3_000), stage.number(300, 5)
     demands = stage.number(10_000, 100)
-    return [
+    found = [
         Much("waiting", f"{waiting:,} waiting tasks that no agent meets", waiting),
         Much("queue", f"{waiting:,} waiting tasks in front", waiting),
         Much("finished", f"{rows:,} finished tasks", rows),
@@ -90,6 +91,7 @@ def _all(stage: Stage) -> Sequence[Much]:
         Much("dead", f"{demands:,} demands that nothing waits for", demands),
         Much("live", f"{demands:,} demands that wait and no agent meets", demands),
     ]
+    return [one for one in found if not stage.parts or one.what in stage.parts]
 
 
 async def _beside(empty: Side, much: Much) -> list[Row]:

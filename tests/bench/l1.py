@@ -101,6 +101,10 @@ def shapes(replica: Replica, made: Many) -> Iterator[Shape]:
     yield Shape("a task by its id", tasks, {"id": {"eq": made.id(made.total // 2)}})
     yield Shape("the newest attempts", instances)
     yield Shape("a task's attempts", instances, {"task_id": {"eq": made.id(made.total // 2)}})
+    yield Shape("an attempt by its id", instances, {"id": {"eq": made.id(made.total // 2)}})
+    some = [made.id(made.total // part) for part in (2, 3, 7)]
+    yield Shape("three attempts by their ids", instances, {"id": {"in": some}})
+    yield Shape("attempts from one id to another", instances, {"id": {"gte": made.id(made.total // 3), "lt": some[0]}})
     yield Shape("a job's attempts", instances, {"job_id": {"eq": job}})
     yield Shape("a job's attempts, failed", instances, {"job_id": {"eq": job}, "status": {"eq": "FAILED"}})
     yield Shape("attempts FAILED", instances, {"status": {"eq": "FAILED"}})

@@ -86,6 +86,7 @@ class Stage:
     quick: bool
     repeats: int = 1
     rows: int = 0  # how many a work that makes its own should make; 0: what it thinks right
+    parts: tuple[str, ...] = ()  # of a work that has parts, the ones that are asked for; none: all
     told: list[str] = field(default_factory=list)
     told_elsewhere: int = 0  # tasks that a work was told of in databases of its own
     problems: list[str] = field(default_factory=list)  # what a work found wrong in databases of its own
@@ -247,7 +248,13 @@ class Stage:
 
 @contextlib.asynccontextmanager
 async def opened(
-    server: Server, *, quick: bool, repeats: int, rows: int = 0, fill: Fill | None = None
+    server: Server,
+    *,
+    quick: bool,
+    repeats: int,
+    rows: int = 0,
+    parts: tuple[str, ...] = (),
+    fill: Fill | None = None,
 ) -> AsyncIterator[Stage]:
     """A stage, taken down after the block. Its database is filled first, if anything is to be in it."""
     async with contextlib.AsyncExitStack() as held:
@@ -256,7 +263,7 @@ async def opened(
             await fill(database)
         running = await held.enter_async_context(plane.running(database.url, database.folder))
         client = await held.enter_async_context(Client(running.grpc, namespace=""))
-        yield Stage(server, database, running, client, held, quick, 1 if quick else repeats, rows)
+        yield Stage(server, database, running, client, held, quick, 1 if quick else repeats, rows, parts)
 
 
 def request(job: str) -> task_pb2.CreateTaskRequest:
