@@ -3,6 +3,7 @@
 import pytest
 
 from controlplane.domain.errors import AlreadyExists, EtagMismatch, IllegalTransition, Invalid, NotFound
+from controlplane.domain.idempotency import IdempotencyKey, fingerprint
 from controlplane.domain.job import JobConfig, JobSpec
 from controlplane.domain.page import PageRequest
 from controlplane.domain.schedule import Kind
@@ -96,6 +97,21 @@ async def test_a_namesake_does_not_see_the_history_of_the_namespace_before_it(
             await forbidden
     page = await Instances(engine).page(Question("a", None, [], PageRequest(1, 20)))
     assert page.total == 0
+
+
+async def test_a_namesake_does_not_answer_for_calls_of_the_namespace_before_it(
+    namespaces: Namespaces, jobs: Jobs, engine: Engine
+) -> None:
+    draft = JobDraft("hello", JobSpec("", {}, JobConfig(cmd="true")))
+    made = {}
+    for space in ("a", "b"):
+        await namespaces.create(NamespaceDraft(space, ""), None)
+        made[space] = await jobs.create(space, draft, IdempotencyKey(space, "CreateJob", "r", fingerprint(b"")))
+    await namespaces.delete("a", cascade=True, by="me", etag=None, request=None)
+    await namespaces.create(NamespaceDraft("a", ""), None)
+    again = await jobs.create("a", draft, IdempotencyKey("a", "CreateJob", "r", fingerprint(b"")))
+    assert again.id != made["a"].id
+    assert await jobs.create("b", draft, IdempotencyKey("b", "CreateJob", "r", fingerprint(b""))) == made["b"]
 
 
 async def test_namespaces_are_listed_by_name(namespaces: Namespaces) -> None:
