@@ -11,7 +11,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from controlplane.store import dialect
+from controlplane.store import batches, dialect
 from controlplane.store.query import Listing
 from controlplane.store.tables import agent, artifact, output_upload, requirement, task, task_instance
 
@@ -132,7 +132,7 @@ def touched(one: Agent, now: int, **changes: Any) -> Agent:
 def beat_many(connection: Connection, beats: Sequence[tuple[AgentKey, str, int, Mapping[str, float]]]) -> None:
     """Signs of life: (agent, session, at, metrics). Those of a session that was taken over change nothing."""
     rows = [(at, msgspec.json.encode(said).decode(), session_id, *key) for key, session_id, at, said in beats]
-    dialect.update_rows(connection, agent, ("session_id", "namespace_id", "id"), ("last_beat_at", "metrics"), rows)
+    batches.update_rows(connection, agent, ("session_id", "namespace_id", "id"), ("last_beat_at", "metrics"), rows)
 
 
 def _open() -> sa.Select[Any]:
