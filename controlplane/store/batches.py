@@ -17,11 +17,10 @@ from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Table, event
-from sqlalchemy.exc import DBAPIError
 
 from controlplane.domain.errors import Fenced
 from controlplane.store.arrays import COUNT, ID, Kind, array_of, id_bytes, kind_of
-from controlplane.store.dialect import EXCHANGE, Id, is_postgres, listed
+from controlplane.store.dialect import EXCHANGE, Id, as_told, is_postgres, listed
 
 Row = tuple[Any, ...]
 _PREPARED = "pawl_prepared"
@@ -79,12 +78,7 @@ def _settle(connection: Connection, exchange: Any) -> list[Any]:
         broken = connection.connection.driver_connection.broken  # type: ignore[union-attr] # psycopg's
         if broken:
             connection.invalidate(error)
-        raise _told(error, psycopg.Error, broken=broken) from error
-
-
-def _told(error: Exception, base: type[Exception], *, broken: bool = False) -> Exception:
-    """What SQLAlchemy would have made of a driver's error."""
-    return DBAPIError.instance(None, None, error, base, hide_parameters=True, connection_invalidated=broken)
+        raise as_told(error, psycopg.Error, broken=broken) from error
 
 
 _TOLD: WeakKeyDictionary[Engine, Callable[[], None]] = WeakKeyDictionary()
@@ -115,7 +109,7 @@ def rows_of(connection: Connection, statement: str, values: Sequence[Any]) -> li
     try:
         found: list[Row] = driver.execute(statement, values).fetchall()
     except sqlite3.Error as error:
-        raise _told(error, sqlite3.Error) from error
+        raise as_told(error, sqlite3.Error) from error
     return found
 
 
@@ -126,7 +120,7 @@ def _each(connection: Connection, statement: str, rows: Sequence[Sequence[Any]])
     try:
         return int(driver.executemany(statement, rows).rowcount)
     except sqlite3.Error as error:
-        raise _told(error, sqlite3.Error) from error
+        raise as_told(error, sqlite3.Error) from error
 
 
 def _count(connection: Connection) -> None:
@@ -140,9 +134,8 @@ def count_statements(engine: Engine, told: Callable[[], None]) -> None:
     _TOLD[engine] = told
 
     @event.listens_for(engine, "before_cursor_execute")
-    def _sent(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
-        if not statement.startswith("BEGIN"):
-            told()
+    def _sent(*_: object) -> None:
+        told()
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

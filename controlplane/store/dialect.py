@@ -165,9 +165,20 @@ def configure_sqlite(engine: Engine, *, writer: bool) -> None:
         if not writer:  # each commit makes a reader forget its pages: what it has beyond one question is for nothing
             connection.execute(f"PRAGMA cache_size=-{READER_CACHE_KIB}")
 
+    begin = "BEGIN IMMEDIATE" if writer else "BEGIN"
+
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+        driver: Any = connection.connection.driver_connection
+        try:
+            driver.execute(begin)
+        except sqlite3.Error as error:
+            raise as_told(error, sqlite3.Error) from error
+
+
+def as_told(error: Exception, base: type[Exception], *, broken: bool = False) -> Exception:
+    """What SQLAlchemy would have made of a driver's error."""
+    return DBAPIError.instance(None, None, error, base, hide_parameters=True, connection_invalidated=broken)
 
 
 def prefer_indexes(engine: Engine) -> None:
