@@ -49,6 +49,7 @@ def frame_transactions(engine: Engine, *, always: bool) -> None:
     def _commit(connection: Connection) -> None:
         exchange = connection.info[EXCHANGE]
         if not exchange.begun:
+            _settle(connection, exchange)
             return
         exchange.send("COMMIT")
         try:
