@@ -1,4 +1,6 @@
-"""Every difference between SQLite and PostgreSQL, each with its reason. No other file asks which database it has."""
+"""Every difference between SQLite and PostgreSQL, each with its reason. No other file asks which database it has, but
+the two that go past SQLAlchemy for what every task pays for: `batches` and `ready_made`.
+"""
 
 from __future__ import annotations
 
@@ -78,6 +80,11 @@ def _as_text(value: Any) -> str | None:
 def is_postgres(connection: Connection | Engine) -> bool:
     """Whether this is PostgreSQL."""
     return connection.dialect.name == "postgresql"
+
+
+def knows_arrays(connection: Connection) -> bool:
+    """Whether many values can be one parameter."""
+    return is_postgres(connection)
 
 
 # Why a statement failed, where that is the database's own doing: its state, told by drivers in numbers of their own.

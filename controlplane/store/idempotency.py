@@ -41,7 +41,7 @@ def find_many(connection: Connection, keys: Collection[IdempotencyKey], now: int
 
 def question(connection: Connection, keys: Collection[IdempotencyKey]) -> Question | None:
     """What `outcomes` wants to know; None where that is nothing, or no question of the ready kind."""
-    if dialect.is_postgres(connection) and keys:
+    if keys and dialect.knows_arrays(connection):
         return _MANY.about(digests=[key.digest.hex() for key in keys])
     return _ONE.about(digest=next(iter(keys)).digest.hex()) if len(keys) == 1 else None
 
