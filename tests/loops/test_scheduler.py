@@ -168,13 +168,14 @@ async def test_a_schedule_that_changed_meanwhile_is_not_fired_by_what_was_read(
 
 
 async def decided_ahead(engine: Engine, tasks: Tasks, made: Schedule) -> Scheduler:
-    """A scheduler that has looked half a second before the slot; the slot has come since."""
+    """A scheduler that has looked before the slot, as early as it may; the slot has come since."""
+    before = AHEAD - SECOND // 5
     scheduler = scheduler_of(engine, tasks)
     assert made.next_fire_at is not None
-    engine.clock.offset += made.next_fire_at - engine.clock.now() - SECOND // 2
+    engine.clock.offset += made.next_fire_at - engine.clock.now() - before
     assert await scheduler.sweep() == 0
     assert await task_count(engine) == 0
-    engine.clock.offset += SECOND // 2
+    engine.clock.offset += before
     return scheduler
 
 
