@@ -18,7 +18,7 @@ from controlplane.engine.schedules import ScheduleDraft, Schedules, draft_of
 from controlplane.engine.system import Pulse
 from controlplane.engine.tasks import Tasks
 from controlplane.loops.holder import Holder, Together
-from controlplane.loops.scheduler import MOST_AHEAD, Scheduler, decide
+from controlplane.loops.scheduler import AHEAD, MOST_AHEAD, Scheduler, decide
 from controlplane.store import Connection
 from controlplane.store.schedules import Fire
 from controlplane.store.schedules import insert as insert_schedule
