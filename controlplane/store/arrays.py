@@ -30,14 +30,15 @@ class Kind(NamedTuple):
 
 
 def array_of(kind: Kind, values: Sequence[Any]) -> bytes:
-    """These values; None is null."""
-    nulls = values.count(None)
-    head = _HEAD(1, int(nulls > 0), kind.number, len(values), 1)
-    if not nulls:
-        return head + kind.pack(values)
-    if nulls == len(values):
-        return head + _NULL * nulls
-    return head + b"".join([_NULL if value is None else kind.pack((value,)) for value in values])
+    """These values, of which there is one at least; None is null."""
+    first, count = values[0], len(values)
+    if values[-1] == first and values.count(first) == count:  # most columns of a batch say the same of every row
+        one = _NULL if first is None else kind.pack((first,))
+        return _HEAD(1, int(first is None), kind.number, count, 1) + one * count
+    if None not in values:
+        return _HEAD(1, 0, kind.number, count, 1) + kind.pack(values)
+    parts = [_NULL if value is None else kind.pack((value,)) for value in values]
+    return _HEAD(1, 1, kind.number, count, 1) + b"".join(parts)
 
 
 def _fixed(code: str) -> Callable[[Sequence[Any]], bytes]:
@@ -72,7 +73,13 @@ def id_bytes(value: str) -> bytes:
     return bytes.fromhex(value.replace("-", ""))
 
 
-ID: Final = Kind("uuid", 2950, _long(id_bytes))
+def _ids(values: Sequence[str]) -> bytes:
+    """Ids with their lengths, all of them at once."""
+    return bytes.fromhex("".join([f"{_ID_LENGTH}{value}" for value in values]).replace("-", ""))
+
+
+_ID_LENGTH: Final = _LENGTH(16).hex()
+ID: Final = Kind("uuid", 2950, _ids)
 COUNT: Final = Kind("bigint", 20, _fixed("q"))
 _KINDS: Final = (
     (sa.SmallInteger, Kind("smallint", 21, _fixed("h"))),

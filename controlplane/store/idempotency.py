@@ -50,7 +50,7 @@ def outcomes(
     connection: Connection, keys: Collection[IdempotencyKey], rows: Sequence[Any] | None, now: int
 ) -> dict[IdempotencyKey, Outcome]:
     """What `find_many` finds, of the answer to the question. None: it was not asked."""
-    if not keys:
+    if not keys or (rows is not None and not rows):
         return {}
     wanted = [(key, key.digest.hex()) for key in keys]
     if rows is None:
