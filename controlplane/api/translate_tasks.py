@@ -562,6 +562,8 @@ _MOST_LIMITS = 20
 
 def _figures(item: agent_pb2.Finished.Item) -> str | None:
     """What the run used and which limits nothing held, as they are stored."""
+    if not item.HasField("metrics") and not item.limits_not_enforced:
+        return None
     message = item.metrics
     fields: dict[str, object] = {
         "wall_seconds": _finite(message.wall_seconds),
