@@ -24,6 +24,13 @@ def sqlite_cluster(tmp_path: Path) -> Iterator[Cluster]:
         yield made
 
 
+@pytest.fixture
+def postgres_cluster(tmp_path: Path, postgres_url: str) -> Iterator[Cluster]:
+    """On PostgreSQL alone, for what takes several control planes."""
+    with ended(Cluster(tmp_path, postgres_url)) as made:
+        yield made
+
+
 @contextmanager
 def ended(cluster: Cluster) -> Iterator[Cluster]:
     """End it, and leave for pytest, which shows it when the test failed, what everybody said."""
