@@ -1,7 +1,7 @@
 """Ships what runs print to the control plane: in order, in numbered chunks, within bounds, and never in a result's way.
 
 A run writes into its `InstanceLog` and never waits. One shipper for the whole agent gathers what is there into calls of
-at most 1 MiB and repeats a call until it is taken; the numbers make a repeat harmless. What does not fit into memory,
+at most 256 KiB and repeats a call until it is taken; the numbers make a repeat harmless. What does not fit into memory,
 comes faster than a run may fill a log, or exceeds the log limit of the instance, is dropped, counted, and said in the
 log itself at the place where it is missing. The end is kept whatever is dropped before it: how a run ended is what
 people look for. Chunks live in memory: an agent that is killed loses the last ones, never a result.
@@ -19,11 +19,13 @@ from typing import Final
 
 import grpc
 import grpc.aio
+from google.protobuf.timestamp_pb2 import Timestamp
 from pawl.v1 import agent_pb2, task_pb2
 
 from agent.executors.base import LogStream
 
-CALL_BYTES: Final = 1 << 20
+CALL_BYTES: Final = 1 << 18
+"""Small, for whatever takes one in can do nothing else meanwhile."""
 CHUNK_BYTES: Final = 60 << 10
 """The control plane stores chunks of up to 64 KiB; this leaves room for what surrounds the lines."""
 LINE_OVERHEAD: Final = 24
@@ -84,7 +86,7 @@ class InstanceLog:
         self._end: deque[tuple[LogStream, bytes]] = deque()
         self._end_size = 0
         self._full = False
-        self._lines: deque[tuple[LogStream, int, bytes]] = deque()
+        self._lines: deque[tuple[task_pb2.LogEntry.Stream, Timestamp, bytes]] = deque()
         self._tails: dict[LogStream, bytes] = {}
         self._size = 0
         self._number = 0
@@ -177,7 +179,7 @@ class InstanceLog:
 
     def say(self, text: str) -> None:
         """A line of Pawl's own; it counts against no limit."""
-        self._append(LogStream.LOG, time.time_ns(), f"{text}\n".encode())
+        self._append(LogStream.LOG, _now(), f"{text}\n".encode())
         self._shipper.wake()
 
     async def close(self, wait_seconds: float) -> None:
@@ -204,15 +206,14 @@ class InstanceLog:
             await asyncio.wait({self._waiter}, timeout=wait_seconds)
 
     def _take(self, stream: LogStream, data: bytes) -> None:
-        now = time.time_ns()
+        now = _now()
         tail = self._tails.pop(stream, None)
         if tail is not None:
             self._resize(-len(tail))
             data = tail + data
         end = data.rfind(b"\n") + 1
         if end:
-            for line in data[: end - 1].split(b"\n"):
-                self._append_parts(stream, now, line + b"\n")
+            self._append_whole(stream, now, data[: end - 1].split(b"\n"))
         rest = data[end:]
         if len(rest) > PART_BYTES:
             cut = _whole_characters(rest)
@@ -222,7 +223,19 @@ class InstanceLog:
             self._tails[stream] = rest
             self._resize(len(rest))
 
-    def _append_parts(self, stream: LogStream, now: int, line: bytes) -> None:
+    def _append_whole(self, stream: LogStream, now: Timestamp, lines: list[bytes]) -> None:
+        """Lines without their ends. All at once: a program can print a hundred thousand of them a second."""
+        if max(map(len, lines)) >= PART_BYTES:
+            for line in lines:
+                self._append_parts(stream, now, line + b"\n")
+            return
+        number = _STREAMS[stream]
+        whole = [(number, now, line + b"\n") for line in lines]
+        self._lines.extend(whole)
+        self._open_line = False
+        self._resize(sum(map(len, lines)) + len(lines) * (LINE_OVERHEAD + 1))
+
+    def _append_parts(self, stream: LogStream, now: Timestamp, line: bytes) -> None:
         while len(line) > PART_BYTES:
             cut = _whole_characters(line[:PART_BYTES])
             self._append(stream, now, line[:cut])
@@ -230,8 +243,8 @@ class InstanceLog:
         if line:
             self._append(stream, now, line)
 
-    def _append(self, stream: LogStream, now: int, line: bytes) -> None:
-        self._lines.append((stream, now, line))
+    def _append(self, stream: LogStream, now: Timestamp, line: bytes) -> None:
+        self._lines.append((_STREAMS[stream], now, line))
         self._open_line = not line.endswith(b"\n")
         self._resize(len(line) + LINE_OVERHEAD)
 
@@ -241,7 +254,7 @@ class InstanceLog:
 
     def _close_tails(self) -> None:
         """Parts of lines leave too: somebody may be following. Only the end of all may cut a character."""
-        now = time.time_ns()
+        now = _now()
         tails, self._tails = self._tails, {}
         for stream, tail in tails.items():
             self._resize(-len(tail))
@@ -269,27 +282,31 @@ class InstanceLog:
         """Whether there is something to ship."""
         return bool(self._lines or any(len(tail) > 3 or tail.isascii() for tail in self._tails.values()))
 
-    def take_chunk(self, room: int) -> tuple[agent_pb2.AppendLogsRequest.Chunk | None, int]:
-        """The next chunk that fits into so many bytes, and its size."""
+    def take_chunk(self, request: agent_pb2.AppendLogsRequest, room: int) -> int:
+        """Put the next chunk that fits into so many bytes into a call; its size, 0 for none."""
         if not self._lines and self._tails:
             self._close_tails()
         limit = min(room, CHUNK_BYTES)
-        chunk = agent_pb2.AppendLogsRequest.Chunk(instance=self._ref, number=self._number + 1)
+        chunk = request.chunks.add(instance=self._ref, number=self._number + 1)
         size = 0
-        while self._lines:
-            stream, time_ns, data = self._lines[0]
+        lines, add = self._lines, chunk.lines.add
+        while lines:
+            stream, read_at, data = lines[0]
             step = len(data) + LINE_OVERHEAD
             if size + step > limit:
                 break
-            line = chunk.lines.add(stream=_STREAMS[stream], data=data)
-            line.time.seconds, line.time.nanos = divmod(time_ns, 1_000_000_000)
+            line = add()  # told one by one: keywords cost twice as much
+            line.stream = stream
+            line.data = data
+            line.time.CopyFrom(read_at)
             size += step
-            self._lines.popleft()
+            lines.popleft()
         if not size:
-            return None, 0
+            del request.chunks[-1]
+            return 0
         self._number += 1
         self._size -= size
-        return chunk, size
+        return size
 
     def settled(self) -> None:
         """What was taken is stored."""
@@ -382,11 +399,10 @@ class LogShipper:
         waiting = deque(log for log in self._logs.values() if log.waiting)
         while waiting and size < CALL_BYTES - CHUNK_BYTES:
             instance_log = waiting.popleft()
-            chunk, chunk_size = instance_log.take_chunk(CALL_BYTES - size)
-            if chunk is None:
+            chunk_size = instance_log.take_chunk(request, CALL_BYTES - size)
+            if not chunk_size:
                 continue
             size += chunk_size
-            request.chunks.append(chunk)
             if instance_log not in taken:
                 taken.append(instance_log)
             if instance_log.waiting:
@@ -430,6 +446,11 @@ class LogShipper:
             alone = agent_pb2.AppendLogsRequest(agent_id=self._agent_id, namespace_id=self._namespace_id)
             alone.chunks.extend(chunk for chunk in request.chunks if chunk.instance == instance_log._ref)
             await self._deliver(alone, [instance_log])
+
+
+def _now() -> Timestamp:
+    seconds, nanos = divmod(time.time_ns(), 1_000_000_000)
+    return Timestamp(seconds=seconds, nanos=nanos)
 
 
 def _fitting(data: bytes, room: int) -> int:

@@ -43,10 +43,15 @@ class AgentService:
 
     async def append_logs(self, call: Call, request: agent_pb2.AppendLogsRequest) -> agent_pb2.AppendLogsResponse:
         """Stores what running instances print."""
-        size = sum(len(line.data) for chunk in request.chunks for line in chunk.lines)
+        chunks = translate_tasks.read_chunks(request)
+        size = sum(len(one.packed) for one in chunks)
+        if size > MAX_LOG_BYTES:
+            size = sum(
+                len(line.data) for chunk in request.chunks for line in chunk.lines
+            )  # what is around them is free
         if size > MAX_LOG_BYTES:
             raise Exhausted(f"chunks: have {size:,} bytes, at most {MAX_LOG_BYTES:,} are allowed", reason="TOO_LARGE")
-        stored = await self._logs.append(translate_tasks.read_chunks(request), call.namespace_id)
+        stored = await self._logs.append(chunks, call.namespace_id)
         return agent_pb2.AppendLogsResponse(stored=stored)
 
     async def put_output(self, call: Call, request: agent_pb2.PutOutputRequest) -> agent_pb2.PutOutputResponse:

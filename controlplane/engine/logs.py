@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from controlplane.domain.errors import Invalid
@@ -11,6 +12,7 @@ from controlplane.store import logs
 from controlplane.store.logs import Chunk
 
 CHUNKS_AT_ONCE = 16
+KNOWN_SECONDS = 1.0  # so long it is remembered that an instance is there
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +55,27 @@ class Logs:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._known: dict[tuple[str, int, str], str] = {}
+        self._forget_at = 0.0
 
     async def append(self, chunks: Sequence[Chunk], agents_of: str) -> int:
         """Store chunks of instances that agents of this namespace have; others are dropped. How many were new."""
-        keys = [(one.task_id, one.token) for one in chunks]
-        known = await self._engine.store.read(logs.known_instances, keys, agents_of)
+        known = await self._instances({(one.task_id, one.token) for one in chunks}, agents_of)
         wanted = [one for one in chunks if known.get((one.task_id, one.token)) == one.instance_id]
         stored = await self._engine.store.logs(logs.append, wanted) if wanted else 0
         self._engine.wakeups.hint(*{f"logs:{one.task_id}" for one in wanted})
         return stored
+
+    async def _instances(self, keys: Set[tuple[str, int]], agents_of: str) -> Mapping[tuple[str, int], str]:
+        """The instances of these keys that agents of this namespace have. Who prints much comes many times a second."""
+        now = time.monotonic()
+        if now >= self._forget_at:
+            self._known, self._forget_at = {}, now + KNOWN_SECONDS
+        new = [key for key in keys if (*key, agents_of) not in self._known]
+        if new:
+            found = await self._engine.store.read(logs.known_instances, new, agents_of)
+            self._known |= {(*key, agents_of): instance_id for key, instance_id in found.items()}
+        return {key: one for key in keys if (one := self._known.get((*key, agents_of))) is not None}
 
     async def read(self, task_id: str, instance_id: str | None, after: LogPosition) -> list[LogLine]:
         """The next lines after a position; empty at the present end."""

@@ -157,6 +157,17 @@ def insert_tuples(connection: Connection, table: Table, names: tuple[str, ...], 
         _each(connection, _insert_each(table, names), list(zip(*values, strict=True)))
 
 
+def insert_new(connection: Connection, table: Table, names: tuple[str, ...], rows: Sequence[Row]) -> int:
+    """The same with rows some of which may be there already: those stay as they are. How many were new."""
+    if not rows:
+        return 0
+    values, ignoring = _columns(connection, table, names, rows), " ON CONFLICT DO NOTHING"
+    if is_postgres(connection):
+        send(connection, _insert_arrays(table, names) + ignoring, values)
+        return int(_settle(connection, connection.info[EXCHANGE])[-1].command_tuples or 0)
+    return _each(connection, _insert_each(table, names) + ignoring, list(zip(*values, strict=True)))
+
+
 def update_rows(
     connection: Connection,
     table: Table,

@@ -3,54 +3,80 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 import sqlalchemy as sa
+from pawl.v1 import agent_pb2
 from sqlalchemy import Connection
 
-from controlplane.store import dialect
+from controlplane.store import batches
 from controlplane.store.tables import log_chunk, task_instance
 
-Line = tuple[int, int, bytes]  # (stream, instant, bytes)
+Line = tuple[int, int, bytes]
+"""(stream, instant in microseconds, bytes)."""
 
-_encode = msgspec.msgpack.Encoder().encode
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # the years 1 to 9999
+_COLUMNS = ("task_id", "token", "number", "instance_id", "lines")
+_PACKED = b"\x1a"  # how the lines begin in a message; a list in MessagePack, which there was before, does not
 _decode = msgspec.msgpack.Decoder(list[Line]).decode
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One numbered piece of one instance's log."""
+    """One numbered piece of one instance's log. `packed`: its lines as the agent sent them, the bytes of an
+    AppendLogsRequest.Chunk with nothing else in it: a loud program prints a hundred thousand of them a second, and to
+    look at each would be most of what a control plane does.
+    """
 
     task_id: str
+    token: int
+    number: int
+    instance_id: str
+    packed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A chunk as it is read."""
+
     token: int
     number: int
     instance_id: str
     lines: Sequence[Line]
 
 
+def pack(lines: Iterable[Line]) -> bytes:
+    """Lines as a chunk has them."""
+    made = agent_pb2.AppendLogsRequest.Chunk()
+    for stream, at, data in lines:
+        line = made.lines.add(stream=stream, data=data)
+        line.time.seconds, line.time.nanos = at // 1_000_000, at % 1_000_000 * 1_000
+    return made.SerializeToString()
+
+
+def unpack(packed: bytes) -> list[Line]:
+    """The lines of a chunk. An instant that no clock shows becomes the nearest that one does."""
+    if packed and not packed.startswith(_PACKED):
+        return _decode(packed)
+    found = agent_pb2.AppendLogsRequest.Chunk.FromString(packed)
+    return [(line.stream, _instant(line.time.seconds, line.time.nanos), line.data) for line in found.lines]
+
+
+def _instant(seconds: int, nanos: int) -> int:
+    return min(max(seconds, _FIRST_SECOND), _LAST_SECOND) * 1_000_000 + min(max(nanos // 1_000, 0), 999_999)
+
+
 def append(connection: Connection, chunks: Sequence[Chunk]) -> int:
     """Store chunks; one that is there already stays as it is. How many were new."""
-    stored = 0
-    # Asked for: of an INSERT the count is dropped otherwise, on PostgreSQL.
-    statement = dialect.insert_ignoring(connection, log_chunk).execution_options(preserve_rowcount=True)
-    for one in chunks:
-        stored += connection.execute(
-            statement.values(
-                task_id=one.task_id,
-                token=one.token,
-                number=one.number,
-                instance_id=one.instance_id,
-                lines=zlib.compress(_encode(one.lines), 1),
-            )
-        ).rowcount
-    return stored
+    rows = [(one.task_id, one.token, one.number, one.instance_id, zlib.compress(one.packed, 1)) for one in chunks]
+    return batches.insert_new(connection, log_chunk, _COLUMNS, rows)
 
 
 def read(
     connection: Connection, task_id: str, instance_id: str | None, after: tuple[int, int], limit: int
-) -> list[Chunk]:
+) -> list[Piece]:
     """Chunks of a task from (token, number) on, in order. The one at that position is included: a reader may have
     stopped in its middle.
     """
@@ -59,9 +85,7 @@ def read(
     if instance_id:
         statement = statement.where(log_chunk.c.instance_id == instance_id)
     rows = connection.execute(statement.order_by(log_chunk.c.token, log_chunk.c.number).limit(limit))
-    return [
-        Chunk(row.task_id, row.token, row.number, row.instance_id, _decode(zlib.decompress(row.lines))) for row in rows
-    ]
+    return [Piece(row.token, row.number, row.instance_id, unpack(zlib.decompress(row.lines))) for row in rows]
 
 
 def known_instances(

@@ -29,7 +29,7 @@ from controlplane.engine.upkeep import Upkeep, make_partitions, stray_alarm
 from controlplane.loops.holder import Holder
 from controlplane.loops.scheduler import Scheduler
 from controlplane.store import PARTITIONED, Connection, dialect
-from controlplane.store.logs import Chunk
+from controlplane.store.logs import Chunk, pack
 from controlplane.store.tables import log_metadata, metadata
 from controlplane.store.tasks import TaskData
 from controlplane.wiring import kept as kept_of
@@ -216,7 +216,7 @@ async def run(one: Replica, session: Session, count: int = 1) -> list[Ref]:
 
 
 def chunk(ref: Ref, number: int = 0) -> Chunk:
-    return Chunk(ref.task_id, ref.token, number, ref.instance_id, [(1, NOW, b"hello")])
+    return Chunk(ref.task_id, ref.token, number, ref.instance_id, pack([(1, NOW, b"hello")]))
 
 
 async def test_logs_go_before_their_tasks_when_they_are_kept_for_less(one: Replica) -> None:

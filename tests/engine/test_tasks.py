@@ -1,6 +1,7 @@
 """Tasks as people ask for them: cancel, retry, edit, delete, and what is shown of them."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from controlplane.engine.logs import LogPosition, Logs
 from controlplane.engine.results import Ref, Result
 from controlplane.engine.tasks import NewTask, TaskEdit, TaskView
 from controlplane.store import Connection
-from controlplane.store.logs import Chunk
+from controlplane.store.logs import Chunk, pack
 from controlplane.store.tables import task_instance
 from controlplane.store.tasks import InstanceEnd, TaskData
 from tests.engine.stage import NOW, SECOND, Replica, committing, opened, placed
@@ -149,7 +150,9 @@ async def test_an_edit_that_fails_changes_nothing(one: Replica) -> None:
 async def test_only_what_has_ended_is_deleted_and_its_logs_go_with_it(one: Replica) -> None:
     ref = await on_agent(one)
     logs = Logs(one.engine)
-    assert await logs.append([Chunk(ref.task_id, ref.token, 0, ref.instance_id, [(1, NOW, b"hi")])], "default") == 1
+    assert (
+        await logs.append([Chunk(ref.task_id, ref.token, 0, ref.instance_id, pack([(1, NOW, b"hi")]))], "default") == 1
+    )
     with pytest.raises(IllegalTransition, match="cancel it before"):
         await one.tasks.delete("default", ref.task_id, etag=None, key=None)
     await one.finish(ref)
@@ -229,7 +232,7 @@ async def test_logs_are_read_in_order_from_a_cursor_and_a_repeated_chunk_is_stor
     logs = Logs(one.engine)
 
     def chunk(number: int, *texts: bytes) -> Chunk:
-        return Chunk(ref.task_id, ref.token, number, ref.instance_id, [(1, NOW, text) for text in texts])
+        return Chunk(ref.task_id, ref.token, number, ref.instance_id, pack((1, NOW, text) for text in texts))
 
     assert await logs.append([chunk(1, b"c"), chunk(0, b"a", b"b")], "default") == 2
     assert await logs.append([chunk(1, b"other"), chunk(2, b"d")], "default") == 1
@@ -241,10 +244,29 @@ async def test_logs_are_read_in_order_from_a_cursor_and_a_repeated_chunk_is_stor
         assert await logs.read(ref.task_id, ref.instance_id, cursor) == lines[index + 1 :]
 
 
+async def test_that_an_instance_is_there_is_remembered_for_a_moment_and_not_whose_it_is_by_others(one: Replica) -> None:
+    ref = await on_agent(one)
+    logs, asked = Logs(one.engine), one.engine.store.measures.statements.labels("read")
+
+    def chunk(number: int) -> Chunk:
+        return Chunk(ref.task_id, ref.token, number, ref.instance_id, pack([(1, NOW, b"x")]))
+
+    logs._forget_at = time.monotonic() + 3600.0
+    assert await logs.append([chunk(1)], "default") == 1
+    before = asked._value.get()
+    assert await logs.append([chunk(2), chunk(3)], "default") == 2
+    assert asked._value.get() == before
+    assert await logs.append([chunk(4)], "elsewhere") == 0
+    await one.finish(ref)
+    await one.tasks.delete("default", ref.task_id, etag=None, key=None)
+    logs._forget_at = 0.0
+    assert await logs.append([chunk(5)], "default") == 0
+
+
 async def test_logs_of_instances_that_do_not_exist_are_dropped(one: Replica) -> None:
     ref = await on_agent(one)
     chunks = [
-        Chunk(ref.task_id, 7, 0, ref.instance_id, [(1, NOW, b"x")]),
-        Chunk(ref.task_id, ref.token, 0, ref.task_id, [(1, NOW, b"x")]),
+        Chunk(ref.task_id, 7, 0, ref.instance_id, pack([(1, NOW, b"x")])),
+        Chunk(ref.task_id, ref.token, 0, ref.task_id, pack([(1, NOW, b"x")])),
     ]
     assert await Logs(one.engine).append(chunks, "default") == 0

@@ -33,7 +33,7 @@ from controlplane.engine.tasks import Tasks
 from controlplane.loops.holder import Holder
 from controlplane.loops.scheduler import Scheduler
 from controlplane.store import Store, blobs, logs, migrations
-from controlplane.store.logs import Chunk
+from controlplane.store.logs import Chunk, pack
 from controlplane.store.migrations import migrate
 from controlplane.store.tables import log_metadata, metadata
 from controlplane.wiring import ControlPlane
@@ -171,7 +171,7 @@ async def act(one: Api, tasks: Mapping[str, str]) -> None:
     ref = {name: refs[tasks[name]] for name in TASKS[:6]}
     for name in ("done", "again", "failed", "stopped", "running"):
         await stage.start(ref[name])
-        lines = [(1, one.clock.now(), f"{name}: grüße\n".encode())]
+        lines = pack([(1, one.clock.now(), f"{name}: grüße\n".encode())])
         chunk = Chunk(ref[name].task_id, 1, 1, ref[name].instance_id, lines)
         one.store.transact_logs_now(logs.append, [chunk])
     one.clock.move(2)

@@ -19,7 +19,7 @@ from controlplane.domain.errors import AlreadyExists, Invalid, Unavailable
 from controlplane.store import Connection, Store, blobs, logs, migrations
 from controlplane.store.backup import MANIFEST, Manifest, back_up
 from controlplane.store.files import StoreFiles
-from controlplane.store.logs import Chunk
+from controlplane.store.logs import Chunk, pack
 from controlplane.store.migrations import LATEST, migrate
 from controlplane.store.restore import restore
 from tests.engine.stage import NOW, opened
@@ -50,7 +50,7 @@ def described(path: Path, description: str) -> None:
     store.open()
     migrate(store, NOW)
     store.transact_now(lambda one: one.exec_driver_sql("UPDATE sched_namespace SET description = ?", (description,)))
-    chunks = [Chunk(ID(1), 1, number, ID(2), [(1, NOW, b"line")]) for number in range(len(description))]
+    chunks = [Chunk(ID(1), 1, number, ID(2), pack([(1, NOW, b"line")])) for number in range(len(description))]
     store.transact_logs_now(logs.append, chunks)
     store.close()
 
@@ -68,7 +68,7 @@ async def working(tmp_path: Path) -> Path:
         ended, _ = message.placements  # type: ignore[union-attr] # one AssignWork
         await replica.finish(ended.ref)
         await replica.engine.store.write(blobs.hold, "ab" * 32, bytes(range(256)) * 5000, NOW)
-        chunk = Chunk(ended.ref.task_id, 1, 1, ended.ref.instance_id, [(1, NOW, "grüße\n".encode())])
+        chunk = Chunk(ended.ref.task_id, 1, 1, ended.ref.instance_id, pack([(1, NOW, "grüße\n".encode())]))
         await replica.engine.store.logs(logs.append, [chunk])
     return path
 
@@ -116,7 +116,7 @@ def busy(tmp_path: Path) -> Iterator[Path]:
         while not stop.is_set():
             number += 1
             store.transact_now(insert, number)
-            store.transact_logs_now(logs.append, [Chunk(ID(1), 1, number, ID(2), [(1, NOW, b"line")])])
+            store.transact_logs_now(logs.append, [Chunk(ID(1), 1, number, ID(2), pack([(1, NOW, b"line")]))])
             if number == 50:
                 begun.set()
 
