@@ -152,6 +152,29 @@ def _as_likely(element: Usual, compiler: SQLCompiler, **kwargs: Any) -> str:
     return f"likelihood({compiler.process(element.clauses, **kwargs)}, 0.03125)"
 
 
+class Follows(FunctionElement[bool]):
+    """A condition that nearly follows from another one, such as one on an instant from one on the ids made of it.
+
+    PostgreSQL believes that the two have nothing to do with each other: of a thirtieth of the rows it expects a
+    thirtieth of a thirtieth, and sorts them all where it should walk until it has a page. Of a CASE it expects one in
+    two.
+    """
+
+    name = "follows"
+    inherit_cache = True
+    type: TypeEngine[Any] = sa.types.NULLTYPE
+
+
+@compiles(Follows)
+def _as_condition(element: Follows, compiler: SQLCompiler, **kwargs: Any) -> str:
+    return f"({compiler.process(element.clauses, **kwargs)})"
+
+
+@compiles(Follows, "postgresql")
+def _as_case(element: Follows, compiler: SQLCompiler, **kwargs: Any) -> str:
+    return f"(CASE WHEN {compiler.process(element.clauses, **kwargs)} THEN true ELSE false END)"
+
+
 READER_CACHE_KIB = 512
 
 
@@ -358,6 +381,7 @@ def first_of_each(
 class Lane:
     """Where one index has rows one after the other: those with the same value in `column`, by their `key`. What is
     asked for lies beyond `after` and not beyond `until`, in the direction of the order, where they are not None.
+    `alone`: no other index has the keys in their order.
     """
 
     column: sa.ColumnElement[Any]
@@ -365,6 +389,7 @@ class Lane:
     descending: bool
     after: sa.ColumnElement[Any] | None = None
     until: sa.ColumnElement[Any] | None = None
+    alone: bool = False
 
     def of(self, connection: Connection, rows: sa.Select[Any], value: sa.ColumnElement[Any]) -> sa.Select[Any]:
         """Those of the rows that have the value, in the order of the key.
@@ -372,11 +397,12 @@ class Lane:
         PostgreSQL, told that the column equals the value, takes any index over the key alone for a good way and walks
         it until it has met enough such rows, which may be the whole table: it believes that they lie scattered. Told
         of a range, and of an order that begins with the column, it has no other index to read than that of the lanes.
+        Where there is none it is told what is meant, and ends where the keys do and not with the lane.
         """
         directed = sa.desc if self.descending else sa.asc
         beyond, within = (operator.lt, operator.ge) if self.descending else (operator.gt, operator.le)
         at_or_beyond = operator.le if self.descending else operator.ge
-        if not is_postgres(connection):
+        if self.alone or not is_postgres(connection):
             rows = rows.where(self.column == value)
             rows = rows if self.after is None else rows.where(beyond(self.key, self.after))
             rows = rows if self.until is None else rows.where(within(self.key, self.until))

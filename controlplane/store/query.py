@@ -17,7 +17,7 @@ from sqlalchemy.types import TypeEngine
 
 from controlplane.domain.filter import AnyOf, Condition, Kind, Op, OrderTerm, Scalar, by_id
 from controlplane.domain.page import REACH, PageRequest, Position, read_token, write_token
-from controlplane.store.dialect import Id, Lane, Within, bytewise, from_each
+from controlplane.store.dialect import Follows, Id, Lane, Within, bytewise, from_each
 from controlplane.store.lanes import Bounds, Lanes, Split, bounds, split
 
 # Values travel in the widest type of their kind: a bound as narrow as a SMALLINT column would refuse 40000 with an
@@ -108,7 +108,7 @@ def page(
         wanted = _part(matching, keys, position, request)
     else:
         wanted = _in_lanes(connection, listing, parts, keys[0], position, request)
-        told = _tagged(listing, parts) if parts.tag else _counted(connection, listing, parts)
+        told = _tagged(listing, parts) if parts.tag else _counted(connection, listing, parts, keys[0])
         matching = matching if told is None else told
     wanted = wanted.add_columns(*(key.plain.label(f"_order_{index}") for index, key in enumerate(keys)))
     rows = connection.execute(wanted).all()
@@ -138,28 +138,35 @@ def _in_lanes(
     request: PageRequest,
 ) -> Select[Any]:
     """What the page shows, by lanes."""
-    base, column, lane_key = _laned(connection, listing, parts, key)
-    lane = _lane(column, lane_key, parts, position)
     if len(parts.values) <= 1 and not parts.within:
+        base, column, lane_key = _laned(connection, listing, parts, key)
         value = sa.literal(next(iter(parts.values), None), column.type)
-        single = lane.of(connection, base, value).limit(request.size + 1)
-        return single.offset(request.offset or None)
+        single = _lane(listing, column, lane_key, parts, position).of(connection, base, value)
+        return single.limit(request.size + 1).offset(request.offset or None)
     # Only ids, as many from each lane as the page could show; then the rows of those that it does show.
-    by_id = listing.lanes is None or listing.lanes.own_index
-    told = (lane_key.plain.label("id"),) if by_id else (lane_key.plain.label("id"), column.label("lane"))
-    narrow = base.with_only_columns(*told, maintain_column_froms=True)
+    merged = _merged(connection, listing, parts, key, position, request.offset + request.size + 1)
+    order: ColumnElement[Any] = sa.desc("id") if key.descending else sa.asc("id")
+    shown = merged.order_by(order).limit(request.size + 1).offset(request.offset or None).subquery()
+    if listing.lanes is None or listing.lanes.own_index:
+        chosen = key.plain.in_(sa.select(shown.c.id))
+    else:
+        own = sa.tuple_(listing.columns[listing.lanes.field], key.plain)
+        chosen = own.in_(sa.select(shown.c.lane, shown.c.id))
+    return listing.select.where(chosen).order_by(key.ordering())
+
+
+def _merged(
+    connection: Connection, listing: Listing, parts: Split, key: _SortKey, position: Position | None, most: int
+) -> Select[Any]:
+    """Up to so many ids from each lane, with the lane's value where ids are only found by it."""
+    base, column, lane_key = _laned(connection, listing, parts, key)
+    lane = _lane(listing, column, lane_key, parts, position)
+    told = (lane_key.plain.label("id"), column.label("lane")) if lane.alone else (lane_key.plain.label("id"),)
+    narrow = base.with_only_columns(*told, maintain_column_froms=True).limit(most)
     within = None
     if parts.within and listing.lanes is not None:
         within = Within(listing.columns[listing.lanes.within], parts.within)
-    narrow = narrow.limit(request.offset + request.size + 1)
-    merged = from_each(connection, parts.values, narrow, lane, key.plain, within)
-    order: ColumnElement[Any] = sa.desc("id") if key.descending else sa.asc("id")
-    shown = merged.order_by(order).limit(request.size + 1).offset(request.offset or None).subquery()
-    if by_id:
-        chosen = key.plain.in_(sa.select(shown.c.id))
-    else:
-        chosen = sa.tuple_(column, key.plain).in_(sa.select(shown.c.lane, shown.c.id))
-    return listing.select.where(chosen).order_by(key.ordering())
+    return from_each(connection, parts.values, narrow, lane, key.plain, within)
 
 
 def _tagged(listing: Listing, parts: Split) -> Select[Any] | None:
@@ -169,18 +176,23 @@ def _tagged(listing: Listing, parts: Split) -> Select[Any] | None:
     return listing.tags.select.where(listing.tags.key == parts.tag, listing.tags.value.in_(parts.values))
 
 
-def _counted(connection: Connection, listing: Listing, parts: Split) -> Select[Any] | None:
+def _counted(connection: Connection, listing: Listing, parts: Split, key: _SortKey) -> Select[Any] | None:
     """What matches, said by the values of the lanes: an index finds these, where of "not SUCCEEDED" it would walk all
-    that are not asked for, as it would for ids that only the lanes hold."""
+    that are not asked for. Where only the lanes hold the ids, what lies between two of them is counted in each lane:
+    of all together PostgreSQL would collect every one before it counts the first."""
     lanes = listing.lanes
-    if lanes is None or (len(parts.values) == len(lanes.values) and (lanes.own_index or parts.known == Bounds())):
+    if lanes is None:
+        return None
+    if not lanes.own_index and parts.known != Bounds():
+        return _merged(connection, listing, parts, key, None, REACH + 1)
+    if len(parts.values) == len(lanes.values):
         return None
     found = listing.select.where(where(connection, listing, parts.rest))
     found = found.where(listing.columns[lanes.field].in_(parts.values))
     return found.where(listing.columns[lanes.within].in_(parts.within)) if parts.within else found
 
 
-def _lane(column: ColumnElement[Any], key: _SortKey, parts: Split, position: Position | None) -> Lane:
+def _lane(listing: Listing, column: ColumnElement[Any], key: _SortKey, parts: Split, position: Position | None) -> Lane:
     """Where the lanes begin and end: after the position, and within what the question says of the ids."""
     known = parts.known
     here = None if position is None else str(position[0])
@@ -191,7 +203,8 @@ def _lane(column: ColumnElement[Any], key: _SortKey, parts: Split, position: Pos
         first, last = max((one for one in (here, known.low) if one is not None), default=None), known.high
     # What the lane begins after is no row of it: a bound that is reached must be an id that nobody has.
     after, until = (None if one is None else _bound(one, key.kind) for one in (first, last))
-    return Lane(column, key.plain, key.descending, after, until)
+    alone = listing.lanes is not None and not listing.lanes.own_index
+    return Lane(column, key.plain, key.descending, after, until, alone)
 
 
 def _laned(
@@ -247,7 +260,9 @@ def _condition(connection: Connection, listing: Listing, condition: Condition) -
         # All values that there are: so many places in the lanes' index, where it would be read from end to end.
         return sa.and_(_compared(connection, column, condition), listing.columns[lanes.field].in_(lanes.values))
     if condition.field.in_id:
-        return sa.and_(_compared(connection, column, condition), *_bounded(listing.columns["id"], bounds(condition)))
+        asked = _compared(connection, column, condition)
+        around = _bounded(listing.columns["id"], bounds(condition))
+        return sa.and_(Follows(asked) if around and lanes and not lanes.own_index else asked, *around)
     return _compared(connection, column, condition)
 
 

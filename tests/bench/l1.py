@@ -111,6 +111,8 @@ def shapes(replica: Replica, made: Many) -> Iterator[Shape]:
     yield Shape("attempts FAILED or TIMED_OUT", instances, {"status": {"in": ["FAILED", "TIMED_OUT"]}})
     yield Shape("attempts, created_at falling", instances, order_by=["-created_at"])
     yield Shape("an hour of attempts", instances, {"created_at": hour})
+    days = {"gte": _instant(middle), "lt": _instant(middle + 3 * many.DAY)}
+    yield Shape("three days of attempts", instances, {"created_at": days})
     yield Shape("an agent's tasks", tasks, {"agent_id": {"eq": "agent-7"}}, served=False)
     yield Shape(
         "finished in one hour",
