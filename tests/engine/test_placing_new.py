@@ -8,11 +8,12 @@ import sqlalchemy as sa
 
 from controlplane.domain.idempotency import IdempotencyKey, fingerprint
 from controlplane.domain.ids import id_time
-from controlplane.domain.placement import PlacementRules
+from controlplane.domain.placement import LabelRule, PlacementRules
 from controlplane.domain.task import Status, Task
 from controlplane.engine.tasks import NewTask, Seats, TaskView
 from controlplane.store import Connection
 from controlplane.store.tables import ready, task_instance
+from controlplane.store.tasks import TaskData
 from tests.engine.stage import SECOND, Replica, committing, opened, placed
 
 
@@ -193,3 +194,41 @@ async def test_a_batch_that_is_rolled_back_has_placed_nothing(one: Replica) -> N
         return int(connection.execute(sa.select(sa.func.count()).select_from(task_instance)).scalar_one())
 
     assert await one.engine.store.read(count) == 1
+
+
+async def test_new_tasks_go_by_what_agents_are_now_and_not_by_what_was_found_before(one: Replica) -> None:
+    """Who has room is looked at with every task, and remembered between them: labels, drains, ends and arrivals are
+    changes all the same.
+    """
+
+    async def agent_of_new() -> str | None:
+        made = await one.tasks.create(of(data=TaskData(labels={"zone": "a"})))
+        return (await one.task(made.task.id)).agent_id
+
+    await one.job()
+    first = await one.connect("first")
+    await one.place()
+    async with committing(one.tasks.creating):
+        assert await agent_of_new() is None
+        await one.agents.relabel(first.key, {"zone": "a"}, etag=None, request=None)
+        assert await one.place() == 1
+        assert await agent_of_new() == "first"
+        await one.agents.drain(first.key, request=None)
+        second = await one.connect("second", labels={"zone": "a"})
+        assert await agent_of_new() == "second"
+        second.cut()
+        third = await one.connect("third", labels={"zone": "a"}, free=1)
+        assert [await agent_of_new(), await agent_of_new()] == ["third", None]
+        third.free = 1
+        assert await one.place() == 1
+
+
+async def test_work_that_prefers_some_agents_goes_to_the_others_when_those_are_full(one: Replica) -> None:
+    prefers = PlacementRules(preferred=(LabelRule("fast", values=("yes",), weight=50),))
+    await one.job(placement=prefers)
+    for number in range(20):
+        await one.connect(f"slow-{number:02}", free=1)
+    await one.connect("fast", labels={"fast": "yes"}, free=2)
+    await one.place()
+    made = await ask(one, *(of() for _ in range(5)))
+    assert sorted(str(task.agent_id) for task in made) == ["fast", "fast", "slow-00", "slow-01", "slow-02"]
