@@ -186,51 +186,75 @@ def open_on(connection: Connection, key: AgentKey) -> list[OpenInstance]:
     return [_open_of(row) for row in connection.execute(statement)]
 
 
-def expired(connection: Connection, now: int, granted_from: int, limit: int = 1000) -> list[OpenInstance]:
-    """Placements whose lease is over. No lease ends before it has run one whole period since `granted_from`, the start
-    of the control plane: while that was away nobody could renew. Nor before one since the placement was made: an idle
-    agent beats so rarely that a short lease would be over before it has begun.
-    """
-    # Agents that gave a sign of life just now cannot have an expired lease: the shortest one is three seconds.
-    silent = agent.c.last_beat_at < now - 2_000_000
-    over = (
-        agent.c.last_beat_at + task_instance.c.lease < now,
-        task_instance.c.created_at + task_instance.c.lease < now,
-        task_instance.c.lease < now - granted_from,
-    )
-    return [_open_of(row) for row in connection.execute(_open().where(silent, *over).limit(limit))]
+_NOW = sa.bindparam("now", type_=sa.BigInteger)
+MOST = 1_000  # at once
 
 
-def overrunning(connection: Connection, now: int, limit: int = 1000) -> list[OpenInstance]:
-    """Running placements that their agent should have ended, grace and all, at least one lease ago. One that is paused
-    has the time for which it stood still on top. One whose output or artifacts are on their way has ended: its result
-    comes after them.
-    """
-    allowed = task_instance.c.timeout + task_instance.c.paused + task_instance.c.grace + task_instance.c.lease
-    late = sa.and_(task.c.paused_from.is_(None), task_instance.c.started_at + allowed < now)
-    found = _open().where(task_instance.c.status == 10, late, *_not_arriving(now)).limit(limit)
-    return [_open_of(row) for row in connection.execute(found)]
-
-
-def beyond_total(connection: Connection, now: int, limit: int = 1000) -> list[OpenInstance]:
-    """The same of those whose task has used up its total time, paused or not."""
-    late = (
-        task.c.end_by.is_not(None),
-        task.c.finished_at.is_(None),
-        task.c.end_by < now,
-        task.c.end_by + task_instance.c.grace + task_instance.c.lease < now,
-    )
-    found = _open().where(task_instance.c.token == task.c.token, *late, *_not_arriving(now)).limit(limit)
-    return [_open_of(row) for row in connection.execute(found)]
-
-
-def _not_arriving(now: int) -> Iterator[sa.ColumnElement[bool]]:
+def _not_arriving() -> Iterator[sa.ColumnElement[bool]]:
     for table in (output_upload, artifact):
         yield ~sa.exists().where(
             table.c.task_id == task_instance.c.task_id,
             table.c.token == task_instance.c.token,
-            table.c.touched_at + task_instance.c.lease >= now,
+            table.c.touched_at + task_instance.c.lease >= _NOW,
         )
+
+
+# Made once: while anything runs they are asked every second, and to make them takes longer than to answer them.
+_EXPIRED = (
+    _open()
+    .where(
+        # Agents that gave a sign of life just now cannot have an expired lease: the shortest one is three seconds.
+        agent.c.last_beat_at < _NOW - 2_000_000,
+        agent.c.last_beat_at + task_instance.c.lease < _NOW,
+        task_instance.c.created_at + task_instance.c.lease < _NOW,
+        task_instance.c.lease < _NOW - sa.bindparam("granted_from", type_=sa.BigInteger),
+    )
+    .limit(MOST)
+)
+_ALLOWED = task_instance.c.timeout + task_instance.c.paused + task_instance.c.grace + task_instance.c.lease
+_OVERRUNNING = (
+    _open()
+    .where(
+        task_instance.c.status == 10,
+        task.c.paused_from.is_(None),
+        task_instance.c.started_at + _ALLOWED < _NOW,
+        *_not_arriving(),
+    )
+    .limit(MOST)
+)
+_BEYOND_TOTAL = (
+    _open()
+    .where(
+        task_instance.c.token == task.c.token,
+        task.c.end_by.is_not(None),
+        task.c.finished_at.is_(None),
+        task.c.end_by < _NOW,
+        task.c.end_by + task_instance.c.grace + task_instance.c.lease < _NOW,
+        *_not_arriving(),
+    )
+    .limit(MOST)
+)
+
+
+def expired(connection: Connection, now: int, granted_from: int) -> list[OpenInstance]:
+    """Placements whose lease is over. No lease ends before it has run one whole period since `granted_from`, the start
+    of the control plane: while that was away nobody could renew. Nor before one since the placement was made: an idle
+    agent beats so rarely that a short lease would be over before it has begun.
+    """
+    return [_open_of(row) for row in connection.execute(_EXPIRED, {"now": now, "granted_from": granted_from})]
+
+
+def overrunning(connection: Connection, now: int) -> list[OpenInstance]:
+    """Running placements that their agent should have ended, grace and all, at least one lease ago. One that is paused
+    has the time for which it stood still on top. One whose output or artifacts are on their way has ended: its result
+    comes after them.
+    """
+    return [_open_of(row) for row in connection.execute(_OVERRUNNING, {"now": now})]
+
+
+def beyond_total(connection: Connection, now: int) -> list[OpenInstance]:
+    """The same of those whose task has used up its total time, paused or not."""
+    return [_open_of(row) for row in connection.execute(_BEYOND_TOTAL, {"now": now})]
 
 
 def paused_on(connection: Connection, keys: Iterable[AgentKey]) -> list[OpenInstance]:
