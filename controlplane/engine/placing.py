@@ -31,7 +31,7 @@ from controlplane.engine.tasks import Insert, Made, NewTask, TaskView
 from controlplane.store import Connection, agents, caps, jobs, restored, tasks
 from controlplane.store.agents import Agent
 from controlplane.store.glance import Glance
-from controlplane.store.tasks import Terms, Waiting
+from controlplane.store.tasks import Facts, Terms, Waiting
 
 MAX_CLAIM = 500
 FEW_REQUIREMENTS = 64
@@ -292,7 +292,7 @@ class Placing:
         left = Caps(connection)
         left.count((self._matches[number] for number in lanes), self._capped_namespaces)
         dealt = self._deal(connection, room, lanes, left, limit)
-        present = tasks.load_many(connection, dealt.agents, skip_locked=True)
+        present, data, facts = tasks.load_to_place(connection, dealt.agents)
         chosen = [
             present[task_id]
             for task_id in dealt.agents
@@ -304,14 +304,12 @@ class Placing:
         if not chosen:
             return Claim({}, left=wanted - dealt.emptied(()))
         self._revisions.load(connection, {(one.job_id, one.job_revision) for one in chosen})
-        facts = jobs.names_and_caps(connection, {one.job_id for one in chosen})
         chosen, moved = self._without_excess(connection, chosen, facts, left)
-        data = tasks.data_of(connection, (one.id for one in chosen))
         placements = Placements(self._engine, self._revisions)
         steps = []
         for before in chosen:
             session = room.sessions[dealt.agents[before.id]]
-            steps.append((before, placements.add(before, session, data[before.id], facts[before.job_id][0])))
+            steps.append((before, placements.add(before, session, data[before.id], facts[before.job_id].name)))
         tasks.save_many(connection, steps, terms=placements.terms)
         return placements.claim(moved=moved, left=wanted - dealt.emptied(one.id for one in chosen))
 
@@ -390,14 +388,14 @@ class Placing:
         return _Dealt(agents_of, most, waiting)
 
     def _without_excess(
-        self, connection: Connection, chosen: list[Task], facts: Mapping[str, tuple[str, int]], left: Caps
+        self, connection: Connection, chosen: list[Task], facts: Mapping[str, Facts], left: Caps
     ) -> tuple[list[Task], int]:
         """Without those that are too many of a job whose cap is newer than they are. They wait among others, so they
         are put into a lane of their own, where nobody has to wait behind them; how many.
         """
 
         def shares(one: Task) -> bool:
-            return facts[one.job_id][1] > 0 and self._matches[one.requirement_id].capped_job != one.job_id
+            return facts[one.job_id].max_running > 0 and self._matches[one.requirement_id].capped_job != one.job_id
 
         sharing = {one.job_id: one.namespace_id for one in chosen if shares(one)}
         if not sharing:

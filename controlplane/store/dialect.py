@@ -200,6 +200,7 @@ def configure_sqlite(engine: Engine, *, writer: bool) -> None:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         driver: Any = connection.connection.driver_connection
+        connection.info[EXCHANGE] = None
         try:
             driver.execute(begin)
         except sqlite3.Error as error:
@@ -296,7 +297,9 @@ def ask_after_rest(engine: Engine) -> None:
 
 
 EXCHANGE = "pawl_exchange"
-"""What a connection sends its statements by, in its `info`. PostgreSQL only."""
+"""What a connection sends its statements by, in its `info`; None on SQLite. Whoever's connection has none of it was not
+made by the store, and goes by SQLAlchemy alone.
+"""
 
 
 def _begin_one(connection: Connection) -> None:

@@ -106,12 +106,6 @@ def names(connection: Connection, ids: Iterable[str]) -> dict[str, str]:
     return {row.id: row.name for row in rows}
 
 
-def names_and_caps(connection: Connection, ids: Iterable[str]) -> dict[str, tuple[str, int]]:
-    """Names by id, of deleted jobs too, with how many of their tasks may be on agents at once."""
-    rows = connection.execute(sa.select(job.c.id, job.c.name, job.c.max_running).where(job.c.id.in_(set(ids))))
-    return {row.id: (row.name, row.max_running) for row in rows}
-
-
 def revisions(connection: Connection, pairs: Iterable[tuple[str, int]]) -> dict[tuple[str, int], JobSpec]:
     """Specs by (job, revision). They never change: callers may keep them."""
     wanted = set(pairs)

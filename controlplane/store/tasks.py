@@ -7,11 +7,11 @@ for each other in a circle.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from operator import attrgetter, itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -39,6 +39,7 @@ from controlplane.store import artifacts, batches, dialect, ended, groups, outpu
 from controlplane.store.lanes import Lanes
 from controlplane.store.namespaces import is_task_of, tasks_of
 from controlplane.store.query import Listing, Tags
+from controlplane.store.ready_made import ByIds, ReadyMade, ask
 from controlplane.store.tables import (
     job,
     log_chunk,
@@ -114,7 +115,7 @@ _ENUMS: tuple[tuple[int, dict[int | None, IntEnum | None]], ...] = tuple(
 )
 
 
-def of_row(row: Row[Any]) -> Task:
+def of_row(row: Any) -> Task:
     """A row that begins with the columns of sched_task."""
     values = list(_in_order_of_fields(row))
     for place, members in _ENUMS:
@@ -183,20 +184,24 @@ def listing(connection: Connection, namespace_id: str) -> Listing:
     return Listing(sa.select(task).where(is_mine(task, task.c.id)), task.c, tags, lanes)
 
 
+_BY_ID = sa.select(task).order_by(task.c.id)
+_LOCKED = ByIds(_BY_ID.with_for_update(), task.c.id)
+_LOCKED_IF_FREE = ByIds(_BY_ID.with_for_update(skip_locked=True), task.c.id)
+_DATA_OF = ByIds(sa.select(task_data), task_data.c.task_id)
+
+
 def load_many(connection: Connection, ids: Iterable[str], *, skip_locked: bool = False) -> dict[str, Task]:
     """Tasks by id, locked in the order of their ids."""
-    wanted = sorted(set(ids))
-    if not wanted:
-        return {}
-    statement = sa.select(task).where(dialect.one_of(connection, task.c.id, wanted)).order_by(task.c.id)
-    rows = connection.execute(dialect.for_update(statement, skip_locked=skip_locked))
-    return {row.id: of_row(row) for row in rows}
+    asked = (_LOCKED_IF_FREE if skip_locked else _LOCKED).about(connection, sorted(set(ids)))
+    return {row.id: of_row(row) for rows in ask(connection, asked) for row in rows}
 
 
 def data_of(connection: Connection, ids: Iterable[str]) -> dict[str, TaskData]:
     """The users' side of these tasks."""
-    wanted = dialect.one_of(connection, task_data.c.task_id, list(set(ids)))
-    rows = connection.execute(sa.select(task_data).where(wanted)).all()
+    return _data_in(ask(connection, _DATA_OF.about(connection, list(set(ids)))))
+
+
+def _data_in(answers: Iterable[Sequence[Any]]) -> dict[str, TaskData]:
     return {
         row.task_id: TaskData(
             parameters=None if row.parameters is None else bytes(row.parameters),
@@ -208,8 +213,37 @@ def data_of(connection: Connection, ids: Iterable[str]) -> dict[str, TaskData]:
             trace=Trace(row.traceparent, row.tracestate, row.baggage),
             labels=msgspec.json.decode(row.labels),
         )
+        for rows in answers
         for row in rows
     }
+
+
+class Facts(NamedTuple):
+    """What a placement has to know of a job: its name, and how many of its tasks may be on agents at once."""
+
+    name: str
+    max_running: int
+
+
+_FACTS_OF = ByIds(
+    sa.select(task.c.id, job.c.id.label("job_id"), job.c.name, job.c.max_running).join(job, job.c.id == task.c.job_id),
+    task.c.id,
+)
+
+
+def load_to_place(
+    connection: Connection, ids: Collection[str]
+) -> tuple[dict[str, Task], dict[str, TaskData], dict[str, Facts]]:
+    """Tasks by id, locked, without those that others have locked; their data; and facts of their jobs, by job."""
+    wanted = sorted(ids)
+    kinds = [each.about(connection, wanted) for each in (_LOCKED_IF_FREE, _DATA_OF, _FACTS_OF)]
+    answers = iter(ask(connection, [one for questions in kinds for one in questions]))
+    present, data, facts = ([next(answers) for _ in questions] for questions in kinds)
+    return (
+        {row.id: of_row(row) for rows in present for row in rows},
+        _data_in(data),
+        {row.job_id: Facts(row.name, row.max_running) for rows in facts for row in rows},
+    )
 
 
 def insert_many(
@@ -483,15 +517,27 @@ class Waiting(Struct, frozen=True, order=True, gc=False):
     requirement_id: int
 
 
+_FIRST = sa.select(ready.c.priority, ready.c.ready_at, ready.c.task_id, ready.c.requirement_id).order_by(
+    ready.c.priority.desc(), ready.c.ready_at, ready.c.task_id
+)
+_FIRST_OF_ONE = ReadyMade(
+    _FIRST.where(ready.c.requirement_id == sa.bindparam("lane"))
+    .limit(sa.bindparam("most", type_=sa.BigInteger()))
+    .with_for_update(skip_locked=True)
+)
+
+
 def waiting(connection: Connection, most: Mapping[int, int]) -> list[Waiting]:
     """What waits for an agent, of each requirement as many as are asked for, in their order. Their ready rows are
     locked; replicas that look at the same time skip each other's.
 
     Each requirement is read in the order of its index, so the cost follows what is asked for and not the backlog.
     """
-    first = sa.select(ready.c.priority, ready.c.ready_at, ready.c.task_id, ready.c.requirement_id)
-    first = first.order_by(ready.c.priority.desc(), ready.c.ready_at, ready.c.task_id)
-    rows = dialect.first_of_each(connection, first, ready.c.requirement_id, most)
+    if len(most) == 1:
+        [(lane, limit)] = most.items()
+        [rows] = ask(connection, [_FIRST_OF_ONE.about(lane=lane, most=limit)])
+    else:
+        rows = dialect.first_of_each(connection, _FIRST, ready.c.requirement_id, most)
     return sorted(Waiting(-row.priority, row.ready_at, row.task_id, row.requirement_id) for row in rows)
 
 
