@@ -152,6 +152,21 @@ def _as_likely(element: Usual, compiler: SQLCompiler, **kwargs: Any) -> str:
     return f"likelihood({compiler.process(element.clauses, **kwargs)}, 0.03125)"
 
 
+class Narrow(FunctionElement[bool]):
+    """A bound of what an index has in order. SQLite believes of each that it leaves a quarter of the rows, and would
+    rather walk all that have the namespace in an index that has everything else in it.
+    """
+
+    name = "narrow"
+    inherit_cache = True
+    type: TypeEngine[Any] = sa.types.NULLTYPE
+
+
+@compiles(Narrow, "sqlite")
+def _as_unlikely(element: Narrow, compiler: SQLCompiler, **kwargs: Any) -> str:
+    return f"likelihood({compiler.process(element.clauses, **kwargs)}, 0.0001)"
+
+
 class Follows(FunctionElement[bool]):
     """A condition that nearly follows from another one, such as one on an instant from one on the ids made of it.
 
@@ -165,8 +180,9 @@ class Follows(FunctionElement[bool]):
     type: TypeEngine[Any] = sa.types.NULLTYPE
 
 
+@compiles(Narrow)
 @compiles(Follows)
-def _as_condition(element: Follows, compiler: SQLCompiler, **kwargs: Any) -> str:
+def _as_condition(element: Narrow | Follows, compiler: SQLCompiler, **kwargs: Any) -> str:
     return f"({compiler.process(element.clauses, **kwargs)})"
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.types import TypeEngine
 
 from controlplane.domain.filter import AnyOf, Condition, Kind, Op, OrderTerm, Scalar, by_id
 from controlplane.domain.page import REACH, PageRequest, Position, read_token, write_token
-from controlplane.store.dialect import Follows, Id, Lane, Within, bytewise, from_each
+from controlplane.store.dialect import Follows, Id, Lane, Narrow, Within, bytewise, from_each
 from controlplane.store.lanes import Bounds, Lanes, Split, bounds, split
 
 # Values travel in the widest type of their kind: a bound as narrow as a SMALLINT column would refuse 40000 with an
@@ -263,7 +263,11 @@ def _condition(connection: Connection, listing: Listing, condition: Condition) -
         asked = _compared(connection, column, condition)
         around = _bounded(listing.columns["id"], bounds(condition))
         return sa.and_(Follows(asked) if around and lanes and not lanes.own_index else asked, *around)
-    return _compared(connection, column, condition)
+    asked = _compared(connection, column, condition)
+    return Narrow(asked) if lanes and condition.field.name == lanes.key and condition.operator in _BEYOND else asked
+
+
+_BEYOND = (Op.LT, Op.LTE, Op.GT, Op.GTE)
 
 
 def _bounded(key: ColumnElement[Any], known: Bounds) -> list[ColumnElement[bool]]:

@@ -20,19 +20,10 @@ CREATE FUNCTION sched_request_digest(namespace_id TEXT, method TEXT, request_id 
 $$;
 
 CREATE FUNCTION sched_request_resource(resource_id TEXT) RETURNS UUID IMMUTABLE LANGUAGE sql AS $$
-  SELECT CASE WHEN resource_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN resource_id::uuid END
+  SELECT CASE
+    WHEN translate(resource_id, '123456789abcdef', '000000000000000') = '00000000-0000-0000-0000-000000000000' THEN resource_id::uuid
+  END
 $$;
-
-INSERT INTO sched_request (digest, content, resource_id, expires_at, namespace_id, resource_name, refusal)
-SELECT
-  sched_request_digest(namespace_id, method, request_id),
-  encode(substr(fingerprint, 1, 16), 'hex')::uuid,
-  sched_request_resource(resource_id),
-  expires_at,
-  namespace_id,
-  CASE WHEN sched_request_resource(resource_id) IS NULL THEN nullif(resource_id, '') END,
-  refusal
-FROM sched_idempotency;
 
 CREATE FUNCTION sched_idempotency_written() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -57,6 +48,17 @@ $$;
 
 CREATE TRIGGER sched_idempotency_written AFTER INSERT OR DELETE ON sched_idempotency
 FOR EACH ROW EXECUTE FUNCTION sched_idempotency_written();
+
+INSERT INTO sched_request (digest, content, resource_id, expires_at, namespace_id, resource_name, refusal)
+SELECT
+  sched_request_digest(namespace_id, method, request_id),
+  encode(substr(fingerprint, 1, 16), 'hex')::uuid,
+  id,
+  expires_at,
+  namespace_id,
+  CASE WHEN id IS NULL THEN nullif(resource_id, '') END,
+  refusal
+FROM (SELECT *, sched_request_resource(resource_id) AS id FROM sched_idempotency OFFSET 0) AS used;
 
 DROP INDEX idx_sched_task_instance_id;
 

@@ -15,10 +15,10 @@ INSERT INTO sched_request (digest, content, resource_id, expires_at, namespace_i
 SELECT
   CAST(substr(pawl_sha256(namespace_id), 1, 4) || substr(pawl_sha256(namespace_id || char(10) || method || char(10) || request_id), 1, 12) AS BLOB),
   substr(fingerprint, 1, 16),
-  pawl_id(resource_id),
+  CASE WHEN length(resource_id) = 36 THEN pawl_id(resource_id) END,
   expires_at,
   namespace_id,
-  CASE WHEN pawl_id(resource_id) IS NULL THEN nullif(resource_id, '') END,
+  CASE WHEN length(resource_id) <> 36 OR pawl_id(resource_id) IS NULL THEN nullif(resource_id, '') END,
   refusal
 FROM sched_idempotency;
 

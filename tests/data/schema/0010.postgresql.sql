@@ -31,9 +31,11 @@ CREATE FUNCTION public.sched_request_digest(namespace_id text, method text, requ
 $$;
 CREATE FUNCTION public.sched_request_resource(resource_id text) RETURNS uuid
     LANGUAGE sql IMMUTABLE
-    AS $_$
-  SELECT CASE WHEN resource_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN resource_id::uuid END
-$_$;
+    AS $$
+  SELECT CASE
+    WHEN translate(resource_id, '123456789abcdef', '000000000000000') = '00000000-0000-0000-0000-000000000000' THEN resource_id::uuid
+  END
+$$;
 CREATE TABLE public.sched_agent (
     namespace_id character varying(63) NOT NULL,
     id character varying(63) NOT NULL,
@@ -765,7 +767,7 @@ ALTER TABLE ONLY public.sched_task_transition ATTACH PARTITION public.sched_task
 ALTER TABLE ONLY public.sched_task_transition ATTACH PARTITION public.sched_task_transition_default DEFAULT;
 ALTER TABLE ONLY public.sched_requirement ALTER COLUMN id SET DEFAULT nextval('public.sched_requirement_id_seq'::regclass);
 INSERT INTO public.sched_agent VALUES
-	('default', 'agent', 'folder of agent', 1, 1, false, '{"zone":"a"}', '{"zone":"a"}', '["default"]', '[{"name":"process","abi":0}]', 20, 'host of agent', '1', 1, '019ad735-8400-7000-910e-f4861945c29f', 'one', '{}', 1764547200000000, 1764547200000000, 1, 1764547200000000, 1764547200000000, '{}');
+	('default', 'agent', 'folder of agent', 1, 1, false, '{"zone":"a"}', '{"zone":"a"}', '["default"]', '[{"name":"process","abi":0}]', 20, 'host of agent', '1', 1, '019ad735-8400-7000-93b5-fb38f948fd9c', 'one', '{}', 1764547200000000, 1764547200000000, 1, 1764547200000000, 1764547200000000, '{}');
 INSERT INTO public.sched_blob VALUES
 	('b44a3e028c3fde1edf0a35f3ab7550d6b004bb4e1220ef1f75581b7f50037fdf', 'b44a3e028c3fde1edf0a35f3ab7550d6b004bb4e1220ef1f75581b7f50037fdf', 42, 1, 1764547200000000),
 	('abababababababababababababababababababababababababababababababab', 'abababababababababababababababababababababababababababababababab', 14, 1, 1764547203000000);
@@ -773,62 +775,62 @@ INSERT INTO public.sched_blob_chunk VALUES
 	('b44a3e028c3fde1edf0a35f3ab7550d6b004bb4e1220ef1f75581b7f50037fdf', 0, '\x0061736d01000000010401600000030201000710010c657865637574655f7461736b00000a040102000b'),
 	('abababababababababababababababababababababababababababababababab', 0, '\x61206c61726765206f7574707574');
 INSERT INTO public.sched_fire VALUES
-	('019ad735-8400-7000-8cb7-674e720ca1e4', 1764547260000000, '019ad736-7e00-7000-9655-934ef628124c', NULL, 1764547264000000);
+	('019ad735-8400-7000-9bea-922552e1c5ee', 1764547260000000, '019ad736-7e00-7000-91f6-cc5fa5d7349b', NULL, 1764547264000000);
 INSERT INTO public.sched_job VALUES
-	('019ad735-8400-7000-8cb7-674b5bf0aee4', 'default', 'good', 1, 2, 2, 1764547200000000, 1764547200000000, NULL, 0),
-	('019ad735-8400-7000-8cb7-674c126837c0', 'default', 'off', 2, 1, 2, 1764547200000000, 1764547200000000, NULL, 0),
-	('019ad735-8400-7000-8cb7-674c55f6cc9e', 'default', 'gone', 1, 1, 1, 1764547200000000, 1764547200000000, 1764547200000000, 0),
-	('019ad735-8400-7000-8cb7-674cf0990039', 'team', 'good', 1, 1, 1, 1764547200000000, 1764547200000000, NULL, 0),
-	('019ad735-8400-7000-8cb7-674db056bcd6', 'default', 'plug', 1, 1, 1, 1764547200000000, 1764547200000000, NULL, 0);
+	('019ad735-8400-7000-9bea-922206cdd9c3', 'default', 'good', 1, 2, 2, 1764547200000000, 1764547200000000, NULL, 0),
+	('019ad735-8400-7000-9bea-9222f06d4351', 'default', 'off', 2, 1, 2, 1764547200000000, 1764547200000000, NULL, 0),
+	('019ad735-8400-7000-9bea-92232e424ea8', 'default', 'gone', 1, 1, 1, 1764547200000000, 1764547200000000, 1764547200000000, 0),
+	('019ad735-8400-7000-9bea-9223d29aa3ee', 'team', 'good', 1, 1, 1, 1764547200000000, 1764547200000000, NULL, 0),
+	('019ad735-8400-7000-9bea-9224b70d129f', 'default', 'plug', 1, 1, 1, 1764547200000000, 1764547200000000, NULL, 0);
 INSERT INTO public.sched_job_revision VALUES
-	('019ad735-8400-7000-8cb7-674b5bf0aee4', 1, 1, '{"description":"says hello","environment":{"WHO":"Ada"},"config":{"executor":"process","cmd":"sh","args":["-c","echo $WHO"],"cwd":"","environment":{},"capture_output":true,"max_output_size":1048576,"timeout":3600.0,"max_retries":1,"retry_interval":3600.0,"labels":{"zone":"a"},"wasm":null,"grace_seconds":10.0,"max_stalled":3,"lost_after_seconds":60.0,"on_control_plane_lost":1,"priority":500,"retry":{"backoff":1,"multiplier":2.0,"max_interval_seconds":86400.0,"jitter":0.0,"max_elapsed_seconds":null,"retry_on":[],"fail_on":[]},"http":null,"placement":{"required":[],"preferred":[],"strategy":1,"sticky_key":"","agents":[],"slots":1,"resources":{}},"max_running":0,"artifacts":null,"output_content_type":"","function":null,"options":"","schedule_to_start_timeout_seconds":null,"total_timeout_seconds":null,"heartbeat_timeout_seconds":null,"resource_limits":{"max_memory_mb":null,"max_cpu_percent":null,"max_execution_time_secs":null,"max_output_size_bytes":null,"max_processes":null,"max_open_files":null}}}', 1764547200000000),
-	('019ad735-8400-7000-8cb7-674b5bf0aee4', 2, 1, '{"description":"says hello","environment":{"WHO":"Ada"},"config":{"executor":"process","cmd":"sh","args":["-c","echo $WHO"],"cwd":"","environment":{},"capture_output":true,"max_output_size":1048576,"timeout":60.0,"max_retries":1,"retry_interval":3600.0,"labels":{"zone":"a"},"wasm":null,"grace_seconds":10.0,"max_stalled":3,"lost_after_seconds":60.0,"on_control_plane_lost":1,"priority":500,"retry":{"backoff":1,"multiplier":2.0,"max_interval_seconds":86400.0,"jitter":0.0,"max_elapsed_seconds":null,"retry_on":[],"fail_on":[]},"http":null,"placement":{"required":[],"preferred":[],"strategy":1,"sticky_key":"","agents":[],"slots":1,"resources":{}},"max_running":0,"artifacts":null,"output_content_type":"","function":null,"options":"","schedule_to_start_timeout_seconds":null,"total_timeout_seconds":null,"heartbeat_timeout_seconds":null,"resource_limits":{"max_memory_mb":null,"max_cpu_percent":null,"max_execution_time_secs":null,"max_output_size_bytes":null,"max_processes":null,"max_open_files":null}}}', 1764547200000000),
-	('019ad735-8400-7000-8cb7-674c126837c0', 1, 2, '{"description":"","environment":{},"config":{"executor":"process","cmd":"true","args":[],"cwd":"","environment":{},"capture_output":true,"max_output_size":1048576,"timeout":3600.0,"max_retries":0,"retry_interval":30.0,"labels":{},"wasm":null,"grace_seconds":10.0,"max_stalled":3,"lost_after_seconds":60.0,"on_control_plane_lost":1,"priority":500,"retry":{"backoff":1,"multiplier":2.0,"max_interval_seconds":86400.0,"jitter":0.0,"max_elapsed_seconds":null,"retry_on":[],"fail_on":[]},"http":null,"placement":{"required":[],"preferred":[],"strategy":1,"sticky_key":"","agents":[],"slots":1,"resources":{}},"max_running":0,"artifacts":null,"output_content_type":"","function":null,"options":"","schedule_to_start_timeout_seconds":null,"total_timeout_seconds":null,"heartbeat_timeout_seconds":null,"resource_limits":{"max_memory_mb":null,"max_cpu_percent":null,"max_execution_time_secs":null,"max_output_size_bytes":null,"max_processes":null,"max_open_files":null}}}', 1764547200000000),
-	('019ad735-8400-7000-8cb7-674c55f6cc9e', 1, 2, '{"description":"","environment":{},"config":{"executor":"process","cmd":"true","args":[],"cwd":"","environment":{},"capture_output":true,"max_output_size":1048576,"timeout":3600.0,"max_retries":0,"retry_interval":30.0,"labels":{},"wasm":null,"grace_seconds":10.0,"max_stalled":3,"lost_after_seconds":60.0,"on_control_plane_lost":1,"priority":500,"retry":{"backoff":1,"multiplier":2.0,"max_interval_seconds":86400.0,"jitter":0.0,"max_elapsed_seconds":null,"retry_on":[],"fail_on":[]},"http":null,"placement":{"required":[],"preferred":[],"strategy":1,"sticky_key":"","agents":[],"slots":1,"resources":{}},"max_running":0,"artifacts":null,"output_content_type":"","function":null,"options":"","schedule_to_start_timeout_seconds":null,"total_timeout_seconds":null,"heartbeat_timeout_seconds":null,"resource_limits":{"max_memory_mb":null,"max_cpu_percent":null,"max_execution_time_secs":null,"max_output_size_bytes":null,"max_processes":null,"max_open_files":null}}}', 1764547200000000),
-	('019ad735-8400-7000-8cb7-674cf0990039', 1, 3, '{"description":"","environment":{},"config":{"executor":"process","cmd":"true","args":[],"cwd":"","environment":{},"capture_output":true,"max_output_size":1048576,"timeout":3600.0,"max_retries":0,"retry_interval":30.0,"labels":{},"wasm":null,"grace_seconds":10.0,"max_stalled":3,"lost_after_seconds":60.0,"on_control_plane_lost":1,"priority":500,"retry":{"backoff":1,"multiplier":2.0,"max_interval_seconds":86400.0,"jitter":0.0,"max_elapsed_seconds":null,"retry_on":[],"fail_on":[]},"http":null,"placement":{"required":[],"preferred":[],"strategy":1,"sticky_key":"","agents":[],"slots":1,"resources":{}},"max_running":0,"artifacts":null,"output_content_type":"","function":null,"options":"","schedule_to_start_timeout_seconds":null,"total_timeout_seconds":null,"heartbeat_timeout_seconds":null,"resource_limits":{"max_memory_mb":null,"max_cpu_percent":null,"max_execution_time_secs":null,"max_output_size_bytes":null,"max_processes":null,"max_open_files":null}}}', 1764547200000000),
-	('019ad735-8400-7000-8cb7-674db056bcd6', 1, 4, '{"description":"","environment":{},"config":{"executor":"wasm","cmd":"","args":[],"cwd":"","environment":{},"capture_output":true,"max_output_size":1048576,"timeout":3600.0,"max_retries":0,"retry_interval":30.0,"labels":{},"wasm":{"plugin":"b44a3e028c3fde1edf0a35f3ab7550d6b004bb4e1220ef1f75581b7f50037fdf","entry":"execute_task","config":{}},"grace_seconds":10.0,"max_stalled":3,"lost_after_seconds":60.0,"on_control_plane_lost":1,"priority":500,"retry":{"backoff":1,"multiplier":2.0,"max_interval_seconds":86400.0,"jitter":0.0,"max_elapsed_seconds":null,"retry_on":[],"fail_on":[]},"http":null,"placement":{"required":[],"preferred":[],"strategy":1,"sticky_key":"","agents":[],"slots":1,"resources":{}},"max_running":0,"artifacts":null,"output_content_type":"","function":null,"options":"","schedule_to_start_timeout_seconds":null,"total_timeout_seconds":null,"heartbeat_timeout_seconds":null,"resource_limits":{"max_memory_mb":null,"max_cpu_percent":null,"max_execution_time_secs":null,"max_output_size_bytes":null,"max_processes":null,"max_open_files":null}}}', 1764547200000000);
+	('019ad735-8400-7000-9bea-922206cdd9c3', 1, 1, '{"description":"says hello","environment":{"WHO":"Ada"},"config":{"executor":"process","cmd":"sh","args":["-c","echo $WHO"],"cwd":"","environment":{},"capture_output":true,"max_output_size":1048576,"timeout":3600.0,"max_retries":1,"retry_interval":3600.0,"labels":{"zone":"a"},"wasm":null,"grace_seconds":10.0,"max_stalled":3,"lost_after_seconds":60.0,"on_control_plane_lost":1,"priority":500,"retry":{"backoff":1,"multiplier":2.0,"max_interval_seconds":86400.0,"jitter":0.0,"max_elapsed_seconds":null,"retry_on":[],"fail_on":[]},"http":null,"placement":{"required":[],"preferred":[],"strategy":1,"sticky_key":"","agents":[],"slots":1,"resources":{}},"max_running":0,"artifacts":null,"output_content_type":"","function":null,"options":"","schedule_to_start_timeout_seconds":null,"total_timeout_seconds":null,"heartbeat_timeout_seconds":null,"resource_limits":{"max_memory_mb":null,"max_cpu_percent":null,"max_execution_time_secs":null,"max_output_size_bytes":null,"max_processes":null,"max_open_files":null}}}', 1764547200000000),
+	('019ad735-8400-7000-9bea-922206cdd9c3', 2, 1, '{"description":"says hello","environment":{"WHO":"Ada"},"config":{"executor":"process","cmd":"sh","args":["-c","echo $WHO"],"cwd":"","environment":{},"capture_output":true,"max_output_size":1048576,"timeout":60.0,"max_retries":1,"retry_interval":3600.0,"labels":{"zone":"a"},"wasm":null,"grace_seconds":10.0,"max_stalled":3,"lost_after_seconds":60.0,"on_control_plane_lost":1,"priority":500,"retry":{"backoff":1,"multiplier":2.0,"max_interval_seconds":86400.0,"jitter":0.0,"max_elapsed_seconds":null,"retry_on":[],"fail_on":[]},"http":null,"placement":{"required":[],"preferred":[],"strategy":1,"sticky_key":"","agents":[],"slots":1,"resources":{}},"max_running":0,"artifacts":null,"output_content_type":"","function":null,"options":"","schedule_to_start_timeout_seconds":null,"total_timeout_seconds":null,"heartbeat_timeout_seconds":null,"resource_limits":{"max_memory_mb":null,"max_cpu_percent":null,"max_execution_time_secs":null,"max_output_size_bytes":null,"max_processes":null,"max_open_files":null}}}', 1764547200000000),
+	('019ad735-8400-7000-9bea-9222f06d4351', 1, 2, '{"description":"","environment":{},"config":{"executor":"process","cmd":"true","args":[],"cwd":"","environment":{},"capture_output":true,"max_output_size":1048576,"timeout":3600.0,"max_retries":0,"retry_interval":30.0,"labels":{},"wasm":null,"grace_seconds":10.0,"max_stalled":3,"lost_after_seconds":60.0,"on_control_plane_lost":1,"priority":500,"retry":{"backoff":1,"multiplier":2.0,"max_interval_seconds":86400.0,"jitter":0.0,"max_elapsed_seconds":null,"retry_on":[],"fail_on":[]},"http":null,"placement":{"required":[],"preferred":[],"strategy":1,"sticky_key":"","agents":[],"slots":1,"resources":{}},"max_running":0,"artifacts":null,"output_content_type":"","function":null,"options":"","schedule_to_start_timeout_seconds":null,"total_timeout_seconds":null,"heartbeat_timeout_seconds":null,"resource_limits":{"max_memory_mb":null,"max_cpu_percent":null,"max_execution_time_secs":null,"max_output_size_bytes":null,"max_processes":null,"max_open_files":null}}}', 1764547200000000),
+	('019ad735-8400-7000-9bea-92232e424ea8', 1, 2, '{"description":"","environment":{},"config":{"executor":"process","cmd":"true","args":[],"cwd":"","environment":{},"capture_output":true,"max_output_size":1048576,"timeout":3600.0,"max_retries":0,"retry_interval":30.0,"labels":{},"wasm":null,"grace_seconds":10.0,"max_stalled":3,"lost_after_seconds":60.0,"on_control_plane_lost":1,"priority":500,"retry":{"backoff":1,"multiplier":2.0,"max_interval_seconds":86400.0,"jitter":0.0,"max_elapsed_seconds":null,"retry_on":[],"fail_on":[]},"http":null,"placement":{"required":[],"preferred":[],"strategy":1,"sticky_key":"","agents":[],"slots":1,"resources":{}},"max_running":0,"artifacts":null,"output_content_type":"","function":null,"options":"","schedule_to_start_timeout_seconds":null,"total_timeout_seconds":null,"heartbeat_timeout_seconds":null,"resource_limits":{"max_memory_mb":null,"max_cpu_percent":null,"max_execution_time_secs":null,"max_output_size_bytes":null,"max_processes":null,"max_open_files":null}}}', 1764547200000000),
+	('019ad735-8400-7000-9bea-9223d29aa3ee', 1, 3, '{"description":"","environment":{},"config":{"executor":"process","cmd":"true","args":[],"cwd":"","environment":{},"capture_output":true,"max_output_size":1048576,"timeout":3600.0,"max_retries":0,"retry_interval":30.0,"labels":{},"wasm":null,"grace_seconds":10.0,"max_stalled":3,"lost_after_seconds":60.0,"on_control_plane_lost":1,"priority":500,"retry":{"backoff":1,"multiplier":2.0,"max_interval_seconds":86400.0,"jitter":0.0,"max_elapsed_seconds":null,"retry_on":[],"fail_on":[]},"http":null,"placement":{"required":[],"preferred":[],"strategy":1,"sticky_key":"","agents":[],"slots":1,"resources":{}},"max_running":0,"artifacts":null,"output_content_type":"","function":null,"options":"","schedule_to_start_timeout_seconds":null,"total_timeout_seconds":null,"heartbeat_timeout_seconds":null,"resource_limits":{"max_memory_mb":null,"max_cpu_percent":null,"max_execution_time_secs":null,"max_output_size_bytes":null,"max_processes":null,"max_open_files":null}}}', 1764547200000000),
+	('019ad735-8400-7000-9bea-9224b70d129f', 1, 4, '{"description":"","environment":{},"config":{"executor":"wasm","cmd":"","args":[],"cwd":"","environment":{},"capture_output":true,"max_output_size":1048576,"timeout":3600.0,"max_retries":0,"retry_interval":30.0,"labels":{},"wasm":{"plugin":"b44a3e028c3fde1edf0a35f3ab7550d6b004bb4e1220ef1f75581b7f50037fdf","entry":"execute_task","config":{}},"grace_seconds":10.0,"max_stalled":3,"lost_after_seconds":60.0,"on_control_plane_lost":1,"priority":500,"retry":{"backoff":1,"multiplier":2.0,"max_interval_seconds":86400.0,"jitter":0.0,"max_elapsed_seconds":null,"retry_on":[],"fail_on":[]},"http":null,"placement":{"required":[],"preferred":[],"strategy":1,"sticky_key":"","agents":[],"slots":1,"resources":{}},"max_running":0,"artifacts":null,"output_content_type":"","function":null,"options":"","schedule_to_start_timeout_seconds":null,"total_timeout_seconds":null,"heartbeat_timeout_seconds":null,"resource_limits":{"max_memory_mb":null,"max_cpu_percent":null,"max_execution_time_secs":null,"max_output_size_bytes":null,"max_processes":null,"max_open_files":null}}}', 1764547200000000);
 INSERT INTO public.sched_key VALUES
-	('019ad735-8400-7000-8cb7-674f61a11bd4', '2j2d7ejqz33t', '\xb9050271254b8b9d5a261eb11e1ee54c9b6946b8a6eb042e893c67b7c809b2d8', 'ann', '', 2, false, 'anonymous', 1764547200000000, NULL, NULL, NULL, NULL, 1);
+	('019ad735-8400-7000-9bea-92268a352cb7', '5lvlyxymy2zo', '\x870738cf7d39392d74bcb9c9e6aae74f9b6cc0029146249c9a7d3f6c91cbf2f3', 'ann', '', 2, false, 'anonymous', 1764547200000000, NULL, NULL, NULL, NULL, 1);
 INSERT INTO public.sched_key_namespace VALUES
-	('019ad735-8400-7000-8cb7-674f61a11bd4', 'default', 0);
+	('019ad735-8400-7000-9bea-92268a352cb7', 'default', 0);
 INSERT INTO public.sched_log_chunk_2025_12 VALUES
-	(1, 1, '019ad735-8400-7000-8cb7-674fe4cbcc6a', '019ad735-87e8-7000-9b3f-e3dd6c3833f9', '\x78019b3899f13c039bcb8d95528f1c8ef0a5e4e7a55a29a4171dde73787e2a1700a88b0bf7'),
-	(1, 1, '019ad735-8400-7000-8cb7-6750e3bc9c9a', '019ad735-87e8-7000-9b3f-e3dd944082aa', '\x78019b3899f13c039bcb8d95528f1c8ef027a62766e65929a4171dde73787e2a1700b3b30c52'),
-	(1, 1, '019ad735-8400-7000-8cb7-67516eb0b744', '019ad735-87e8-7000-9b3f-e3de5d1452f6', '\x78019b3899f13c039bcb8d95528f1c8e08a42566e6a4a65829a4171dde73787e2a1700c0000cb8'),
-	(1, 1, '019ad735-8400-7000-8cb7-6751d6a5b0b8', '019ad735-87e8-7000-9b3f-e3df2aa9dd35', '\x78019b3899f13c039bcb8d95528f1c8e081697e41714a4a65829a4171dde73787e2a1700cfcd0d53'),
-	(1, 1, '019ad735-8400-7000-8cb7-675243f17ebf', '019ad735-87e8-7000-9b3f-e3e01ef2e196', '\x78019b3899f13c039bcb8d95528f1c8e081695e6e565e6a55b29a4171dde73787e2a1700cfd30d55');
+	(1, 1, '019ad735-8400-7000-9bea-9226d9486c7a', '019ad735-87e8-7000-90a4-8f66f87088c8', '\x78019392e2601462e368dcbaf9249b145f4a7e5eaa95427ad1e13d87e7a77201006cd00967'),
+	(1, 1, '019ad735-8400-7000-9bea-92272b6a725f', '019ad735-87e8-7000-90a4-8f67b6406d08', '\x78019392e6601462e368dcbaf9249b147f627a62669e95427ad1e13d87e7a7720100758409c3'),
+	(1, 1, '019ad735-8400-7000-9bea-92278f72843f', '019ad735-87e8-7000-90a4-8f6836c056fb', '\x78019392e1601462e368dcbaf9249b94405a62664e6a8a95427ad1e13d87e7a77201007f5f0a2a'),
+	(1, 1, '019ad735-8400-7000-9bea-9227e8e9b3d2', '019ad735-87e8-7000-90a4-8f683c243b04', '\x78019392e5601462e368dcbaf9249b946071497e41416a8a95427ad1e13d87e7a77201008cbc0ac6'),
+	(1, 1, '019ad735-8400-7000-9bea-9228b2e8814a', '019ad735-87e8-7000-90a4-8f68a86bc146', '\x78019392e5601462e368dcbaf9249b946051695e5e665eba95427ad1e13d87e7a77201008cc20ac8');
 INSERT INTO public.sched_namespace VALUES
 	('default', 'Where work goes that names no namespace.', 1, 1764547200000000, 1764547200000000, NULL, 0),
 	('team', 'Others.', 1, 1764547200000000, 1764547200000000, NULL, 0);
 INSERT INTO public.sched_plugin VALUES
 	('default', 'b44a3e028c3fde1edf0a35f3ab7550d6b004bb4e1220ef1f75581b7f50037fdf', 'small', '1.0', 1, '', 42, '{}', '["execute_task"]', 1764547200000000, 1764547200000000, '', '[]');
 INSERT INTO public.sched_ready VALUES
-	('019ad735-8400-7000-8cb7-6753c9ddc0d2', 1, 894, 1764547200000000, NULL),
-	('019ad736-7e00-7000-9655-934ef628124c', 1, 500, 1764547264000000, NULL);
+	('019ad735-8400-7000-9bea-92297da4d196', 1, 894, 1764547200000000, NULL),
+	('019ad736-7e00-7000-91f6-cc5fa5d7349b', 1, 500, 1764547264000000, NULL);
 INSERT INTO public.sched_request VALUES
-	('37a8eec1-43bf-913a-cf79-5d64cc9b9ec7', '2be6f8c2-6dca-8658-c04e-143df40ed071', '019ad735-8400-7000-8cb7-674b5bf0aee4', 1764633600000000, 'default', NULL, NULL),
-	('37a8eec1-2454-2637-c2e3-9c4384f6a064', '3ca84685-feef-842b-1b72-15e5c70613ec', '019ad735-8400-7000-8cb7-674fe4cbcc6a', 1764633600000000, 'default', NULL, NULL),
-	('37a8eec1-11e7-e8f9-b3f8-829f357d1870', '1a6b0e79-7400-0389-2f19-0625bfb0437b', '019ad735-8400-7000-8cb7-6750e3bc9c9a', 1764633600000000, 'default', NULL, NULL),
-	('37a8eec1-3f50-3846-6e1d-4dc3af877e2f', '33a5eed0-19ea-1f7d-2203-d341b996b299', '019ad735-8400-7000-8cb7-67516eb0b744', 1764633600000000, 'default', NULL, NULL),
-	('37a8eec1-6c54-29ec-1d08-a3d34bae1695', 'd5159382-8faa-13c1-4499-b88061110fa7', '019ad735-8400-7000-8cb7-6751d6a5b0b8', 1764633600000000, 'default', NULL, NULL),
-	('37a8eec1-bc02-69e2-774a-713cf9f000b9', '1b601eb4-3dbb-6995-e7f2-e1a4d1ee2afb', '019ad735-8400-7000-8cb7-675243f17ebf', 1764633600000000, 'default', NULL, NULL),
-	('37a8eec1-bf14-785a-3a74-00f6f24c4a54', 'e38433ee-3fb5-3cfe-2a96-9a473d0dffe8', '019ad735-8400-7000-8cb7-675314334051', 1764633600000000, 'default', NULL, NULL),
-	('37a8eec1-99ed-c2b7-7b28-237535914b37', 'e703fa55-4b10-7a46-9dcd-4235718d2be3', '019ad735-8400-7000-8cb7-6753c9ddc0d2', 1764633600000000, 'default', NULL, NULL),
-	('37a8eec1-4d62-4380-9c97-baebc0fadb06', 'd16ae4d3-6f72-a189-4431-5e96c7e125ed', '019ad735-8400-7000-8cb7-67549fcadf75', 1764633600000000, 'default', NULL, NULL),
-	('37a8eec1-f0fd-31bd-6648-bd3f4503bdee', 'a33a622b-1c4f-d2df-f115-e9f78f1dbed8', '019ad735-8400-7000-8cb7-67551734b0f9', 1764633600000000, 'default', NULL, NULL),
-	('37a8eec1-9151-fe7b-17a7-3a9ab1803a1a', 'eb5f8f6f-b50f-a273-791c-ed02cacdb7c3', '019ad735-8400-7000-8cb7-6755176785a4', 1764633600000000, 'default', NULL, NULL),
-	('37a8eec1-3f7e-b67f-5df6-8b769c3e9eb2', '757d5707-4dc6-19d2-d2e9-95a1a2e90ae5', '019ad735-8400-7000-8cb7-6755c411296d', 1764633600000000, 'default', NULL, NULL),
-	('37a8eec1-2414-08ac-8be3-25fb577e2f0d', 'a3ba15a6-5e9f-e291-59a2-e63a348ce7d7', '019ad735-8400-7000-8cb7-67562db1e8c7', 1764633600000000, 'default', NULL, NULL),
-	('37a8eec1-916a-1f77-5b72-3249537139f4', '009b7750-3848-2a42-0ea6-34a91f52aa1f', '019ad735-8400-7000-8cb7-6757144b9d6d', 1764633600000000, 'default', NULL, NULL),
-	('37a8eec1-444a-a5cd-547c-ae43b89be276', 'bb018a5b-2c29-b23a-5727-1ac32260480a', '019ad735-8400-7000-8cb7-6757bbf6a0e7', 1764633600000000, 'default', NULL, NULL);
+	('37a8eec1-43bf-913a-cf79-5d64cc9b9ec7', '2be6f8c2-6dca-8658-c04e-143df40ed071', '019ad735-8400-7000-9bea-922206cdd9c3', 1764633600000000, 'default', NULL, NULL),
+	('37a8eec1-2454-2637-c2e3-9c4384f6a064', '3ca84685-feef-842b-1b72-15e5c70613ec', '019ad735-8400-7000-9bea-9226d9486c7a', 1764633600000000, 'default', NULL, NULL),
+	('37a8eec1-11e7-e8f9-b3f8-829f357d1870', '1a6b0e79-7400-0389-2f19-0625bfb0437b', '019ad735-8400-7000-9bea-92272b6a725f', 1764633600000000, 'default', NULL, NULL),
+	('37a8eec1-3f50-3846-6e1d-4dc3af877e2f', '33a5eed0-19ea-1f7d-2203-d341b996b299', '019ad735-8400-7000-9bea-92278f72843f', 1764633600000000, 'default', NULL, NULL),
+	('37a8eec1-6c54-29ec-1d08-a3d34bae1695', 'd5159382-8faa-13c1-4499-b88061110fa7', '019ad735-8400-7000-9bea-9227e8e9b3d2', 1764633600000000, 'default', NULL, NULL),
+	('37a8eec1-bc02-69e2-774a-713cf9f000b9', '1b601eb4-3dbb-6995-e7f2-e1a4d1ee2afb', '019ad735-8400-7000-9bea-9228b2e8814a', 1764633600000000, 'default', NULL, NULL),
+	('37a8eec1-bf14-785a-3a74-00f6f24c4a54', 'e38433ee-3fb5-3cfe-2a96-9a473d0dffe8', '019ad735-8400-7000-9bea-9228eddf58cd', 1764633600000000, 'default', NULL, NULL),
+	('37a8eec1-99ed-c2b7-7b28-237535914b37', 'e703fa55-4b10-7a46-9dcd-4235718d2be3', '019ad735-8400-7000-9bea-92297da4d196', 1764633600000000, 'default', NULL, NULL),
+	('37a8eec1-4d62-4380-9c97-baebc0fadb06', 'd16ae4d3-6f72-a189-4431-5e96c7e125ed', '019ad735-8400-7000-9bea-9229b9a15faf', 1764633600000000, 'default', NULL, NULL),
+	('37a8eec1-f0fd-31bd-6648-bd3f4503bdee', 'a33a622b-1c4f-d2df-f115-e9f78f1dbed8', '019ad735-8400-7000-9bea-922ab617824f', 1764633600000000, 'default', NULL, NULL),
+	('37a8eec1-9151-fe7b-17a7-3a9ab1803a1a', 'eb5f8f6f-b50f-a273-791c-ed02cacdb7c3', '019ad735-8400-7000-9bea-922b807b19c4', 1764633600000000, 'default', NULL, NULL),
+	('37a8eec1-3f7e-b67f-5df6-8b769c3e9eb2', '757d5707-4dc6-19d2-d2e9-95a1a2e90ae5', '019ad735-8400-7000-9bea-922c6b836c3c', 1764633600000000, 'default', NULL, NULL),
+	('37a8eec1-2414-08ac-8be3-25fb577e2f0d', 'a3ba15a6-5e9f-e291-59a2-e63a348ce7d7', '019ad735-8400-7000-9bea-922d29cefd5b', 1764633600000000, 'default', NULL, NULL),
+	('37a8eec1-916a-1f77-5b72-3249537139f4', '009b7750-3848-2a42-0ea6-34a91f52aa1f', '019ad735-8400-7000-9bea-922da84d71e0', 1764633600000000, 'default', NULL, NULL),
+	('37a8eec1-444a-a5cd-547c-ae43b89be276', 'bb018a5b-2c29-b23a-5727-1ac32260480a', '019ad735-8400-7000-9bea-922e6e1b27f4', 1764633600000000, 'default', NULL, NULL);
 INSERT INTO public.sched_requirement VALUES
 	(1, 'default', 'da02dd665677681a94e36308ddc1c290546fd3d8bffa87c24aae7e1362129257', '{"executor":"process","labels":{"zone":"a"}}', 1764547200000000),
 	(2, 'default', 'fda9c33f0bfd965a3469e19998f440103da3562e5ff8f3dae7c18436675fd9a8', '{"executor":"process","labels":{}}', 1764547200000000),
 	(3, 'team', 'fda9c33f0bfd965a3469e19998f440103da3562e5ff8f3dae7c18436675fd9a8', '{"executor":"process","labels":{}}', 1764547200000000),
 	(4, 'default', '4fbd2afcd88950cb7cd9e4346627568e01a4924cdea19132cfe143c2d20d9603', '{"executor":"wasm","labels":{}}', 1764547200000000);
 INSERT INTO public.sched_schedule VALUES
-	('019ad735-8400-7000-8cb7-674ee42ca69c', 'default', 'noon', '019ad735-8400-7000-8cb7-674b5bf0aee4', 1, 3, 'Europe/Berlin', '{"description":"","cron_expression":"0 12 * * *","interval_seconds":0.0,"start_time":null,"end_time":null,"environment":{},"tags":{},"priority":null}', NULL, NULL, NULL, NULL, 0, 2, 1764547200000000, 1764547200000000, NULL),
-	('019ad735-8400-7000-8cb7-674e720ca1e4', 'default', 'often', '019ad735-8400-7000-8cb7-674b5bf0aee4', 2, 1, 'UTC', '{"description":"","cron_expression":"","interval_seconds":60.0,"start_time":null,"end_time":null,"environment":{},"tags":{},"priority":null}', '\x7b7d', 'application/json', 1764547320000000, 1764547260000000, 1, 1, 1764547200000000, 1764547200000000, NULL);
+	('019ad735-8400-7000-9bea-92258ce9f27c', 'default', 'noon', '019ad735-8400-7000-9bea-922206cdd9c3', 1, 3, 'Europe/Berlin', '{"description":"","cron_expression":"0 12 * * *","interval_seconds":0.0,"start_time":null,"end_time":null,"environment":{},"tags":{},"priority":null}', NULL, NULL, NULL, NULL, 0, 2, 1764547200000000, 1764547200000000, NULL),
+	('019ad735-8400-7000-9bea-922552e1c5ee', 'default', 'often', '019ad735-8400-7000-9bea-922206cdd9c3', 2, 1, 'UTC', '{"description":"","cron_expression":"","interval_seconds":60.0,"start_time":null,"end_time":null,"environment":{},"tags":{},"priority":null}', '\x7b7d', 'application/json', 1764547320000000, 1764547260000000, 1, 1, 1764547200000000, 1764547200000000, NULL);
 INSERT INTO public.sched_schema VALUES
 	(1, 1764547200000000),
 	(2, 1764547200000000),
@@ -841,68 +843,68 @@ INSERT INTO public.sched_schema VALUES
 	(9, 1764547200000000),
 	(10, 1764547200000000);
 INSERT INTO public.sched_task_2025_12 VALUES
-	(1764547200000000, NULL, 1764547200000000, 1764547200000000, NULL, NULL, NULL, NULL, NULL, NULL, 2, 1, 0, 1, 1, 0, 0, 0, 1, NULL, NULL, 1, 894, 1, 0, NULL, '019ad735-8400-7000-8cb7-6753c9ddc0d2', '019ad735-8400-7000-8cb7-674b5bf0aee4', NULL, false, NULL, NULL, 'default', NULL),
-	(1769904000000000, NULL, 1764547200000000, 1764547200000000, NULL, NULL, NULL, NULL, NULL, NULL, 2, 1, 0, 1, 1, 0, 0, 0, 1, NULL, NULL, 1, 500, 1, 0, NULL, '019ad735-8400-7000-8cb7-6758bbe71ba7', '019ad735-8400-7000-8cb7-674b5bf0aee4', NULL, false, NULL, NULL, 'default', NULL),
-	(1764547200000000, NULL, 1764547200000000, 1764547201000000, NULL, NULL, NULL, NULL, NULL, NULL, 2, 1, 1, 1, 1, 1, 0, 0, 3, NULL, NULL, 5, 895, 1, 0, NULL, '019ad735-8400-7000-8cb7-675314334051', '019ad735-8400-7000-8cb7-674b5bf0aee4', NULL, false, '019ad735-87e8-7000-9b3f-e3e0b486de98', NULL, 'default', 'agent'),
-	(1764547200000000, NULL, 1764547200000000, 1764547203000000, 1764547201000000, 1764547203000000, NULL, NULL, NULL, NULL, 2, 1, 1, 1, 1, 1, 1, 0, 5, NULL, NULL, 100, 900, 1, 0, NULL, '019ad735-8400-7000-8cb7-674fe4cbcc6a', '019ad735-8400-7000-8cb7-674b5bf0aee4', NULL, false, '019ad735-87e8-7000-9b3f-e3dd6c3833f9', NULL, 'default', 'agent'),
-	(1764547200000000, 1764550803000000, 1764547200000000, 1764547203000000, 1764547201000000, NULL, NULL, NULL, NULL, NULL, 2, 1, 1, 1, 1, 1, 1, 0, 5, NULL, NULL, 35, 899, 2, 0, NULL, '019ad735-8400-7000-8cb7-6750e3bc9c9a', '019ad735-8400-7000-8cb7-674b5bf0aee4', NULL, false, '019ad735-87e8-7000-9b3f-e3dd944082aa', NULL, 'default', 'agent'),
-	(1764547200000000, NULL, 1764547200000000, 1764547203000000, 1764547201000000, 1764547203000000, NULL, NULL, NULL, NULL, 2, 1, 1, 1, 1, 1, 1, 0, 5, NULL, NULL, 90, 898, 1, 2, NULL, '019ad735-8400-7000-8cb7-67516eb0b744', '019ad735-8400-7000-8cb7-674b5bf0aee4', NULL, false, '019ad735-87e8-7000-9b3f-e3de5d1452f6', NULL, 'default', 'agent'),
-	(1764547200000000, NULL, 1764547200000000, 1764547203000000, 1764547201000000, 1764547203000000, NULL, NULL, NULL, NULL, 2, 1, 1, 1, 1, 1, 1, 0, 6, NULL, NULL, 99, 897, 1, 0, NULL, '019ad735-8400-7000-8cb7-6751d6a5b0b8', '019ad735-8400-7000-8cb7-674b5bf0aee4', NULL, true, '019ad735-87e8-7000-9b3f-e3df2aa9dd35', NULL, 'default', 'agent'),
-	(1764547200000000, NULL, 1764547200000000, 1764547203000000, 1764547201000000, NULL, NULL, NULL, NULL, NULL, 2, 1, 1, 1, 1, 1, 0, 0, 5, NULL, NULL, 10, 896, 1, 0, NULL, '019ad735-8400-7000-8cb7-675243f17ebf', '019ad735-8400-7000-8cb7-674b5bf0aee4', NULL, true, '019ad735-87e8-7000-9b3f-e3e01ef2e196', NULL, 'default', 'agent'),
-	(1764547200000000, NULL, 1764547200000000, 1764547203000000, NULL, 1764547203000000, NULL, NULL, NULL, NULL, 2, 1, 0, 1, 1, 0, 0, 0, 2, NULL, NULL, 99, 887, 1, 0, NULL, '019ad735-8400-7000-8cb7-6757bbf6a0e7', '019ad735-8400-7000-8cb7-674b5bf0aee4', NULL, true, NULL, NULL, 'default', NULL),
-	(1764547200000000, NULL, 1764547200000000, 1764547200000000, NULL, NULL, NULL, NULL, NULL, NULL, 2, 1, 0, 1, 1, 0, 0, 0, 1, NULL, NULL, 2, 893, 1, 0, NULL, '019ad735-8400-7000-8cb7-67549fcadf75', '019ad735-8400-7000-8cb7-674b5bf0aee4', NULL, false, NULL, NULL, 'default', NULL),
-	(1764547200000000, NULL, 1764547200000000, 1764547200000000, NULL, NULL, NULL, NULL, NULL, NULL, 2, 1, 0, 1, 1, 0, 0, 0, 1, NULL, NULL, 3, 892, 1, 0, NULL, '019ad735-8400-7000-8cb7-67551734b0f9', '019ad735-8400-7000-8cb7-674b5bf0aee4', NULL, false, NULL, NULL, 'default', NULL),
-	(1764547200000000, NULL, 1764547200000000, 1764547200000000, NULL, NULL, NULL, NULL, NULL, NULL, 2, 1, 0, 1, 1, 0, 0, 0, 1, NULL, NULL, 20, 891, 1, 0, NULL, '019ad735-8400-7000-8cb7-6755176785a4', '019ad735-8400-7000-8cb7-674b5bf0aee4', NULL, false, NULL, NULL, 'default', NULL),
-	(1764547200000000, NULL, 1764547200000000, 1764547200000000, NULL, NULL, NULL, NULL, NULL, NULL, 2, 1, 0, 1, 1, 0, 0, 0, 1, NULL, NULL, 25, 890, 1, 0, NULL, '019ad735-8400-7000-8cb7-6755c411296d', '019ad735-8400-7000-8cb7-674b5bf0aee4', NULL, false, NULL, NULL, 'default', NULL),
-	(1764547200000000, NULL, 1764547200000000, 1764547200000000, NULL, NULL, NULL, NULL, NULL, NULL, 2, 1, 0, 1, 1, 0, 0, 0, 1, NULL, NULL, 30, 889, 1, 0, NULL, '019ad735-8400-7000-8cb7-67562db1e8c7', '019ad735-8400-7000-8cb7-674b5bf0aee4', NULL, false, NULL, NULL, 'default', NULL),
-	(1764547200000000, NULL, 1764547200000000, 1764547200000000, NULL, 1764547203000000, NULL, NULL, NULL, NULL, 2, 1, 0, 1, 1, 0, 0, 0, 1, NULL, NULL, 40, 888, 1, 0, NULL, '019ad735-8400-7000-8cb7-6757144b9d6d', '019ad735-8400-7000-8cb7-674b5bf0aee4', NULL, false, NULL, NULL, 'default', NULL),
-	(1764547260000000, NULL, 1764547264000000, 1764547264000000, NULL, NULL, NULL, NULL, NULL, NULL, 2, 1, 0, 1, 1, 0, 0, 0, 1, NULL, NULL, 1, 500, 1, 0, NULL, '019ad736-7e00-7000-9655-934ef628124c', '019ad735-8400-7000-8cb7-674b5bf0aee4', '019ad735-8400-7000-8cb7-674e720ca1e4', false, NULL, NULL, 'default', NULL);
+	(1764547200000000, NULL, 1764547200000000, 1764547200000000, NULL, NULL, NULL, NULL, NULL, NULL, 2, 1, 0, 1, 1, 0, 0, 0, 1, NULL, NULL, 1, 894, 1, 0, NULL, '019ad735-8400-7000-9bea-92297da4d196', '019ad735-8400-7000-9bea-922206cdd9c3', NULL, false, NULL, NULL, 'default', NULL),
+	(1769904000000000, NULL, 1764547200000000, 1764547200000000, NULL, NULL, NULL, NULL, NULL, NULL, 2, 1, 0, 1, 1, 0, 0, 0, 1, NULL, NULL, 1, 500, 1, 0, NULL, '019ad735-8400-7000-9bea-922ec5015abb', '019ad735-8400-7000-9bea-922206cdd9c3', NULL, false, NULL, NULL, 'default', NULL),
+	(1764547200000000, NULL, 1764547200000000, 1764547201000000, NULL, NULL, NULL, NULL, NULL, NULL, 2, 1, 1, 1, 1, 1, 0, 0, 3, NULL, NULL, 5, 895, 1, 0, NULL, '019ad735-8400-7000-9bea-9228eddf58cd', '019ad735-8400-7000-9bea-922206cdd9c3', NULL, false, '019ad735-87e8-7000-90a4-8f697c6e09c8', NULL, 'default', 'agent'),
+	(1764547200000000, NULL, 1764547200000000, 1764547203000000, 1764547201000000, 1764547203000000, NULL, NULL, NULL, NULL, 2, 1, 1, 1, 1, 1, 1, 0, 5, NULL, NULL, 100, 900, 1, 0, NULL, '019ad735-8400-7000-9bea-9226d9486c7a', '019ad735-8400-7000-9bea-922206cdd9c3', NULL, false, '019ad735-87e8-7000-90a4-8f66f87088c8', NULL, 'default', 'agent'),
+	(1764547200000000, 1764550803000000, 1764547200000000, 1764547203000000, 1764547201000000, NULL, NULL, NULL, NULL, NULL, 2, 1, 1, 1, 1, 1, 1, 0, 5, NULL, NULL, 35, 899, 2, 0, NULL, '019ad735-8400-7000-9bea-92272b6a725f', '019ad735-8400-7000-9bea-922206cdd9c3', NULL, false, '019ad735-87e8-7000-90a4-8f67b6406d08', NULL, 'default', 'agent'),
+	(1764547200000000, NULL, 1764547200000000, 1764547203000000, 1764547201000000, 1764547203000000, NULL, NULL, NULL, NULL, 2, 1, 1, 1, 1, 1, 1, 0, 5, NULL, NULL, 90, 898, 1, 2, NULL, '019ad735-8400-7000-9bea-92278f72843f', '019ad735-8400-7000-9bea-922206cdd9c3', NULL, false, '019ad735-87e8-7000-90a4-8f6836c056fb', NULL, 'default', 'agent'),
+	(1764547200000000, NULL, 1764547200000000, 1764547203000000, 1764547201000000, 1764547203000000, NULL, NULL, NULL, NULL, 2, 1, 1, 1, 1, 1, 1, 0, 6, NULL, NULL, 99, 897, 1, 0, NULL, '019ad735-8400-7000-9bea-9227e8e9b3d2', '019ad735-8400-7000-9bea-922206cdd9c3', NULL, true, '019ad735-87e8-7000-90a4-8f683c243b04', NULL, 'default', 'agent'),
+	(1764547200000000, NULL, 1764547200000000, 1764547203000000, 1764547201000000, NULL, NULL, NULL, NULL, NULL, 2, 1, 1, 1, 1, 1, 0, 0, 5, NULL, NULL, 10, 896, 1, 0, NULL, '019ad735-8400-7000-9bea-9228b2e8814a', '019ad735-8400-7000-9bea-922206cdd9c3', NULL, true, '019ad735-87e8-7000-90a4-8f68a86bc146', NULL, 'default', 'agent'),
+	(1764547200000000, NULL, 1764547200000000, 1764547203000000, NULL, 1764547203000000, NULL, NULL, NULL, NULL, 2, 1, 0, 1, 1, 0, 0, 0, 2, NULL, NULL, 99, 887, 1, 0, NULL, '019ad735-8400-7000-9bea-922e6e1b27f4', '019ad735-8400-7000-9bea-922206cdd9c3', NULL, true, NULL, NULL, 'default', NULL),
+	(1764547200000000, NULL, 1764547200000000, 1764547200000000, NULL, NULL, NULL, NULL, NULL, NULL, 2, 1, 0, 1, 1, 0, 0, 0, 1, NULL, NULL, 2, 893, 1, 0, NULL, '019ad735-8400-7000-9bea-9229b9a15faf', '019ad735-8400-7000-9bea-922206cdd9c3', NULL, false, NULL, NULL, 'default', NULL),
+	(1764547200000000, NULL, 1764547200000000, 1764547200000000, NULL, NULL, NULL, NULL, NULL, NULL, 2, 1, 0, 1, 1, 0, 0, 0, 1, NULL, NULL, 3, 892, 1, 0, NULL, '019ad735-8400-7000-9bea-922ab617824f', '019ad735-8400-7000-9bea-922206cdd9c3', NULL, false, NULL, NULL, 'default', NULL),
+	(1764547200000000, NULL, 1764547200000000, 1764547200000000, NULL, NULL, NULL, NULL, NULL, NULL, 2, 1, 0, 1, 1, 0, 0, 0, 1, NULL, NULL, 20, 891, 1, 0, NULL, '019ad735-8400-7000-9bea-922b807b19c4', '019ad735-8400-7000-9bea-922206cdd9c3', NULL, false, NULL, NULL, 'default', NULL),
+	(1764547200000000, NULL, 1764547200000000, 1764547200000000, NULL, NULL, NULL, NULL, NULL, NULL, 2, 1, 0, 1, 1, 0, 0, 0, 1, NULL, NULL, 25, 890, 1, 0, NULL, '019ad735-8400-7000-9bea-922c6b836c3c', '019ad735-8400-7000-9bea-922206cdd9c3', NULL, false, NULL, NULL, 'default', NULL),
+	(1764547200000000, NULL, 1764547200000000, 1764547200000000, NULL, NULL, NULL, NULL, NULL, NULL, 2, 1, 0, 1, 1, 0, 0, 0, 1, NULL, NULL, 30, 889, 1, 0, NULL, '019ad735-8400-7000-9bea-922d29cefd5b', '019ad735-8400-7000-9bea-922206cdd9c3', NULL, false, NULL, NULL, 'default', NULL),
+	(1764547200000000, NULL, 1764547200000000, 1764547200000000, NULL, 1764547203000000, NULL, NULL, NULL, NULL, 2, 1, 0, 1, 1, 0, 0, 0, 1, NULL, NULL, 40, 888, 1, 0, NULL, '019ad735-8400-7000-9bea-922da84d71e0', '019ad735-8400-7000-9bea-922206cdd9c3', NULL, false, NULL, NULL, 'default', NULL),
+	(1764547260000000, NULL, 1764547264000000, 1764547264000000, NULL, NULL, NULL, NULL, NULL, NULL, 2, 1, 0, 1, 1, 0, 0, 0, 1, NULL, NULL, 1, 500, 1, 0, NULL, '019ad736-7e00-7000-91f6-cc5fa5d7349b', '019ad735-8400-7000-9bea-922206cdd9c3', '019ad735-8400-7000-9bea-922552e1c5ee', false, NULL, NULL, 'default', NULL);
 INSERT INTO public.sched_task_data_2025_12 VALUES
-	(NULL, '019ad735-8400-7000-8cb7-674fe4cbcc6a', '\x7b226e223a20317d', 'application/json', '{"N":"0"}', '{"name":"done"}', '', '', '', '', '{}'),
-	(NULL, '019ad735-8400-7000-8cb7-6750e3bc9c9a', '\x7b226e223a20317d', 'application/json', '{"N":"1"}', '{"name":"again"}', '', '', '', '', '{}'),
-	(NULL, '019ad735-8400-7000-8cb7-67516eb0b744', '\x7b226e223a20317d', 'application/json', '{"N":"2"}', '{"name":"failed"}', '', '', '', '', '{}'),
-	(NULL, '019ad735-8400-7000-8cb7-675314334051', '\x7b226e223a20317d', 'application/json', '{"N":"5"}', '{"name":"placed"}', '', '', '', '', '{}'),
-	(NULL, '019ad735-8400-7000-8cb7-6753c9ddc0d2', '\x7b226e223a20317d', 'application/json', '{"N":"6"}', '{"name":"asked"}', '', '', '', '', '{}'),
-	(NULL, '019ad735-8400-7000-8cb7-67549fcadf75', '\x7b226e223a20317d', 'application/json', '{"N":"7"}', '{"name":"spare-0"}', '', '', '', '', '{}'),
-	(NULL, '019ad735-8400-7000-8cb7-67551734b0f9', '\x7b226e223a20317d', 'application/json', '{"N":"8"}', '{"name":"spare-1"}', '', '', '', '', '{}'),
-	(NULL, '019ad735-8400-7000-8cb7-6755176785a4', '\x7b226e223a20317d', 'application/json', '{"N":"9"}', '{"name":"spare-2"}', '', '', '', '', '{}'),
-	(NULL, '019ad735-8400-7000-8cb7-6755c411296d', '\x7b226e223a20317d', 'application/json', '{"N":"10"}', '{"name":"spare-3"}', '', '', '', '', '{}'),
-	(NULL, '019ad735-8400-7000-8cb7-67562db1e8c7', '\x7b226e223a20317d', 'application/json', '{"N":"11"}', '{"name":"spare-4"}', '', '', '', '', '{}'),
-	(NULL, '019ad735-8400-7000-8cb7-6757144b9d6d', '\x7b226e223a20317d', 'application/json', '{"N":"12"}', '{"name":"spare-5"}', '', '', '', '', '{}'),
-	(NULL, '019ad735-8400-7000-8cb7-6758bbe71ba7', NULL, NULL, '{}', '{}', '', '', '', '', '{}'),
-	(NULL, '019ad735-8400-7000-8cb7-6751d6a5b0b8', '\x7b226e223a20317d', 'application/json', '{"N":"3"}', '{"name":"stopped"}', 'enough', '', '', '', '{}'),
-	(NULL, '019ad735-8400-7000-8cb7-675243f17ebf', '\x7b226e223a20317d', 'application/json', '{"N":"4"}', '{"name":"running"}', 'too long', '', '', '', '{}'),
-	(NULL, '019ad735-8400-7000-8cb7-6757bbf6a0e7', '\x7b226e223a20317d', 'application/json', '{"N":"13"}', '{"name":"spare-6"}', 'before it began', '', '', '', '{}'),
-	(NULL, '019ad736-7e00-7000-9655-934ef628124c', '\x7b7d', 'application/json', '{}', '{}', '', '', '', '', '{}');
+	(NULL, '019ad735-8400-7000-9bea-9226d9486c7a', '\x7b226e223a20317d', 'application/json', '{"N":"0"}', '{"name":"done"}', '', '', '', '', '{}'),
+	(NULL, '019ad735-8400-7000-9bea-92272b6a725f', '\x7b226e223a20317d', 'application/json', '{"N":"1"}', '{"name":"again"}', '', '', '', '', '{}'),
+	(NULL, '019ad735-8400-7000-9bea-92278f72843f', '\x7b226e223a20317d', 'application/json', '{"N":"2"}', '{"name":"failed"}', '', '', '', '', '{}'),
+	(NULL, '019ad735-8400-7000-9bea-9228eddf58cd', '\x7b226e223a20317d', 'application/json', '{"N":"5"}', '{"name":"placed"}', '', '', '', '', '{}'),
+	(NULL, '019ad735-8400-7000-9bea-92297da4d196', '\x7b226e223a20317d', 'application/json', '{"N":"6"}', '{"name":"asked"}', '', '', '', '', '{}'),
+	(NULL, '019ad735-8400-7000-9bea-9229b9a15faf', '\x7b226e223a20317d', 'application/json', '{"N":"7"}', '{"name":"spare-0"}', '', '', '', '', '{}'),
+	(NULL, '019ad735-8400-7000-9bea-922ab617824f', '\x7b226e223a20317d', 'application/json', '{"N":"8"}', '{"name":"spare-1"}', '', '', '', '', '{}'),
+	(NULL, '019ad735-8400-7000-9bea-922b807b19c4', '\x7b226e223a20317d', 'application/json', '{"N":"9"}', '{"name":"spare-2"}', '', '', '', '', '{}'),
+	(NULL, '019ad735-8400-7000-9bea-922c6b836c3c', '\x7b226e223a20317d', 'application/json', '{"N":"10"}', '{"name":"spare-3"}', '', '', '', '', '{}'),
+	(NULL, '019ad735-8400-7000-9bea-922d29cefd5b', '\x7b226e223a20317d', 'application/json', '{"N":"11"}', '{"name":"spare-4"}', '', '', '', '', '{}'),
+	(NULL, '019ad735-8400-7000-9bea-922da84d71e0', '\x7b226e223a20317d', 'application/json', '{"N":"12"}', '{"name":"spare-5"}', '', '', '', '', '{}'),
+	(NULL, '019ad735-8400-7000-9bea-922ec5015abb', NULL, NULL, '{}', '{}', '', '', '', '', '{}'),
+	(NULL, '019ad735-8400-7000-9bea-9227e8e9b3d2', '\x7b226e223a20317d', 'application/json', '{"N":"3"}', '{"name":"stopped"}', 'enough', '', '', '', '{}'),
+	(NULL, '019ad735-8400-7000-9bea-9228b2e8814a', '\x7b226e223a20317d', 'application/json', '{"N":"4"}', '{"name":"running"}', 'too long', '', '', '', '{}'),
+	(NULL, '019ad735-8400-7000-9bea-922e6e1b27f4', '\x7b226e223a20317d', 'application/json', '{"N":"13"}', '{"name":"spare-6"}', 'before it began', '', '', '', '{}'),
+	(NULL, '019ad736-7e00-7000-91f6-cc5fa5d7349b', '\x7b7d', 'application/json', '{}', '{}', '', '', '', '', '{}');
 INSERT INTO public.sched_task_instance_2025_12 VALUES
-	(60000000, 60000000, 1764547201000000, NULL, NULL, 0, NULL, 10000000, 0, 1, 1, 1, NULL, 1, 5, NULL, '019ad735-8400-7000-8cb7-675314334051', '019ad735-87e8-7000-9b3f-e3e0b486de98', '019ad735-8400-7000-8cb7-674b5bf0aee4', false, NULL, false, 'default', 'agent', 'default', NULL, NULL, NULL, NULL, NULL, NULL, NULL),
-	(60000000, 60000000, 1764547201000000, 1764547201000000, NULL, 0, NULL, 10000000, 0, 1, 1, 1, NULL, 1, 10, NULL, '019ad735-8400-7000-8cb7-675243f17ebf', '019ad735-87e8-7000-9b3f-e3e01ef2e196', '019ad735-8400-7000-8cb7-674b5bf0aee4', false, NULL, false, 'default', 'agent', 'default', NULL, NULL, NULL, NULL, NULL, NULL, NULL),
-	(NULL, NULL, 1764547201000000, 1764547201000000, 1764547203000000, 10, NULL, NULL, NULL, 1, 1, 1, 0, 1, 100, NULL, '019ad735-8400-7000-8cb7-674fe4cbcc6a', '019ad735-87e8-7000-9b3f-e3dd6c3833f9', '019ad735-8400-7000-8cb7-674b5bf0aee4', false, NULL, false, 'default', 'agent', 'default', NULL, NULL, NULL, '\x68656c6c6f204164610a', 'text/plain', NULL, NULL),
-	(NULL, NULL, 1764547201000000, 1764547201000000, 1764547203000000, 0, NULL, NULL, NULL, 1, 1, 1, 3, 1, 90, NULL, '019ad735-8400-7000-8cb7-6750e3bc9c9a', '019ad735-87e8-7000-9b3f-e3dd944082aa', '019ad735-8400-7000-8cb7-674b5bf0aee4', false, true, false, 'default', 'agent', 'default', 'EXIT_3', 'exit code 3', NULL, NULL, NULL, NULL, NULL),
-	(NULL, NULL, 1764547201000000, 1764547201000000, 1764547203000000, 0, NULL, NULL, NULL, 1, 1, 1, NULL, 1, 90, NULL, '019ad735-8400-7000-8cb7-67516eb0b744', '019ad735-87e8-7000-9b3f-e3de5d1452f6', '019ad735-8400-7000-8cb7-674b5bf0aee4', false, false, false, 'default', 'agent', 'default', 'NO_PROGRAM', 'there is no such program', NULL, NULL, NULL, NULL, NULL),
-	(NULL, NULL, 1764547201000000, 1764547201000000, 1764547203000000, 0, NULL, NULL, NULL, 1, 1, 1, NULL, 1, 99, 15, '019ad735-8400-7000-8cb7-6751d6a5b0b8', '019ad735-87e8-7000-9b3f-e3df2aa9dd35', '019ad735-8400-7000-8cb7-674b5bf0aee4', false, NULL, false, 'default', 'agent', 'default', NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+	(60000000, 60000000, 1764547201000000, NULL, NULL, 0, NULL, 10000000, 0, 1, 1, 1, NULL, 1, 5, NULL, '019ad735-8400-7000-9bea-9228eddf58cd', '019ad735-87e8-7000-90a4-8f697c6e09c8', '019ad735-8400-7000-9bea-922206cdd9c3', false, NULL, false, 'default', 'agent', 'default', NULL, NULL, NULL, NULL, NULL, NULL, NULL),
+	(60000000, 60000000, 1764547201000000, 1764547201000000, NULL, 0, NULL, 10000000, 0, 1, 1, 1, NULL, 1, 10, NULL, '019ad735-8400-7000-9bea-9228b2e8814a', '019ad735-87e8-7000-90a4-8f68a86bc146', '019ad735-8400-7000-9bea-922206cdd9c3', false, NULL, false, 'default', 'agent', 'default', NULL, NULL, NULL, NULL, NULL, NULL, NULL),
+	(NULL, NULL, 1764547201000000, 1764547201000000, 1764547203000000, 10, NULL, NULL, NULL, 1, 1, 1, 0, 1, 100, NULL, '019ad735-8400-7000-9bea-9226d9486c7a', '019ad735-87e8-7000-90a4-8f66f87088c8', '019ad735-8400-7000-9bea-922206cdd9c3', false, NULL, false, 'default', 'agent', 'default', NULL, NULL, NULL, '\x68656c6c6f204164610a', 'text/plain', NULL, NULL),
+	(NULL, NULL, 1764547201000000, 1764547201000000, 1764547203000000, 0, NULL, NULL, NULL, 1, 1, 1, 3, 1, 90, NULL, '019ad735-8400-7000-9bea-92272b6a725f', '019ad735-87e8-7000-90a4-8f67b6406d08', '019ad735-8400-7000-9bea-922206cdd9c3', false, true, false, 'default', 'agent', 'default', 'EXIT_3', 'exit code 3', NULL, NULL, NULL, NULL, NULL),
+	(NULL, NULL, 1764547201000000, 1764547201000000, 1764547203000000, 0, NULL, NULL, NULL, 1, 1, 1, NULL, 1, 90, NULL, '019ad735-8400-7000-9bea-92278f72843f', '019ad735-87e8-7000-90a4-8f6836c056fb', '019ad735-8400-7000-9bea-922206cdd9c3', false, false, false, 'default', 'agent', 'default', 'NO_PROGRAM', 'there is no such program', NULL, NULL, NULL, NULL, NULL),
+	(NULL, NULL, 1764547201000000, 1764547201000000, 1764547203000000, 0, NULL, NULL, NULL, 1, 1, 1, NULL, 1, 99, 15, '019ad735-8400-7000-9bea-9227e8e9b3d2', '019ad735-87e8-7000-90a4-8f683c243b04', '019ad735-8400-7000-9bea-922206cdd9c3', false, NULL, false, 'default', 'agent', 'default', NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 INSERT INTO public.sched_task_tag_2025_12 VALUES
-	('019ad735-8400-7000-8cb7-6750e3bc9c9a', 'name', 'again', 'default'),
-	('019ad735-8400-7000-8cb7-6753c9ddc0d2', 'name', 'asked', 'default'),
-	('019ad735-8400-7000-8cb7-674fe4cbcc6a', 'name', 'done', 'default'),
-	('019ad735-8400-7000-8cb7-67516eb0b744', 'name', 'failed', 'default'),
-	('019ad735-8400-7000-8cb7-675314334051', 'name', 'placed', 'default'),
-	('019ad735-8400-7000-8cb7-675243f17ebf', 'name', 'running', 'default'),
-	('019ad735-8400-7000-8cb7-67549fcadf75', 'name', 'spare-0', 'default'),
-	('019ad735-8400-7000-8cb7-67551734b0f9', 'name', 'spare-1', 'default'),
-	('019ad735-8400-7000-8cb7-6755176785a4', 'name', 'spare-2', 'default'),
-	('019ad735-8400-7000-8cb7-6755c411296d', 'name', 'spare-3', 'default'),
-	('019ad735-8400-7000-8cb7-67562db1e8c7', 'name', 'spare-4', 'default'),
-	('019ad735-8400-7000-8cb7-6757144b9d6d', 'name', 'spare-5', 'default'),
-	('019ad735-8400-7000-8cb7-6757bbf6a0e7', 'name', 'spare-6', 'default'),
-	('019ad735-8400-7000-8cb7-6751d6a5b0b8', 'name', 'stopped', 'default');
+	('019ad735-8400-7000-9bea-92272b6a725f', 'name', 'again', 'default'),
+	('019ad735-8400-7000-9bea-92297da4d196', 'name', 'asked', 'default'),
+	('019ad735-8400-7000-9bea-9226d9486c7a', 'name', 'done', 'default'),
+	('019ad735-8400-7000-9bea-92278f72843f', 'name', 'failed', 'default'),
+	('019ad735-8400-7000-9bea-9228eddf58cd', 'name', 'placed', 'default'),
+	('019ad735-8400-7000-9bea-9228b2e8814a', 'name', 'running', 'default'),
+	('019ad735-8400-7000-9bea-9229b9a15faf', 'name', 'spare-0', 'default'),
+	('019ad735-8400-7000-9bea-922ab617824f', 'name', 'spare-1', 'default'),
+	('019ad735-8400-7000-9bea-922b807b19c4', 'name', 'spare-2', 'default'),
+	('019ad735-8400-7000-9bea-922c6b836c3c', 'name', 'spare-3', 'default'),
+	('019ad735-8400-7000-9bea-922d29cefd5b', 'name', 'spare-4', 'default'),
+	('019ad735-8400-7000-9bea-922da84d71e0', 'name', 'spare-5', 'default'),
+	('019ad735-8400-7000-9bea-922e6e1b27f4', 'name', 'spare-6', 'default'),
+	('019ad735-8400-7000-9bea-9227e8e9b3d2', 'name', 'stopped', 'default');
 INSERT INTO public.sched_task_transition_2025_12 VALUES
-	(1764547203000000, 5, 10, 10, '019ad735-8400-7000-8cb7-6751d6a5b0b8', 'RequestCancel', 'ann', 'enough'),
-	(1764547203000000, 5, 10, 10, '019ad735-8400-7000-8cb7-675243f17ebf', 'RequestCancel', 'anonymous', 'too long'),
-	(1764547203000000, 2, 1, 99, '019ad735-8400-7000-8cb7-6757bbf6a0e7', 'Cancel', 'anonymous', 'before it began');
+	(1764547203000000, 5, 10, 10, '019ad735-8400-7000-9bea-9227e8e9b3d2', 'RequestCancel', 'ann', 'enough'),
+	(1764547203000000, 5, 10, 10, '019ad735-8400-7000-9bea-9228b2e8814a', 'RequestCancel', 'anonymous', 'too long'),
+	(1764547203000000, 2, 1, 99, '019ad735-8400-7000-9bea-922e6e1b27f4', 'Cancel', 'anonymous', 'before it began');
 INSERT INTO public.sched_timer VALUES
-	('019ad735-8400-7000-8cb7-6758bbe71ba7', 1769904000000000),
-	('019ad735-8400-7000-8cb7-6750e3bc9c9a', 1764550803000000);
+	('019ad735-8400-7000-9bea-922ec5015abb', 1769904000000000),
+	('019ad735-8400-7000-9bea-92272b6a725f', 1764550803000000);
 ALTER TABLE ONLY public.sched_task_instance
     ADD CONSTRAINT idx_sched_task_instance_task_id PRIMARY KEY (task_id, token);
 ALTER TABLE ONLY public.sched_agent

@@ -25,7 +25,7 @@ CREATE TABLE sched_agent (
   PRIMARY KEY (namespace_id, id),
   CONSTRAINT ck_sched_agent_status CHECK (status IN (1, 2, 3, 4, 5))
 );
-INSERT INTO "sched_agent" VALUES('default','agent','folder of agent',1,1,0,'{"zone":"a"}','{"zone":"a"}','["default"]','[{"name":"process","abi":0}]',20,'host of agent','1',1,'019ad735-8400-7000-910e-f4861945c29f','one','{}',1764547200000000,1764547200000000,1,1764547200000000,1764547200000000,'{}');
+INSERT INTO "sched_agent" VALUES('default','agent','folder of agent',1,1,0,'{"zone":"a"}','{"zone":"a"}','["default"]','[{"name":"process","abi":0}]',20,'host of agent','1',1,'019ad735-8400-7000-93b5-fb38f948fd9c','one','{}',1764547200000000,1764547200000000,1,1764547200000000,1764547200000000,'{}');
 CREATE TABLE sched_artifact (
   task_id BLOB NOT NULL,
   token INTEGER NOT NULL,
@@ -69,7 +69,7 @@ CREATE TABLE sched_fire (
   PRIMARY KEY (schedule_id, fire_time),
   CONSTRAINT ck_sched_fire_outcome CHECK ((task_id IS NULL) <> (reason IS NULL))
 );
-INSERT INTO "sched_fire" VALUES(X'019AD735840070008CB7674E720CA1E4',1764547260000000,X'019AD7367E0070009655934EF628124C',NULL,1764547264000000);
+INSERT INTO "sched_fire" VALUES(X'019AD735840070009BEA922552E1C5EE',1764547260000000,X'019AD7367E00700091F6CC5FA5D7349B',NULL,1764547264000000);
 CREATE TABLE sched_idempotency (
   namespace_id VARCHAR(63) NOT NULL,
   method VARCHAR(127) NOT NULL,
@@ -93,11 +93,11 @@ CREATE TABLE sched_job (
   PRIMARY KEY (id),
   CONSTRAINT ck_sched_job_status CHECK (status IN (1, 2))
 );
-INSERT INTO "sched_job" VALUES(X'019AD735840070008CB7674B5BF0AEE4','default','good',1,2,2,1764547200000000,1764547200000000,NULL,0);
-INSERT INTO "sched_job" VALUES(X'019AD735840070008CB7674C126837C0','default','off',2,1,2,1764547200000000,1764547200000000,NULL,0);
-INSERT INTO "sched_job" VALUES(X'019AD735840070008CB7674C55F6CC9E','default','gone',1,1,1,1764547200000000,1764547200000000,1764547200000000,0);
-INSERT INTO "sched_job" VALUES(X'019AD735840070008CB7674CF0990039','team','good',1,1,1,1764547200000000,1764547200000000,NULL,0);
-INSERT INTO "sched_job" VALUES(X'019AD735840070008CB7674DB056BCD6','default','plug',1,1,1,1764547200000000,1764547200000000,NULL,0);
+INSERT INTO "sched_job" VALUES(X'019AD735840070009BEA922206CDD9C3','default','good',1,2,2,1764547200000000,1764547200000000,NULL,0);
+INSERT INTO "sched_job" VALUES(X'019AD735840070009BEA9222F06D4351','default','off',2,1,2,1764547200000000,1764547200000000,NULL,0);
+INSERT INTO "sched_job" VALUES(X'019AD735840070009BEA92232E424EA8','default','gone',1,1,1,1764547200000000,1764547200000000,1764547200000000,0);
+INSERT INTO "sched_job" VALUES(X'019AD735840070009BEA9223D29AA3EE','team','good',1,1,1,1764547200000000,1764547200000000,NULL,0);
+INSERT INTO "sched_job" VALUES(X'019AD735840070009BEA9224B70D129F','default','plug',1,1,1,1764547200000000,1764547200000000,NULL,0);
 CREATE TABLE sched_job_revision (
   job_id BLOB NOT NULL,
   revision INTEGER NOT NULL,
@@ -106,12 +106,12 @@ CREATE TABLE sched_job_revision (
   created_at BIGINT NOT NULL,
   PRIMARY KEY (job_id, revision)
 );
-INSERT INTO "sched_job_revision" VALUES(X'019AD735840070008CB7674B5BF0AEE4',1,1,'{"description":"says hello","environment":{"WHO":"Ada"},"config":{"executor":"process","cmd":"sh","args":["-c","echo $WHO"],"cwd":"","environment":{},"capture_output":true,"max_output_size":1048576,"timeout":3600.0,"max_retries":1,"retry_interval":3600.0,"labels":{"zone":"a"},"wasm":null,"grace_seconds":10.0,"max_stalled":3,"lost_after_seconds":60.0,"on_control_plane_lost":1,"priority":500,"retry":{"backoff":1,"multiplier":2.0,"max_interval_seconds":86400.0,"jitter":0.0,"max_elapsed_seconds":null,"retry_on":[],"fail_on":[]},"http":null,"placement":{"required":[],"preferred":[],"strategy":1,"sticky_key":"","agents":[],"slots":1,"resources":{}},"max_running":0,"artifacts":null,"output_content_type":"","function":null,"options":"","schedule_to_start_timeout_seconds":null,"total_timeout_seconds":null,"heartbeat_timeout_seconds":null,"resource_limits":{"max_memory_mb":null,"max_cpu_percent":null,"max_execution_time_secs":null,"max_output_size_bytes":null,"max_processes":null,"max_open_files":null}}}',1764547200000000);
-INSERT INTO "sched_job_revision" VALUES(X'019AD735840070008CB7674B5BF0AEE4',2,1,'{"description":"says hello","environment":{"WHO":"Ada"},"config":{"executor":"process","cmd":"sh","args":["-c","echo $WHO"],"cwd":"","environment":{},"capture_output":true,"max_output_size":1048576,"timeout":60.0,"max_retries":1,"retry_interval":3600.0,"labels":{"zone":"a"},"wasm":null,"grace_seconds":10.0,"max_stalled":3,"lost_after_seconds":60.0,"on_control_plane_lost":1,"priority":500,"retry":{"backoff":1,"multiplier":2.0,"max_interval_seconds":86400.0,"jitter":0.0,"max_elapsed_seconds":null,"retry_on":[],"fail_on":[]},"http":null,"placement":{"required":[],"preferred":[],"strategy":1,"sticky_key":"","agents":[],"slots":1,"resources":{}},"max_running":0,"artifacts":null,"output_content_type":"","function":null,"options":"","schedule_to_start_timeout_seconds":null,"total_timeout_seconds":null,"heartbeat_timeout_seconds":null,"resource_limits":{"max_memory_mb":null,"max_cpu_percent":null,"max_execution_time_secs":null,"max_output_size_bytes":null,"max_processes":null,"max_open_files":null}}}',1764547200000000);
-INSERT INTO "sched_job_revision" VALUES(X'019AD735840070008CB7674C126837C0',1,2,'{"description":"","environment":{},"config":{"executor":"process","cmd":"true","args":[],"cwd":"","environment":{},"capture_output":true,"max_output_size":1048576,"timeout":3600.0,"max_retries":0,"retry_interval":30.0,"labels":{},"wasm":null,"grace_seconds":10.0,"max_stalled":3,"lost_after_seconds":60.0,"on_control_plane_lost":1,"priority":500,"retry":{"backoff":1,"multiplier":2.0,"max_interval_seconds":86400.0,"jitter":0.0,"max_elapsed_seconds":null,"retry_on":[],"fail_on":[]},"http":null,"placement":{"required":[],"preferred":[],"strategy":1,"sticky_key":"","agents":[],"slots":1,"resources":{}},"max_running":0,"artifacts":null,"output_content_type":"","function":null,"options":"","schedule_to_start_timeout_seconds":null,"total_timeout_seconds":null,"heartbeat_timeout_seconds":null,"resource_limits":{"max_memory_mb":null,"max_cpu_percent":null,"max_execution_time_secs":null,"max_output_size_bytes":null,"max_processes":null,"max_open_files":null}}}',1764547200000000);
-INSERT INTO "sched_job_revision" VALUES(X'019AD735840070008CB7674C55F6CC9E',1,2,'{"description":"","environment":{},"config":{"executor":"process","cmd":"true","args":[],"cwd":"","environment":{},"capture_output":true,"max_output_size":1048576,"timeout":3600.0,"max_retries":0,"retry_interval":30.0,"labels":{},"wasm":null,"grace_seconds":10.0,"max_stalled":3,"lost_after_seconds":60.0,"on_control_plane_lost":1,"priority":500,"retry":{"backoff":1,"multiplier":2.0,"max_interval_seconds":86400.0,"jitter":0.0,"max_elapsed_seconds":null,"retry_on":[],"fail_on":[]},"http":null,"placement":{"required":[],"preferred":[],"strategy":1,"sticky_key":"","agents":[],"slots":1,"resources":{}},"max_running":0,"artifacts":null,"output_content_type":"","function":null,"options":"","schedule_to_start_timeout_seconds":null,"total_timeout_seconds":null,"heartbeat_timeout_seconds":null,"resource_limits":{"max_memory_mb":null,"max_cpu_percent":null,"max_execution_time_secs":null,"max_output_size_bytes":null,"max_processes":null,"max_open_files":null}}}',1764547200000000);
-INSERT INTO "sched_job_revision" VALUES(X'019AD735840070008CB7674CF0990039',1,3,'{"description":"","environment":{},"config":{"executor":"process","cmd":"true","args":[],"cwd":"","environment":{},"capture_output":true,"max_output_size":1048576,"timeout":3600.0,"max_retries":0,"retry_interval":30.0,"labels":{},"wasm":null,"grace_seconds":10.0,"max_stalled":3,"lost_after_seconds":60.0,"on_control_plane_lost":1,"priority":500,"retry":{"backoff":1,"multiplier":2.0,"max_interval_seconds":86400.0,"jitter":0.0,"max_elapsed_seconds":null,"retry_on":[],"fail_on":[]},"http":null,"placement":{"required":[],"preferred":[],"strategy":1,"sticky_key":"","agents":[],"slots":1,"resources":{}},"max_running":0,"artifacts":null,"output_content_type":"","function":null,"options":"","schedule_to_start_timeout_seconds":null,"total_timeout_seconds":null,"heartbeat_timeout_seconds":null,"resource_limits":{"max_memory_mb":null,"max_cpu_percent":null,"max_execution_time_secs":null,"max_output_size_bytes":null,"max_processes":null,"max_open_files":null}}}',1764547200000000);
-INSERT INTO "sched_job_revision" VALUES(X'019AD735840070008CB7674DB056BCD6',1,4,'{"description":"","environment":{},"config":{"executor":"wasm","cmd":"","args":[],"cwd":"","environment":{},"capture_output":true,"max_output_size":1048576,"timeout":3600.0,"max_retries":0,"retry_interval":30.0,"labels":{},"wasm":{"plugin":"b44a3e028c3fde1edf0a35f3ab7550d6b004bb4e1220ef1f75581b7f50037fdf","entry":"execute_task","config":{}},"grace_seconds":10.0,"max_stalled":3,"lost_after_seconds":60.0,"on_control_plane_lost":1,"priority":500,"retry":{"backoff":1,"multiplier":2.0,"max_interval_seconds":86400.0,"jitter":0.0,"max_elapsed_seconds":null,"retry_on":[],"fail_on":[]},"http":null,"placement":{"required":[],"preferred":[],"strategy":1,"sticky_key":"","agents":[],"slots":1,"resources":{}},"max_running":0,"artifacts":null,"output_content_type":"","function":null,"options":"","schedule_to_start_timeout_seconds":null,"total_timeout_seconds":null,"heartbeat_timeout_seconds":null,"resource_limits":{"max_memory_mb":null,"max_cpu_percent":null,"max_execution_time_secs":null,"max_output_size_bytes":null,"max_processes":null,"max_open_files":null}}}',1764547200000000);
+INSERT INTO "sched_job_revision" VALUES(X'019AD735840070009BEA922206CDD9C3',1,1,'{"description":"says hello","environment":{"WHO":"Ada"},"config":{"executor":"process","cmd":"sh","args":["-c","echo $WHO"],"cwd":"","environment":{},"capture_output":true,"max_output_size":1048576,"timeout":3600.0,"max_retries":1,"retry_interval":3600.0,"labels":{"zone":"a"},"wasm":null,"grace_seconds":10.0,"max_stalled":3,"lost_after_seconds":60.0,"on_control_plane_lost":1,"priority":500,"retry":{"backoff":1,"multiplier":2.0,"max_interval_seconds":86400.0,"jitter":0.0,"max_elapsed_seconds":null,"retry_on":[],"fail_on":[]},"http":null,"placement":{"required":[],"preferred":[],"strategy":1,"sticky_key":"","agents":[],"slots":1,"resources":{}},"max_running":0,"artifacts":null,"output_content_type":"","function":null,"options":"","schedule_to_start_timeout_seconds":null,"total_timeout_seconds":null,"heartbeat_timeout_seconds":null,"resource_limits":{"max_memory_mb":null,"max_cpu_percent":null,"max_execution_time_secs":null,"max_output_size_bytes":null,"max_processes":null,"max_open_files":null}}}',1764547200000000);
+INSERT INTO "sched_job_revision" VALUES(X'019AD735840070009BEA922206CDD9C3',2,1,'{"description":"says hello","environment":{"WHO":"Ada"},"config":{"executor":"process","cmd":"sh","args":["-c","echo $WHO"],"cwd":"","environment":{},"capture_output":true,"max_output_size":1048576,"timeout":60.0,"max_retries":1,"retry_interval":3600.0,"labels":{"zone":"a"},"wasm":null,"grace_seconds":10.0,"max_stalled":3,"lost_after_seconds":60.0,"on_control_plane_lost":1,"priority":500,"retry":{"backoff":1,"multiplier":2.0,"max_interval_seconds":86400.0,"jitter":0.0,"max_elapsed_seconds":null,"retry_on":[],"fail_on":[]},"http":null,"placement":{"required":[],"preferred":[],"strategy":1,"sticky_key":"","agents":[],"slots":1,"resources":{}},"max_running":0,"artifacts":null,"output_content_type":"","function":null,"options":"","schedule_to_start_timeout_seconds":null,"total_timeout_seconds":null,"heartbeat_timeout_seconds":null,"resource_limits":{"max_memory_mb":null,"max_cpu_percent":null,"max_execution_time_secs":null,"max_output_size_bytes":null,"max_processes":null,"max_open_files":null}}}',1764547200000000);
+INSERT INTO "sched_job_revision" VALUES(X'019AD735840070009BEA9222F06D4351',1,2,'{"description":"","environment":{},"config":{"executor":"process","cmd":"true","args":[],"cwd":"","environment":{},"capture_output":true,"max_output_size":1048576,"timeout":3600.0,"max_retries":0,"retry_interval":30.0,"labels":{},"wasm":null,"grace_seconds":10.0,"max_stalled":3,"lost_after_seconds":60.0,"on_control_plane_lost":1,"priority":500,"retry":{"backoff":1,"multiplier":2.0,"max_interval_seconds":86400.0,"jitter":0.0,"max_elapsed_seconds":null,"retry_on":[],"fail_on":[]},"http":null,"placement":{"required":[],"preferred":[],"strategy":1,"sticky_key":"","agents":[],"slots":1,"resources":{}},"max_running":0,"artifacts":null,"output_content_type":"","function":null,"options":"","schedule_to_start_timeout_seconds":null,"total_timeout_seconds":null,"heartbeat_timeout_seconds":null,"resource_limits":{"max_memory_mb":null,"max_cpu_percent":null,"max_execution_time_secs":null,"max_output_size_bytes":null,"max_processes":null,"max_open_files":null}}}',1764547200000000);
+INSERT INTO "sched_job_revision" VALUES(X'019AD735840070009BEA92232E424EA8',1,2,'{"description":"","environment":{},"config":{"executor":"process","cmd":"true","args":[],"cwd":"","environment":{},"capture_output":true,"max_output_size":1048576,"timeout":3600.0,"max_retries":0,"retry_interval":30.0,"labels":{},"wasm":null,"grace_seconds":10.0,"max_stalled":3,"lost_after_seconds":60.0,"on_control_plane_lost":1,"priority":500,"retry":{"backoff":1,"multiplier":2.0,"max_interval_seconds":86400.0,"jitter":0.0,"max_elapsed_seconds":null,"retry_on":[],"fail_on":[]},"http":null,"placement":{"required":[],"preferred":[],"strategy":1,"sticky_key":"","agents":[],"slots":1,"resources":{}},"max_running":0,"artifacts":null,"output_content_type":"","function":null,"options":"","schedule_to_start_timeout_seconds":null,"total_timeout_seconds":null,"heartbeat_timeout_seconds":null,"resource_limits":{"max_memory_mb":null,"max_cpu_percent":null,"max_execution_time_secs":null,"max_output_size_bytes":null,"max_processes":null,"max_open_files":null}}}',1764547200000000);
+INSERT INTO "sched_job_revision" VALUES(X'019AD735840070009BEA9223D29AA3EE',1,3,'{"description":"","environment":{},"config":{"executor":"process","cmd":"true","args":[],"cwd":"","environment":{},"capture_output":true,"max_output_size":1048576,"timeout":3600.0,"max_retries":0,"retry_interval":30.0,"labels":{},"wasm":null,"grace_seconds":10.0,"max_stalled":3,"lost_after_seconds":60.0,"on_control_plane_lost":1,"priority":500,"retry":{"backoff":1,"multiplier":2.0,"max_interval_seconds":86400.0,"jitter":0.0,"max_elapsed_seconds":null,"retry_on":[],"fail_on":[]},"http":null,"placement":{"required":[],"preferred":[],"strategy":1,"sticky_key":"","agents":[],"slots":1,"resources":{}},"max_running":0,"artifacts":null,"output_content_type":"","function":null,"options":"","schedule_to_start_timeout_seconds":null,"total_timeout_seconds":null,"heartbeat_timeout_seconds":null,"resource_limits":{"max_memory_mb":null,"max_cpu_percent":null,"max_execution_time_secs":null,"max_output_size_bytes":null,"max_processes":null,"max_open_files":null}}}',1764547200000000);
+INSERT INTO "sched_job_revision" VALUES(X'019AD735840070009BEA9224B70D129F',1,4,'{"description":"","environment":{},"config":{"executor":"wasm","cmd":"","args":[],"cwd":"","environment":{},"capture_output":true,"max_output_size":1048576,"timeout":3600.0,"max_retries":0,"retry_interval":30.0,"labels":{},"wasm":{"plugin":"b44a3e028c3fde1edf0a35f3ab7550d6b004bb4e1220ef1f75581b7f50037fdf","entry":"execute_task","config":{}},"grace_seconds":10.0,"max_stalled":3,"lost_after_seconds":60.0,"on_control_plane_lost":1,"priority":500,"retry":{"backoff":1,"multiplier":2.0,"max_interval_seconds":86400.0,"jitter":0.0,"max_elapsed_seconds":null,"retry_on":[],"fail_on":[]},"http":null,"placement":{"required":[],"preferred":[],"strategy":1,"sticky_key":"","agents":[],"slots":1,"resources":{}},"max_running":0,"artifacts":null,"output_content_type":"","function":null,"options":"","schedule_to_start_timeout_seconds":null,"total_timeout_seconds":null,"heartbeat_timeout_seconds":null,"resource_limits":{"max_memory_mb":null,"max_cpu_percent":null,"max_execution_time_secs":null,"max_output_size_bytes":null,"max_processes":null,"max_open_files":null}}}',1764547200000000);
 CREATE TABLE sched_key (
   id BLOB NOT NULL,
   prefix VARCHAR(12) NOT NULL,
@@ -132,14 +132,14 @@ CREATE TABLE sched_key (
   CONSTRAINT ck_sched_key_revoked CHECK ((revoked_at IS NULL) = (revoked_by IS NULL)),
   CONSTRAINT uq_sched_key_prefix UNIQUE (prefix)
 );
-INSERT INTO "sched_key" VALUES(X'019AD735840070008CB7674F61A11BD4','2j2d7ejqz33t',X'B9050271254B8B9D5A261EB11E1EE54C9B6946B8A6EB042E893C67B7C809B2D8','ann','',2,0,'anonymous',1764547200000000,NULL,NULL,NULL,NULL,1);
+INSERT INTO "sched_key" VALUES(X'019AD735840070009BEA92268A352CB7','5lvlyxymy2zo',X'870738CF7D39392D74BCB9C9E6AAE74F9B6CC0029146249C9A7D3F6C91CBF2F3','ann','',2,0,'anonymous',1764547200000000,NULL,NULL,NULL,NULL,1);
 CREATE TABLE sched_key_namespace (
   key_id BLOB NOT NULL,
   namespace_id VARCHAR(63) NOT NULL,
   position SMALLINT NOT NULL,
   PRIMARY KEY (key_id, namespace_id)
 );
-INSERT INTO "sched_key_namespace" VALUES(X'019AD735840070008CB7674F61A11BD4','default',0);
+INSERT INTO "sched_key_namespace" VALUES(X'019AD735840070009BEA92268A352CB7','default',0);
 CREATE TABLE sched_loop_lease (
   name VARCHAR(63) NOT NULL,
   holder VARCHAR(64) NOT NULL,
@@ -194,8 +194,8 @@ CREATE TABLE sched_ready (
   ready_at BIGINT NOT NULL, start_by BIGINT,
   PRIMARY KEY (task_id)
 );
-INSERT INTO "sched_ready" VALUES(X'019AD735840070008CB76753C9DDC0D2',1,894,1764547200000000,NULL);
-INSERT INTO "sched_ready" VALUES(X'019AD7367E0070009655934EF628124C',1,500,1764547264000000,NULL);
+INSERT INTO "sched_ready" VALUES(X'019AD735840070009BEA92297DA4D196',1,894,1764547200000000,NULL);
+INSERT INTO "sched_ready" VALUES(X'019AD7367E00700091F6CC5FA5D7349B',1,500,1764547264000000,NULL);
 CREATE TABLE sched_request (
   digest BLOB NOT NULL,
   content BLOB NOT NULL,
@@ -206,21 +206,21 @@ CREATE TABLE sched_request (
   refusal TEXT,
   PRIMARY KEY (digest)
 );
-INSERT INTO "sched_request" VALUES(X'37A8EEC143BF913ACF795D64CC9B9EC7',X'2BE6F8C26DCA8658C04E143DF40ED071',X'019AD735840070008CB7674B5BF0AEE4',1764633600000000,'default',NULL,NULL);
-INSERT INTO "sched_request" VALUES(X'37A8EEC124542637C2E39C4384F6A064',X'3CA84685FEEF842B1B7215E5C70613EC',X'019AD735840070008CB7674FE4CBCC6A',1764633600000000,'default',NULL,NULL);
-INSERT INTO "sched_request" VALUES(X'37A8EEC111E7E8F9B3F8829F357D1870',X'1A6B0E79740003892F190625BFB0437B',X'019AD735840070008CB76750E3BC9C9A',1764633600000000,'default',NULL,NULL);
-INSERT INTO "sched_request" VALUES(X'37A8EEC13F5038466E1D4DC3AF877E2F',X'33A5EED019EA1F7D2203D341B996B299',X'019AD735840070008CB767516EB0B744',1764633600000000,'default',NULL,NULL);
-INSERT INTO "sched_request" VALUES(X'37A8EEC16C5429EC1D08A3D34BAE1695',X'D51593828FAA13C14499B88061110FA7',X'019AD735840070008CB76751D6A5B0B8',1764633600000000,'default',NULL,NULL);
-INSERT INTO "sched_request" VALUES(X'37A8EEC1BC0269E2774A713CF9F000B9',X'1B601EB43DBB6995E7F2E1A4D1EE2AFB',X'019AD735840070008CB7675243F17EBF',1764633600000000,'default',NULL,NULL);
-INSERT INTO "sched_request" VALUES(X'37A8EEC1BF14785A3A7400F6F24C4A54',X'E38433EE3FB53CFE2A969A473D0DFFE8',X'019AD735840070008CB7675314334051',1764633600000000,'default',NULL,NULL);
-INSERT INTO "sched_request" VALUES(X'37A8EEC199EDC2B77B28237535914B37',X'E703FA554B107A469DCD4235718D2BE3',X'019AD735840070008CB76753C9DDC0D2',1764633600000000,'default',NULL,NULL);
-INSERT INTO "sched_request" VALUES(X'37A8EEC14D6243809C97BAEBC0FADB06',X'D16AE4D36F72A18944315E96C7E125ED',X'019AD735840070008CB767549FCADF75',1764633600000000,'default',NULL,NULL);
-INSERT INTO "sched_request" VALUES(X'37A8EEC1F0FD31BD6648BD3F4503BDEE',X'A33A622B1C4FD2DFF115E9F78F1DBED8',X'019AD735840070008CB767551734B0F9',1764633600000000,'default',NULL,NULL);
-INSERT INTO "sched_request" VALUES(X'37A8EEC19151FE7B17A73A9AB1803A1A',X'EB5F8F6FB50FA273791CED02CACDB7C3',X'019AD735840070008CB76755176785A4',1764633600000000,'default',NULL,NULL);
-INSERT INTO "sched_request" VALUES(X'37A8EEC13F7EB67F5DF68B769C3E9EB2',X'757D57074DC619D2D2E995A1A2E90AE5',X'019AD735840070008CB76755C411296D',1764633600000000,'default',NULL,NULL);
-INSERT INTO "sched_request" VALUES(X'37A8EEC1241408AC8BE325FB577E2F0D',X'A3BA15A65E9FE29159A2E63A348CE7D7',X'019AD735840070008CB767562DB1E8C7',1764633600000000,'default',NULL,NULL);
-INSERT INTO "sched_request" VALUES(X'37A8EEC1916A1F775B723249537139F4',X'009B775038482A420EA634A91F52AA1F',X'019AD735840070008CB76757144B9D6D',1764633600000000,'default',NULL,NULL);
-INSERT INTO "sched_request" VALUES(X'37A8EEC1444AA5CD547CAE43B89BE276',X'BB018A5B2C29B23A57271AC32260480A',X'019AD735840070008CB76757BBF6A0E7',1764633600000000,'default',NULL,NULL);
+INSERT INTO "sched_request" VALUES(X'37A8EEC143BF913ACF795D64CC9B9EC7',X'2BE6F8C26DCA8658C04E143DF40ED071',X'019AD735840070009BEA922206CDD9C3',1764633600000000,'default',NULL,NULL);
+INSERT INTO "sched_request" VALUES(X'37A8EEC124542637C2E39C4384F6A064',X'3CA84685FEEF842B1B7215E5C70613EC',X'019AD735840070009BEA9226D9486C7A',1764633600000000,'default',NULL,NULL);
+INSERT INTO "sched_request" VALUES(X'37A8EEC111E7E8F9B3F8829F357D1870',X'1A6B0E79740003892F190625BFB0437B',X'019AD735840070009BEA92272B6A725F',1764633600000000,'default',NULL,NULL);
+INSERT INTO "sched_request" VALUES(X'37A8EEC13F5038466E1D4DC3AF877E2F',X'33A5EED019EA1F7D2203D341B996B299',X'019AD735840070009BEA92278F72843F',1764633600000000,'default',NULL,NULL);
+INSERT INTO "sched_request" VALUES(X'37A8EEC16C5429EC1D08A3D34BAE1695',X'D51593828FAA13C14499B88061110FA7',X'019AD735840070009BEA9227E8E9B3D2',1764633600000000,'default',NULL,NULL);
+INSERT INTO "sched_request" VALUES(X'37A8EEC1BC0269E2774A713CF9F000B9',X'1B601EB43DBB6995E7F2E1A4D1EE2AFB',X'019AD735840070009BEA9228B2E8814A',1764633600000000,'default',NULL,NULL);
+INSERT INTO "sched_request" VALUES(X'37A8EEC1BF14785A3A7400F6F24C4A54',X'E38433EE3FB53CFE2A969A473D0DFFE8',X'019AD735840070009BEA9228EDDF58CD',1764633600000000,'default',NULL,NULL);
+INSERT INTO "sched_request" VALUES(X'37A8EEC199EDC2B77B28237535914B37',X'E703FA554B107A469DCD4235718D2BE3',X'019AD735840070009BEA92297DA4D196',1764633600000000,'default',NULL,NULL);
+INSERT INTO "sched_request" VALUES(X'37A8EEC14D6243809C97BAEBC0FADB06',X'D16AE4D36F72A18944315E96C7E125ED',X'019AD735840070009BEA9229B9A15FAF',1764633600000000,'default',NULL,NULL);
+INSERT INTO "sched_request" VALUES(X'37A8EEC1F0FD31BD6648BD3F4503BDEE',X'A33A622B1C4FD2DFF115E9F78F1DBED8',X'019AD735840070009BEA922AB617824F',1764633600000000,'default',NULL,NULL);
+INSERT INTO "sched_request" VALUES(X'37A8EEC19151FE7B17A73A9AB1803A1A',X'EB5F8F6FB50FA273791CED02CACDB7C3',X'019AD735840070009BEA922B807B19C4',1764633600000000,'default',NULL,NULL);
+INSERT INTO "sched_request" VALUES(X'37A8EEC13F7EB67F5DF68B769C3E9EB2',X'757D57074DC619D2D2E995A1A2E90AE5',X'019AD735840070009BEA922C6B836C3C',1764633600000000,'default',NULL,NULL);
+INSERT INTO "sched_request" VALUES(X'37A8EEC1241408AC8BE325FB577E2F0D',X'A3BA15A65E9FE29159A2E63A348CE7D7',X'019AD735840070009BEA922D29CEFD5B',1764633600000000,'default',NULL,NULL);
+INSERT INTO "sched_request" VALUES(X'37A8EEC1916A1F775B723249537139F4',X'009B775038482A420EA634A91F52AA1F',X'019AD735840070009BEA922DA84D71E0',1764633600000000,'default',NULL,NULL);
+INSERT INTO "sched_request" VALUES(X'37A8EEC1444AA5CD547CAE43B89BE276',X'BB018A5B2C29B23A57271AC32260480A',X'019AD735840070009BEA922E6E1B27F4',1764633600000000,'default',NULL,NULL);
 CREATE TABLE sched_requirement (
   id INTEGER NOT NULL,
   namespace_id VARCHAR(63) NOT NULL,
@@ -262,8 +262,8 @@ CREATE TABLE sched_schedule (
   CONSTRAINT ck_sched_schedule_status CHECK (status IN (1, 2, 3, 4)),
   CONSTRAINT ck_sched_schedule_next_fire CHECK (status = 1 OR next_fire_at IS NULL)
 );
-INSERT INTO "sched_schedule" VALUES(X'019AD735840070008CB7674EE42CA69C','default','noon',X'019AD735840070008CB7674B5BF0AEE4',1,3,'Europe/Berlin','{"description":"","cron_expression":"0 12 * * *","interval_seconds":0.0,"start_time":null,"end_time":null,"environment":{},"tags":{},"priority":null}',NULL,NULL,NULL,NULL,0,2,1764547200000000,1764547200000000,NULL);
-INSERT INTO "sched_schedule" VALUES(X'019AD735840070008CB7674E720CA1E4','default','often',X'019AD735840070008CB7674B5BF0AEE4',2,1,'UTC','{"description":"","cron_expression":"","interval_seconds":60.0,"start_time":null,"end_time":null,"environment":{},"tags":{},"priority":null}',X'7B7D','application/json',1764547320000000,1764547260000000,1,1,1764547200000000,1764547200000000,NULL);
+INSERT INTO "sched_schedule" VALUES(X'019AD735840070009BEA92258CE9F27C','default','noon',X'019AD735840070009BEA922206CDD9C3',1,3,'Europe/Berlin','{"description":"","cron_expression":"0 12 * * *","interval_seconds":0.0,"start_time":null,"end_time":null,"environment":{},"tags":{},"priority":null}',NULL,NULL,NULL,NULL,0,2,1764547200000000,1764547200000000,NULL);
+INSERT INTO "sched_schedule" VALUES(X'019AD735840070009BEA922552E1C5EE','default','often',X'019AD735840070009BEA922206CDD9C3',2,1,'UTC','{"description":"","cron_expression":"","interval_seconds":60.0,"start_time":null,"end_time":null,"environment":{},"tags":{},"priority":null}',X'7B7D','application/json',1764547320000000,1764547260000000,1,1,1764547200000000,1764547200000000,NULL);
 CREATE TABLE sched_schema (revision INTEGER PRIMARY KEY, applied_at BIGINT NOT NULL);
 INSERT INTO "sched_schema" VALUES(1,1764547200000000);
 INSERT INTO "sched_schema" VALUES(2,1764547200000000);
@@ -308,22 +308,22 @@ CREATE TABLE sched_task (
   CONSTRAINT ck_sched_task_placed CHECK (status NOT IN (5, 10) OR instance_id IS NOT NULL),
   CONSTRAINT ck_sched_task_token CHECK (result_token <= token)
 );
-INSERT INTO "sched_task" VALUES(X'019AD735840070008CB76753C9DDC0D2','default',X'019AD735840070008CB7674B5BF0AEE4',2,1,NULL,1,894,1764547200000000,0,1,1,0,0,0,1,0,0,NULL,NULL,NULL,1764547200000000,1764547200000000,NULL,NULL,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "sched_task" VALUES(X'019AD735840070008CB76758BBE71BA7','default',X'019AD735840070008CB7674B5BF0AEE4',2,1,NULL,1,500,1769904000000000,0,1,1,0,0,0,1,0,0,NULL,NULL,NULL,1764547200000000,1764547200000000,NULL,NULL,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "sched_task" VALUES(X'019AD735840070008CB7675314334051','default',X'019AD735840070008CB7674B5BF0AEE4',2,1,NULL,5,895,1764547200000000,1,1,1,1,0,0,1,0,0,'agent',X'019AD73587E870009B3FE3E0B486DE98',NULL,1764547200000000,1764547201000000,NULL,NULL,3,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "sched_task" VALUES(X'019AD735840070008CB7674FE4CBCC6A','default',X'019AD735840070008CB7674B5BF0AEE4',2,1,NULL,100,900,1764547200000000,1,1,1,1,1,0,1,0,0,'agent',X'019AD73587E870009B3FE3DD6C3833F9',NULL,1764547200000000,1764547203000000,1764547201000000,1764547203000000,5,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "sched_task" VALUES(X'019AD735840070008CB76750E3BC9C9A','default',X'019AD735840070008CB7674B5BF0AEE4',2,1,NULL,35,899,1764547200000000,1,1,1,1,1,0,2,0,0,'agent',X'019AD73587E870009B3FE3DD944082AA',1764550803000000,1764547200000000,1764547203000000,1764547201000000,NULL,5,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "sched_task" VALUES(X'019AD735840070008CB767516EB0B744','default',X'019AD735840070008CB7674B5BF0AEE4',2,1,NULL,90,898,1764547200000000,1,1,1,1,1,0,1,0,2,'agent',X'019AD73587E870009B3FE3DE5D1452F6',NULL,1764547200000000,1764547203000000,1764547201000000,1764547203000000,5,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "sched_task" VALUES(X'019AD735840070008CB76751D6A5B0B8','default',X'019AD735840070008CB7674B5BF0AEE4',2,1,NULL,99,897,1764547200000000,1,1,1,1,1,0,1,1,0,'agent',X'019AD73587E870009B3FE3DF2AA9DD35',NULL,1764547200000000,1764547203000000,1764547201000000,1764547203000000,6,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "sched_task" VALUES(X'019AD735840070008CB7675243F17EBF','default',X'019AD735840070008CB7674B5BF0AEE4',2,1,NULL,10,896,1764547200000000,1,1,1,1,0,0,1,1,0,'agent',X'019AD73587E870009B3FE3E01EF2E196',NULL,1764547200000000,1764547203000000,1764547201000000,NULL,5,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "sched_task" VALUES(X'019AD735840070008CB76757BBF6A0E7','default',X'019AD735840070008CB7674B5BF0AEE4',2,1,NULL,99,887,1764547200000000,0,1,1,0,0,0,1,1,0,NULL,NULL,NULL,1764547200000000,1764547203000000,NULL,1764547203000000,2,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "sched_task" VALUES(X'019AD735840070008CB767549FCADF75','default',X'019AD735840070008CB7674B5BF0AEE4',2,1,NULL,2,893,1764547200000000,0,1,1,0,0,0,1,0,0,NULL,NULL,NULL,1764547200000000,1764547200000000,NULL,NULL,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "sched_task" VALUES(X'019AD735840070008CB767551734B0F9','default',X'019AD735840070008CB7674B5BF0AEE4',2,1,NULL,3,892,1764547200000000,0,1,1,0,0,0,1,0,0,NULL,NULL,NULL,1764547200000000,1764547200000000,NULL,NULL,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "sched_task" VALUES(X'019AD735840070008CB76755176785A4','default',X'019AD735840070008CB7674B5BF0AEE4',2,1,NULL,20,891,1764547200000000,0,1,1,0,0,0,1,0,0,NULL,NULL,NULL,1764547200000000,1764547200000000,NULL,NULL,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "sched_task" VALUES(X'019AD735840070008CB76755C411296D','default',X'019AD735840070008CB7674B5BF0AEE4',2,1,NULL,25,890,1764547200000000,0,1,1,0,0,0,1,0,0,NULL,NULL,NULL,1764547200000000,1764547200000000,NULL,NULL,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "sched_task" VALUES(X'019AD735840070008CB767562DB1E8C7','default',X'019AD735840070008CB7674B5BF0AEE4',2,1,NULL,30,889,1764547200000000,0,1,1,0,0,0,1,0,0,NULL,NULL,NULL,1764547200000000,1764547200000000,NULL,NULL,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "sched_task" VALUES(X'019AD735840070008CB76757144B9D6D','default',X'019AD735840070008CB7674B5BF0AEE4',2,1,NULL,40,888,1764547200000000,0,1,1,0,0,0,1,0,0,NULL,NULL,NULL,1764547200000000,1764547200000000,NULL,1764547203000000,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "sched_task" VALUES(X'019AD7367E0070009655934EF628124C','default',X'019AD735840070008CB7674B5BF0AEE4',2,1,X'019AD735840070008CB7674E720CA1E4',1,500,1764547260000000,0,1,1,0,0,0,1,0,0,NULL,NULL,NULL,1764547264000000,1764547264000000,NULL,NULL,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sched_task" VALUES(X'019AD735840070009BEA92297DA4D196','default',X'019AD735840070009BEA922206CDD9C3',2,1,NULL,1,894,1764547200000000,0,1,1,0,0,0,1,0,0,NULL,NULL,NULL,1764547200000000,1764547200000000,NULL,NULL,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sched_task" VALUES(X'019AD735840070009BEA922EC5015ABB','default',X'019AD735840070009BEA922206CDD9C3',2,1,NULL,1,500,1769904000000000,0,1,1,0,0,0,1,0,0,NULL,NULL,NULL,1764547200000000,1764547200000000,NULL,NULL,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sched_task" VALUES(X'019AD735840070009BEA9228EDDF58CD','default',X'019AD735840070009BEA922206CDD9C3',2,1,NULL,5,895,1764547200000000,1,1,1,1,0,0,1,0,0,'agent',X'019AD73587E8700090A48F697C6E09C8',NULL,1764547200000000,1764547201000000,NULL,NULL,3,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sched_task" VALUES(X'019AD735840070009BEA9226D9486C7A','default',X'019AD735840070009BEA922206CDD9C3',2,1,NULL,100,900,1764547200000000,1,1,1,1,1,0,1,0,0,'agent',X'019AD73587E8700090A48F66F87088C8',NULL,1764547200000000,1764547203000000,1764547201000000,1764547203000000,5,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sched_task" VALUES(X'019AD735840070009BEA92272B6A725F','default',X'019AD735840070009BEA922206CDD9C3',2,1,NULL,35,899,1764547200000000,1,1,1,1,1,0,2,0,0,'agent',X'019AD73587E8700090A48F67B6406D08',1764550803000000,1764547200000000,1764547203000000,1764547201000000,NULL,5,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sched_task" VALUES(X'019AD735840070009BEA92278F72843F','default',X'019AD735840070009BEA922206CDD9C3',2,1,NULL,90,898,1764547200000000,1,1,1,1,1,0,1,0,2,'agent',X'019AD73587E8700090A48F6836C056FB',NULL,1764547200000000,1764547203000000,1764547201000000,1764547203000000,5,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sched_task" VALUES(X'019AD735840070009BEA9227E8E9B3D2','default',X'019AD735840070009BEA922206CDD9C3',2,1,NULL,99,897,1764547200000000,1,1,1,1,1,0,1,1,0,'agent',X'019AD73587E8700090A48F683C243B04',NULL,1764547200000000,1764547203000000,1764547201000000,1764547203000000,6,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sched_task" VALUES(X'019AD735840070009BEA9228B2E8814A','default',X'019AD735840070009BEA922206CDD9C3',2,1,NULL,10,896,1764547200000000,1,1,1,1,0,0,1,1,0,'agent',X'019AD73587E8700090A48F68A86BC146',NULL,1764547200000000,1764547203000000,1764547201000000,NULL,5,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sched_task" VALUES(X'019AD735840070009BEA922E6E1B27F4','default',X'019AD735840070009BEA922206CDD9C3',2,1,NULL,99,887,1764547200000000,0,1,1,0,0,0,1,1,0,NULL,NULL,NULL,1764547200000000,1764547203000000,NULL,1764547203000000,2,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sched_task" VALUES(X'019AD735840070009BEA9229B9A15FAF','default',X'019AD735840070009BEA922206CDD9C3',2,1,NULL,2,893,1764547200000000,0,1,1,0,0,0,1,0,0,NULL,NULL,NULL,1764547200000000,1764547200000000,NULL,NULL,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sched_task" VALUES(X'019AD735840070009BEA922AB617824F','default',X'019AD735840070009BEA922206CDD9C3',2,1,NULL,3,892,1764547200000000,0,1,1,0,0,0,1,0,0,NULL,NULL,NULL,1764547200000000,1764547200000000,NULL,NULL,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sched_task" VALUES(X'019AD735840070009BEA922B807B19C4','default',X'019AD735840070009BEA922206CDD9C3',2,1,NULL,20,891,1764547200000000,0,1,1,0,0,0,1,0,0,NULL,NULL,NULL,1764547200000000,1764547200000000,NULL,NULL,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sched_task" VALUES(X'019AD735840070009BEA922C6B836C3C','default',X'019AD735840070009BEA922206CDD9C3',2,1,NULL,25,890,1764547200000000,0,1,1,0,0,0,1,0,0,NULL,NULL,NULL,1764547200000000,1764547200000000,NULL,NULL,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sched_task" VALUES(X'019AD735840070009BEA922D29CEFD5B','default',X'019AD735840070009BEA922206CDD9C3',2,1,NULL,30,889,1764547200000000,0,1,1,0,0,0,1,0,0,NULL,NULL,NULL,1764547200000000,1764547200000000,NULL,NULL,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sched_task" VALUES(X'019AD735840070009BEA922DA84D71E0','default',X'019AD735840070009BEA922206CDD9C3',2,1,NULL,40,888,1764547200000000,0,1,1,0,0,0,1,0,0,NULL,NULL,NULL,1764547200000000,1764547200000000,NULL,1764547203000000,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sched_task" VALUES(X'019AD7367E00700091F6CC5FA5D7349B','default',X'019AD735840070009BEA922206CDD9C3',2,1,X'019AD735840070009BEA922552E1C5EE',1,500,1764547260000000,0,1,1,0,0,0,1,0,0,NULL,NULL,NULL,1764547264000000,1764547264000000,NULL,NULL,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
 CREATE TABLE sched_task_data (
   task_id BLOB NOT NULL,
   parameters BLOB,
@@ -335,22 +335,22 @@ CREATE TABLE sched_task_data (
   traceparent VARCHAR(64) NOT NULL, tracestate TEXT NOT NULL DEFAULT '', baggage TEXT NOT NULL DEFAULT '', labels TEXT NOT NULL DEFAULT '{}',
   PRIMARY KEY (task_id)
 );
-INSERT INTO "sched_task_data" VALUES(X'019AD735840070008CB7674FE4CBCC6A',X'7B226E223A20317D','application/json','{"N":"0"}','{"name":"done"}',NULL,'','','','','{}');
-INSERT INTO "sched_task_data" VALUES(X'019AD735840070008CB76750E3BC9C9A',X'7B226E223A20317D','application/json','{"N":"1"}','{"name":"again"}',NULL,'','','','','{}');
-INSERT INTO "sched_task_data" VALUES(X'019AD735840070008CB767516EB0B744',X'7B226E223A20317D','application/json','{"N":"2"}','{"name":"failed"}',NULL,'','','','','{}');
-INSERT INTO "sched_task_data" VALUES(X'019AD735840070008CB7675314334051',X'7B226E223A20317D','application/json','{"N":"5"}','{"name":"placed"}',NULL,'','','','','{}');
-INSERT INTO "sched_task_data" VALUES(X'019AD735840070008CB76753C9DDC0D2',X'7B226E223A20317D','application/json','{"N":"6"}','{"name":"asked"}',NULL,'','','','','{}');
-INSERT INTO "sched_task_data" VALUES(X'019AD735840070008CB767549FCADF75',X'7B226E223A20317D','application/json','{"N":"7"}','{"name":"spare-0"}',NULL,'','','','','{}');
-INSERT INTO "sched_task_data" VALUES(X'019AD735840070008CB767551734B0F9',X'7B226E223A20317D','application/json','{"N":"8"}','{"name":"spare-1"}',NULL,'','','','','{}');
-INSERT INTO "sched_task_data" VALUES(X'019AD735840070008CB76755176785A4',X'7B226E223A20317D','application/json','{"N":"9"}','{"name":"spare-2"}',NULL,'','','','','{}');
-INSERT INTO "sched_task_data" VALUES(X'019AD735840070008CB76755C411296D',X'7B226E223A20317D','application/json','{"N":"10"}','{"name":"spare-3"}',NULL,'','','','','{}');
-INSERT INTO "sched_task_data" VALUES(X'019AD735840070008CB767562DB1E8C7',X'7B226E223A20317D','application/json','{"N":"11"}','{"name":"spare-4"}',NULL,'','','','','{}');
-INSERT INTO "sched_task_data" VALUES(X'019AD735840070008CB76757144B9D6D',X'7B226E223A20317D','application/json','{"N":"12"}','{"name":"spare-5"}',NULL,'','','','','{}');
-INSERT INTO "sched_task_data" VALUES(X'019AD735840070008CB76758BBE71BA7',NULL,NULL,'{}','{}',NULL,'','','','','{}');
-INSERT INTO "sched_task_data" VALUES(X'019AD735840070008CB76751D6A5B0B8',X'7B226E223A20317D','application/json','{"N":"3"}','{"name":"stopped"}',NULL,'enough','','','','{}');
-INSERT INTO "sched_task_data" VALUES(X'019AD735840070008CB7675243F17EBF',X'7B226E223A20317D','application/json','{"N":"4"}','{"name":"running"}',NULL,'too long','','','','{}');
-INSERT INTO "sched_task_data" VALUES(X'019AD735840070008CB76757BBF6A0E7',X'7B226E223A20317D','application/json','{"N":"13"}','{"name":"spare-6"}',NULL,'before it began','','','','{}');
-INSERT INTO "sched_task_data" VALUES(X'019AD7367E0070009655934EF628124C',X'7B7D','application/json','{}','{}',NULL,'','','','','{}');
+INSERT INTO "sched_task_data" VALUES(X'019AD735840070009BEA9226D9486C7A',X'7B226E223A20317D','application/json','{"N":"0"}','{"name":"done"}',NULL,'','','','','{}');
+INSERT INTO "sched_task_data" VALUES(X'019AD735840070009BEA92272B6A725F',X'7B226E223A20317D','application/json','{"N":"1"}','{"name":"again"}',NULL,'','','','','{}');
+INSERT INTO "sched_task_data" VALUES(X'019AD735840070009BEA92278F72843F',X'7B226E223A20317D','application/json','{"N":"2"}','{"name":"failed"}',NULL,'','','','','{}');
+INSERT INTO "sched_task_data" VALUES(X'019AD735840070009BEA9228EDDF58CD',X'7B226E223A20317D','application/json','{"N":"5"}','{"name":"placed"}',NULL,'','','','','{}');
+INSERT INTO "sched_task_data" VALUES(X'019AD735840070009BEA92297DA4D196',X'7B226E223A20317D','application/json','{"N":"6"}','{"name":"asked"}',NULL,'','','','','{}');
+INSERT INTO "sched_task_data" VALUES(X'019AD735840070009BEA9229B9A15FAF',X'7B226E223A20317D','application/json','{"N":"7"}','{"name":"spare-0"}',NULL,'','','','','{}');
+INSERT INTO "sched_task_data" VALUES(X'019AD735840070009BEA922AB617824F',X'7B226E223A20317D','application/json','{"N":"8"}','{"name":"spare-1"}',NULL,'','','','','{}');
+INSERT INTO "sched_task_data" VALUES(X'019AD735840070009BEA922B807B19C4',X'7B226E223A20317D','application/json','{"N":"9"}','{"name":"spare-2"}',NULL,'','','','','{}');
+INSERT INTO "sched_task_data" VALUES(X'019AD735840070009BEA922C6B836C3C',X'7B226E223A20317D','application/json','{"N":"10"}','{"name":"spare-3"}',NULL,'','','','','{}');
+INSERT INTO "sched_task_data" VALUES(X'019AD735840070009BEA922D29CEFD5B',X'7B226E223A20317D','application/json','{"N":"11"}','{"name":"spare-4"}',NULL,'','','','','{}');
+INSERT INTO "sched_task_data" VALUES(X'019AD735840070009BEA922DA84D71E0',X'7B226E223A20317D','application/json','{"N":"12"}','{"name":"spare-5"}',NULL,'','','','','{}');
+INSERT INTO "sched_task_data" VALUES(X'019AD735840070009BEA922EC5015ABB',NULL,NULL,'{}','{}',NULL,'','','','','{}');
+INSERT INTO "sched_task_data" VALUES(X'019AD735840070009BEA9227E8E9B3D2',X'7B226E223A20317D','application/json','{"N":"3"}','{"name":"stopped"}',NULL,'enough','','','','{}');
+INSERT INTO "sched_task_data" VALUES(X'019AD735840070009BEA9228B2E8814A',X'7B226E223A20317D','application/json','{"N":"4"}','{"name":"running"}',NULL,'too long','','','','{}');
+INSERT INTO "sched_task_data" VALUES(X'019AD735840070009BEA922E6E1B27F4',X'7B226E223A20317D','application/json','{"N":"13"}','{"name":"spare-6"}',NULL,'before it began','','','','{}');
+INSERT INTO "sched_task_data" VALUES(X'019AD7367E00700091F6CC5FA5D7349B',X'7B7D','application/json','{}','{}',NULL,'','','','','{}');
 CREATE TABLE sched_task_group (
   id BLOB NOT NULL,
   namespace_id VARCHAR(63) NOT NULL,
@@ -420,12 +420,12 @@ CREATE TABLE "sched_task_instance" (
   CONSTRAINT ck_sched_task_instance_terms CHECK (status NOT IN (5, 10) OR (lease + timeout + grace + paused) IS NOT NULL),
   CONSTRAINT ck_sched_task_instance_token CHECK (token >= 1)
 );
-INSERT INTO "sched_task_instance" VALUES(X'019AD735840070008CB7675314334051',1,X'019AD73587E870009B3FE3E0B486DE98','default',X'019AD735840070008CB7674B5BF0AEE4','agent','default',1,1,1,5,60000000,60000000,1764547201000000,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,10000000,0);
-INSERT INTO "sched_task_instance" VALUES(X'019AD735840070008CB7675243F17EBF',1,X'019AD73587E870009B3FE3E01EF2E196','default',X'019AD735840070008CB7674B5BF0AEE4','agent','default',1,1,1,10,60000000,60000000,1764547201000000,1764547201000000,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,10000000,0);
-INSERT INTO "sched_task_instance" VALUES(X'019AD735840070008CB7674FE4CBCC6A',1,X'019AD73587E870009B3FE3DD6C3833F9','default',X'019AD735840070008CB7674B5BF0AEE4','agent','default',1,1,1,100,NULL,NULL,1764547201000000,1764547201000000,1764547203000000,0,NULL,0,NULL,NULL,NULL,NULL,10,0,X'68656C6C6F204164610A','text/plain',NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "sched_task_instance" VALUES(X'019AD735840070008CB76750E3BC9C9A',1,X'019AD73587E870009B3FE3DD944082AA','default',X'019AD735840070008CB7674B5BF0AEE4','agent','default',1,1,1,90,NULL,NULL,1764547201000000,1764547201000000,1764547203000000,3,NULL,0,'EXIT_3','exit code 3',1,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "sched_task_instance" VALUES(X'019AD735840070008CB767516EB0B744',1,X'019AD73587E870009B3FE3DE5D1452F6','default',X'019AD735840070008CB7674B5BF0AEE4','agent','default',1,1,1,90,NULL,NULL,1764547201000000,1764547201000000,1764547203000000,NULL,NULL,0,'NO_PROGRAM','there is no such program',0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "sched_task_instance" VALUES(X'019AD735840070008CB76751D6A5B0B8',1,X'019AD73587E870009B3FE3DF2AA9DD35','default',X'019AD735840070008CB7674B5BF0AEE4','agent','default',1,1,1,99,NULL,NULL,1764547201000000,1764547201000000,1764547203000000,NULL,15,0,NULL,NULL,NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sched_task_instance" VALUES(X'019AD735840070009BEA9228EDDF58CD',1,X'019AD73587E8700090A48F697C6E09C8','default',X'019AD735840070009BEA922206CDD9C3','agent','default',1,1,1,5,60000000,60000000,1764547201000000,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,10000000,0);
+INSERT INTO "sched_task_instance" VALUES(X'019AD735840070009BEA9228B2E8814A',1,X'019AD73587E8700090A48F68A86BC146','default',X'019AD735840070009BEA922206CDD9C3','agent','default',1,1,1,10,60000000,60000000,1764547201000000,1764547201000000,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,10000000,0);
+INSERT INTO "sched_task_instance" VALUES(X'019AD735840070009BEA9226D9486C7A',1,X'019AD73587E8700090A48F66F87088C8','default',X'019AD735840070009BEA922206CDD9C3','agent','default',1,1,1,100,NULL,NULL,1764547201000000,1764547201000000,1764547203000000,0,NULL,0,NULL,NULL,NULL,NULL,10,0,X'68656C6C6F204164610A','text/plain',NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sched_task_instance" VALUES(X'019AD735840070009BEA92272B6A725F',1,X'019AD73587E8700090A48F67B6406D08','default',X'019AD735840070009BEA922206CDD9C3','agent','default',1,1,1,90,NULL,NULL,1764547201000000,1764547201000000,1764547203000000,3,NULL,0,'EXIT_3','exit code 3',1,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sched_task_instance" VALUES(X'019AD735840070009BEA92278F72843F',1,X'019AD73587E8700090A48F6836C056FB','default',X'019AD735840070009BEA922206CDD9C3','agent','default',1,1,1,90,NULL,NULL,1764547201000000,1764547201000000,1764547203000000,NULL,NULL,0,'NO_PROGRAM','there is no such program',0,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sched_task_instance" VALUES(X'019AD735840070009BEA9227E8E9B3D2',1,X'019AD73587E8700090A48F683C243B04','default',X'019AD735840070009BEA922206CDD9C3','agent','default',1,1,1,99,NULL,NULL,1764547201000000,1764547201000000,1764547203000000,NULL,15,0,NULL,NULL,NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
 CREATE TABLE sched_task_tag (
   task_id BLOB NOT NULL,
   "key" VARCHAR(63) NOT NULL,
@@ -433,20 +433,20 @@ CREATE TABLE sched_task_tag (
   namespace_id VARCHAR(63) NOT NULL,
   PRIMARY KEY (task_id, "key")
 );
-INSERT INTO "sched_task_tag" VALUES(X'019AD735840070008CB76750E3BC9C9A','name','again','default');
-INSERT INTO "sched_task_tag" VALUES(X'019AD735840070008CB76753C9DDC0D2','name','asked','default');
-INSERT INTO "sched_task_tag" VALUES(X'019AD735840070008CB7674FE4CBCC6A','name','done','default');
-INSERT INTO "sched_task_tag" VALUES(X'019AD735840070008CB767516EB0B744','name','failed','default');
-INSERT INTO "sched_task_tag" VALUES(X'019AD735840070008CB7675314334051','name','placed','default');
-INSERT INTO "sched_task_tag" VALUES(X'019AD735840070008CB7675243F17EBF','name','running','default');
-INSERT INTO "sched_task_tag" VALUES(X'019AD735840070008CB767549FCADF75','name','spare-0','default');
-INSERT INTO "sched_task_tag" VALUES(X'019AD735840070008CB767551734B0F9','name','spare-1','default');
-INSERT INTO "sched_task_tag" VALUES(X'019AD735840070008CB76755176785A4','name','spare-2','default');
-INSERT INTO "sched_task_tag" VALUES(X'019AD735840070008CB76755C411296D','name','spare-3','default');
-INSERT INTO "sched_task_tag" VALUES(X'019AD735840070008CB767562DB1E8C7','name','spare-4','default');
-INSERT INTO "sched_task_tag" VALUES(X'019AD735840070008CB76757144B9D6D','name','spare-5','default');
-INSERT INTO "sched_task_tag" VALUES(X'019AD735840070008CB76757BBF6A0E7','name','spare-6','default');
-INSERT INTO "sched_task_tag" VALUES(X'019AD735840070008CB76751D6A5B0B8','name','stopped','default');
+INSERT INTO "sched_task_tag" VALUES(X'019AD735840070009BEA92272B6A725F','name','again','default');
+INSERT INTO "sched_task_tag" VALUES(X'019AD735840070009BEA92297DA4D196','name','asked','default');
+INSERT INTO "sched_task_tag" VALUES(X'019AD735840070009BEA9226D9486C7A','name','done','default');
+INSERT INTO "sched_task_tag" VALUES(X'019AD735840070009BEA92278F72843F','name','failed','default');
+INSERT INTO "sched_task_tag" VALUES(X'019AD735840070009BEA9228EDDF58CD','name','placed','default');
+INSERT INTO "sched_task_tag" VALUES(X'019AD735840070009BEA9228B2E8814A','name','running','default');
+INSERT INTO "sched_task_tag" VALUES(X'019AD735840070009BEA9229B9A15FAF','name','spare-0','default');
+INSERT INTO "sched_task_tag" VALUES(X'019AD735840070009BEA922AB617824F','name','spare-1','default');
+INSERT INTO "sched_task_tag" VALUES(X'019AD735840070009BEA922B807B19C4','name','spare-2','default');
+INSERT INTO "sched_task_tag" VALUES(X'019AD735840070009BEA922C6B836C3C','name','spare-3','default');
+INSERT INTO "sched_task_tag" VALUES(X'019AD735840070009BEA922D29CEFD5B','name','spare-4','default');
+INSERT INTO "sched_task_tag" VALUES(X'019AD735840070009BEA922DA84D71E0','name','spare-5','default');
+INSERT INTO "sched_task_tag" VALUES(X'019AD735840070009BEA922E6E1B27F4','name','spare-6','default');
+INSERT INTO "sched_task_tag" VALUES(X'019AD735840070009BEA9227E8E9B3D2','name','stopped','default');
 CREATE TABLE sched_task_transition (
   task_id BLOB NOT NULL,
   version INTEGER NOT NULL,
@@ -458,16 +458,16 @@ CREATE TABLE sched_task_transition (
   reason TEXT NOT NULL,
   PRIMARY KEY (task_id, version)
 );
-INSERT INTO "sched_task_transition" VALUES(X'019AD735840070008CB76751D6A5B0B8',5,1764547203000000,'RequestCancel',10,10,'ann','enough');
-INSERT INTO "sched_task_transition" VALUES(X'019AD735840070008CB7675243F17EBF',5,1764547203000000,'RequestCancel',10,10,'anonymous','too long');
-INSERT INTO "sched_task_transition" VALUES(X'019AD735840070008CB76757BBF6A0E7',2,1764547203000000,'Cancel',1,99,'anonymous','before it began');
+INSERT INTO "sched_task_transition" VALUES(X'019AD735840070009BEA9227E8E9B3D2',5,1764547203000000,'RequestCancel',10,10,'ann','enough');
+INSERT INTO "sched_task_transition" VALUES(X'019AD735840070009BEA9228B2E8814A',5,1764547203000000,'RequestCancel',10,10,'anonymous','too long');
+INSERT INTO "sched_task_transition" VALUES(X'019AD735840070009BEA922E6E1B27F4',2,1764547203000000,'Cancel',1,99,'anonymous','before it began');
 CREATE TABLE sched_timer (
   task_id BLOB NOT NULL,
   due_at BIGINT NOT NULL,
   PRIMARY KEY (task_id)
 );
-INSERT INTO "sched_timer" VALUES(X'019AD735840070008CB76758BBE71BA7',1769904000000000);
-INSERT INTO "sched_timer" VALUES(X'019AD735840070008CB76750E3BC9C9A',1764550803000000);
+INSERT INTO "sched_timer" VALUES(X'019AD735840070009BEA922EC5015ABB',1769904000000000);
+INSERT INTO "sched_timer" VALUES(X'019AD735840070009BEA92272B6A725F',1764550803000000);
 CREATE INDEX idx_sched_agent_status ON sched_agent (status);
 CREATE INDEX idx_sched_idempotency_expires_at ON sched_idempotency (expires_at);
 CREATE INDEX idx_sched_job_created_at ON sched_job (namespace_id, created_at);
@@ -516,11 +516,11 @@ CREATE TABLE sched_log_chunk (
   lines BLOB NOT NULL,
   PRIMARY KEY (task_id, token, number)
 );
-INSERT INTO "sched_log_chunk" VALUES(X'019AD735840070008CB7674FE4CBCC6A',1,1,X'019AD73587E870009B3FE3DD6C3833F9',X'78019B3899F13C039BCB8D95528F1C8EF0A5E4E7A55A29A4171DDE73787E2A1700A88B0BF7');
-INSERT INTO "sched_log_chunk" VALUES(X'019AD735840070008CB76750E3BC9C9A',1,1,X'019AD73587E870009B3FE3DD944082AA',X'78019B3899F13C039BCB8D95528F1C8EF027A62766E65929A4171DDE73787E2A1700B3B30C52');
-INSERT INTO "sched_log_chunk" VALUES(X'019AD735840070008CB767516EB0B744',1,1,X'019AD73587E870009B3FE3DE5D1452F6',X'78019B3899F13C039BCB8D95528F1C8E08A42566E6A4A65829A4171DDE73787E2A1700C0000CB8');
-INSERT INTO "sched_log_chunk" VALUES(X'019AD735840070008CB76751D6A5B0B8',1,1,X'019AD73587E870009B3FE3DF2AA9DD35',X'78019B3899F13C039BCB8D95528F1C8E081697E41714A4A65829A4171DDE73787E2A1700CFCD0D53');
-INSERT INTO "sched_log_chunk" VALUES(X'019AD735840070008CB7675243F17EBF',1,1,X'019AD73587E870009B3FE3E01EF2E196',X'78019B3899F13C039BCB8D95528F1C8E081695E6E565E6A55B29A4171DDE73787E2A1700CFD30D55');
+INSERT INTO "sched_log_chunk" VALUES(X'019AD735840070009BEA9226D9486C7A',1,1,X'019AD73587E8700090A48F66F87088C8',X'78019392E2601462E368DCBAF9249B145F4A7E5EAA95427AD1E13D87E7A77201006CD00967');
+INSERT INTO "sched_log_chunk" VALUES(X'019AD735840070009BEA92272B6A725F',1,1,X'019AD73587E8700090A48F67B6406D08',X'78019392E6601462E368DCBAF9249B147F627A62669E95427AD1E13D87E7A7720100758409C3');
+INSERT INTO "sched_log_chunk" VALUES(X'019AD735840070009BEA92278F72843F',1,1,X'019AD73587E8700090A48F6836C056FB',X'78019392E1601462E368DCBAF9249B94405A62664E6A8A95427AD1E13D87E7A77201007F5F0A2A');
+INSERT INTO "sched_log_chunk" VALUES(X'019AD735840070009BEA9227E8E9B3D2',1,1,X'019AD73587E8700090A48F683C243B04',X'78019392E5601462E368DCBAF9249B946071497E41416A8A95427AD1E13D87E7A77201008CBC0AC6');
+INSERT INTO "sched_log_chunk" VALUES(X'019AD735840070009BEA9228B2E8814A',1,1,X'019AD73587E8700090A48F68A86BC146',X'78019392E5601462E368DCBAF9249B946051695E5E665EBA95427AD1E13D87E7A77201008CC20AC8');
 CREATE TABLE sched_schema (revision INTEGER PRIMARY KEY, applied_at BIGINT NOT NULL);
 INSERT INTO "sched_schema" VALUES(1,1764547200000000);
 INSERT INTO "sched_schema" VALUES(2,1764547200000000);
