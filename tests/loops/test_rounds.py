@@ -138,9 +138,9 @@ async def test_who_does_not_hold_a_loop_writes_nothing_until_it_is_free(engine: 
 async def test_a_loop_whose_holder_is_gone_is_taken_over_when_its_lease_is_over(engine: Engine) -> None:
     gone, waiting = Holder(engine, "loop", "a"), Holder(engine, "loop", "b")
     assert await gone.hold()
-    engine.clock.offset += 2_900_000
+    engine.clock.offset += 1_000_000
     assert await glanced(waiting, Glances(engine), lambda _: None)() is None
-    engine.clock.offset += 200_000
+    engine.clock.offset += 2_100_000
     assert await glanced(waiting, Glances(engine), lambda _: None)() == 0.0
 
 
