@@ -8,6 +8,7 @@ There is nothing of this on SQLite, where one process has the file.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,8 @@ class Line:
         self._heard = heard
         self._lost = lost
         self._number = connection.info.backend_pid
-        self._socket = connection.fileno()  # asked later, a connection that broke has none
+        # The driver closes its own where the connection breaks, and somebody else's may have that number at once.
+        self._socket = os.dup(connection.fileno())
         self._answer: asyncio.Future[None] | None = None
         self._error: Exception | None = None
 
@@ -60,6 +62,7 @@ class Line:
     async def close(self) -> None:
         """Hear nothing more."""
         self._stop_reading()
+        os.close(self._socket)
         await self._connection.close()
 
     async def _ask(self, statement: bytes, values: list[bytes]) -> None:

@@ -117,6 +117,8 @@ class RestFront:
         descriptor: Any = method.output.DESCRIPTOR
         reader: Any = reader_of(descriptor)
         lines = response.text.splitlines() if method.kind is Kind.SERVER_STREAM else [response.text]
+        if method.kind is Kind.SERVER_STREAM and lines and lines[0].startswith('{"error"'):
+            return refused(json.loads(lines[0])["error"])  # it took so long that the head had gone
         return Outcome("OK", messages=tuple(method.output(**reader.read_at(line, 0)[0]) for line in lines))
 
 
@@ -124,6 +126,11 @@ def refusal(response: httpx.Response) -> Outcome:
     """What an HTTP answer refuses with. Fails when it is not our error shape: no answer may be shapeless."""
     error = response.json()["error"]
     assert error["code"] == response.status_code
+    return refused(error)
+
+
+def refused(error: dict[str, Any]) -> Outcome:
+    """What the object of an error says, in an answer or in the middle of one."""
     reasons = [one["reason"] for one in error["details"] if one["@type"].endswith("/google.rpc.ErrorInfo")]
     assert len(reasons) == 1, error
     return Outcome(error["status"], reasons[0], text=error["message"])
